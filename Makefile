@@ -1,0 +1,149 @@
+# Every target sets up what it needs: system packages (where apt-get may be used), a virtual
+# environment in .venv, the compiled parts.  Flags and sources of the C code are in tools/native.mk.
+
+SHELL := /bin/sh
+BASE_PYTHON ?= python3
+VENV := .venv
+# The interpreter to build for: the one of .venv, unless PYTHON names another.
+PYTHON ?= $(if $(wildcard $(VENV)/bin/python),$(abspath $(VENV)/bin/python),$(BASE_PYTHON))
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+NATIVE = $(MAKE) --no-print-directory -f tools/native.mk -j$(JOBS)
+
+IN_VENV := $(VENV)/bin
+SUITES := $(wildcard tests/unit tests/integration tests/compat tests/crash examples)
+# A warning is an error where Whipray itself is developed.
+export WHIPRAY_WERROR ?= 1
+
+.PHONY: help demo test setup-demo setup-test build c-test c-asan c-tsan c-one lint test-fast \
+  test-python test-hostile build-hostile bench wheel clean distclean
+.NOTPARALLEL:
+
+help:
+	@echo "make demo        the experiment on real data, after all set-up"
+	@echo "make test        every test, after all set-up"
+	@echo "make build       compile the extension module and the daemon in place"
+	@echo "make c-test      the C tests; c-asan, c-tsan: under sanitizers"
+	@echo "make c-one T=test_refs SAN=asan   one program of them"
+	@echo "make lint        ruff, mypy, include order and other rules about the sources"
+	@echo "make test-fast   the Python unit tests only"
+	@echo "make test-hostile  the tests with tiny buffers and failpoints compiled in"
+	@echo "make bench       the benchmarks, side by side with Ray where it is installed"
+	@echo "make wheel       a source archive and a wheel in dist/"
+	@echo "make clean       remove what was built; distclean: .venv too"
+	@echo "A build is selected with WHIPRAY_BUILD=release|debug|hostile and"
+	@echo "WHIPRAY_SANITIZE=address,undefined|thread."
+
+# ---- set-up -------------------------------------------------------------------------------------
+
+$(VENV)/bin/python:
+	sh tools/prepare.sh --install $(BASE_PYTHON)
+	$(BASE_PYTHON) -m venv $(VENV)
+
+# An editable install: `make build` renews the compiled parts in place.
+define install_extras
+	sh tools/prepare.sh --install $(BASE_PYTHON)
+	$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[$(1)]'
+	@touch $@
+endef
+
+$(VENV)/.demo: pyproject.toml setup.py | $(VENV)/bin/python
+	$(call install_extras,demo)
+$(VENV)/.test: pyproject.toml setup.py | $(VENV)/bin/python
+	$(call install_extras,demo$(comma)bench$(comma)test)
+	@touch $(VENV)/.demo
+comma := ,
+
+setup-demo: $(VENV)/.demo
+setup-test: $(VENV)/.test
+
+# ---- build --------------------------------------------------------------------------------------
+
+EXT_SUFFIX = $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
+
+build:
+	@sh tools/prepare.sh $(PYTHON)
+	@$(NATIVE) ext daemon PYTHON=$(PYTHON) EXT=python/whipray/_core$(EXT_SUFFIX) \
+	  DAEMON=python/whipray/bin/whiprayd
+
+# The package with a hostile build of the compiled parts, for PYTHONPATH=build/hostile.
+build-hostile:
+	@sh tools/prepare.sh $(PYTHON)
+	@rm -rf build/hostile && mkdir -p build/hostile/whipray/bin
+	@for entry in python/whipray/*; do case $$entry in */_core*.so | */bin | */__pycache__) ;; \
+	  *) ln -s ../../../$$entry build/hostile/whipray/ ;; esac; done
+	@$(NATIVE) ext daemon PYTHON=$(PYTHON) WHIPRAY_BUILD=hostile \
+	  EXT=build/hostile/whipray/_core$(EXT_SUFFIX) DAEMON=build/hostile/whipray/bin/whiprayd
+
+wheel: setup-test
+	env -u WHIPRAY_WERROR $(IN_VENV)/python -m build --no-isolation
+
+# ---- tests --------------------------------------------------------------------------------------
+
+C_PLAIN = OBJ=build/c/plain WHIPRAY_BUILD=release WHIPRAY_SANITIZE=
+C_ASAN = OBJ=build/c/asan WHIPRAY_BUILD=hostile WHIPRAY_SANITIZE=address,undefined
+C_TSAN = OBJ=build/c/tsan WHIPRAY_BUILD=debug WHIPRAY_SANITIZE=thread
+
+define run_c_tests
+	@sh tools/prepare.sh $(PYTHON)
+	@$(NATIVE) $(2) c-programs
+	@$(PYTHON) tools/run_c_tests.py $(1) $$($(NATIVE) -s $(2) print-programs)
+endef
+
+c-test:
+	$(call run_c_tests,plain,$(C_PLAIN))
+c-asan:
+	$(call run_c_tests,asan,$(C_ASAN))
+c-tsan:
+	$(call run_c_tests,tsan,$(C_TSAN))
+
+# make c-one T=test_refs [SAN=plain|asan|tsan]
+SAN ?= plain
+C_OF_plain = $(C_PLAIN)
+C_OF_asan = $(C_ASAN)
+C_OF_tsan = $(C_TSAN)
+c-one:
+	@$(NATIVE) $(C_OF_$(SAN)) build/c/$(SAN)/tests/c/$(T)
+	@$(PYTHON) tools/run_c_tests.py $(SAN) build/c/$(SAN)/tests/c/$(T)
+
+lint: setup-test
+	$(IN_VENV)/ruff check .
+	$(IN_VENV)/mypy python/whipray
+	$(IN_VENV)/python -m pytest -q tests/lint
+
+test-fast: setup-test build
+	$(IN_VENV)/python -m pytest -q tests/unit
+
+test-python: setup-test build
+	$(IN_VENV)/python -m pytest $(SUITES)
+
+# The tests that start processes, against the hostile build.
+test-hostile: setup-test build-hostile
+	PYTHONPATH=build/hostile $(IN_VENV)/python -m pytest \
+	  $(wildcard tests/integration tests/crash)
+
+test: setup-test
+	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory c-test
+	@$(MAKE) --no-print-directory c-asan
+	@$(MAKE) --no-print-directory c-tsan
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory test-python
+
+# A user's compiler may know warnings that ours does not.
+demo bench: WHIPRAY_WERROR :=
+demo: setup-demo
+	@$(MAKE) --no-print-directory build
+	$(IN_VENV)/python -m examples.experiment
+
+bench: setup-test build
+	$(IN_VENV)/python -m benchmarks
+
+# ---- cleaning -----------------------------------------------------------------------------------
+
+clean:
+	rm -rf build dist python/*.egg-info python/whipray/_core*.so python/whipray/bin/whiprayd
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+distclean: clean
+	rm -rf $(VENV)

@@ -1,0 +1,237 @@
+"""The command line: ``python -m benchmarks [run | c | limits | table | plot]``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import cbuild, limits, machine, plot, report, runner
+from benchmarks.rows import ROWS, Row
+from benchmarks.timing import Plan
+
+HERE = Path(__file__).resolve().parent
+RAY_PYTHON = "WHIPRAY_BENCH_RAY_PYTHON"
+ROWS_PER_QUICK_SESSION = 8
+
+
+def say(text: str) -> None:
+    """Progress goes to standard error, the table to standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Compare Whipray with real Ray and with the limits of this machine.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    _run_options(commands.add_parser("run", help="run rows (the default)"))
+    commands.add_parser("limits", help="measure and print the limits of the machine only")
+    c = commands.add_parser("c", help="compile and run the C benchmarks in benchmarks/c")
+    c.add_argument("--only", metavar="PATTERN", default="", help="part of a program's name")
+    for name, text in (("table", "print the table of a result file"),
+                       ("plot", "draw the plot of a result file beside it")):
+        commands.add_parser(name, help=text).add_argument("file", type=Path)
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
+        arguments = ["run", *arguments]
+    return parser.parse_args(arguments)
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--only", action="append", metavar="PATTERN", default=[],
+        help="rows whose key, title or section matches; may be given several times")
+    add("--quick", action="store_true", help="short windows and small counts: a look, no record")
+    add("--list", action="store_true", help="list the rows and end")
+    add("--side", choices=("whipray", "ray", "both"), default="both")
+    add("--out", type=Path, metavar="DIR", help="default: benchmarks/results/<time>")
+    add("--passes", type=int, default=1, help="repeat the whole alternation (default 1)")
+    add("--rows-per-session", type=int, metavar="N",
+        help=f"rows that share one session (default 1, {ROWS_PER_QUICK_SESSION} when quick)")
+    add("--num-cpus", type=int, default=2, help="CPUs of a session (default 2)")
+    add("--ray-python", default=os.environ.get(RAY_PYTHON), metavar="PATH",
+        help=f"interpreter that has the real Ray (default ${RAY_PYTHON})")
+    add("--whipray-python", default=sys.executable, metavar="PATH",
+        help="interpreter for Whipray (default: this one)")
+    add("--all-on-ray", action="store_true", help="also on Ray: rows that take long there")
+
+
+def chosen_rows(only: list[str]) -> list[Row]:
+    return [row for row in ROWS if not only or row.matches(only)]
+
+
+def list_rows(rows: list[Row]) -> None:
+    section = ""
+    for row in rows:
+        if row.section != section:
+            section = row.section
+            print(f"\n{section}")
+        figures = ", ".join(f"{figure.name} [{figure.unit}]" for figure in row.figures)
+        print(f"  {row.key:28} {row.title}: {row.does}; {figures}")
+
+
+def sides_of(options: argparse.Namespace) -> list[runner.Side]:
+    """The sides asked for, those that cannot run marked with the reason."""
+    sides = []
+    if options.side in ("ray", "both"):
+        side = runner.Side("ray", "ray", options.ray_python or "")
+        if not options.ray_python:
+            side.unavailable = f"no interpreter given (--ray-python or ${RAY_PYTHON})"
+        sides.append(side)
+    if options.side in ("whipray", "both"):
+        sides.append(runner.Side("whipray", "whipray", options.whipray_python))
+    return sides
+
+
+def probed(sides: list[runner.Side], out: Path) -> list[runner.Side]:
+    """The sides that can be imported; says why the others cannot."""
+    for side in sides:
+        if not side.unavailable and not Path(side.python).exists():
+            side.unavailable = f"no such interpreter: {side.python}"
+        if not side.unavailable:
+            runner.probe(side, out / f"{side.name}.log")
+        if side.unavailable:
+            say(f"{side.name} is not run: {side.unavailable}")
+    return [side for side in sides if not side.unavailable]
+
+
+def make_plan(options: argparse.Namespace) -> Plan:
+    if options.quick:
+        return Plan.short(options.num_cpus)
+    return replace(Plan(), num_cpus=options.num_cpus)
+
+
+def one_line(row: Row, side: str, result: dict[str, Any]) -> str:
+    """A result as progress shows it."""
+    if result["status"] != "ok":
+        return f"{row.title:48} {side:8} {result['status']}: {result['reason']}"
+    parts = [
+        f"{report.number(statistics.median(values))} {figure.unit}"
+        + (f" ({figure.name})" if len(row.figures) > 1 else "")
+        for figure in row.figures
+        if (values := result["values"].get(figure.name))
+    ]
+    return f"{row.title:48} {side:8} {', '.join(parts)}"
+
+
+def run(options: argparse.Namespace) -> int:
+    rows = chosen_rows(options.only)
+    if not rows:
+        say(f"no row matches {' '.join(options.only)}; see --list")
+        return 2
+    if options.list:
+        list_rows(rows)
+        return 0
+    out = options.out or HERE / "results" / datetime.now().strftime("%Y%m%d-%H%M%S")
+    out.mkdir(parents=True, exist_ok=True)
+    plan = make_plan(options)
+    results = report.Results(machine.identity(), plan.to_json())
+    sides = sides_of(options)
+    able = probed(sides, out)
+    first, problems = limits.measure()
+    results.data["limits"], results.data["problems"] = first, problems
+    if able:
+        _run_rows(able, rows, plan, options, out, results)
+        results.data["limits"] = limits.median_raw([first, limits.measure()[0]])
+    for side in sides:
+        results.data["sides"][side.name] = vars(side)
+    finish(results, out)
+    return 0 if able else 1
+
+
+def _run_rows(
+    sides: list[runner.Side],
+    rows: list[Row],
+    plan: Plan,
+    options: argparse.Namespace,
+    out: Path,
+    results: report.Results,
+) -> None:
+    by_key = {row.key: row for row in rows}
+
+    def done(side: str, key: str, result: dict[str, Any]) -> None:
+        say(one_line(by_key[key], side, result))
+        results.add(by_key[key], side, result)
+        results.save(out / "results.json")
+
+    size = options.rows_per_session or (ROWS_PER_QUICK_SESSION if plan.quick else 1)
+    try:
+        runner.run_alternately(
+            sides, rows, plan, size, options.passes, out, say, options.all_on_ray, done
+        )
+    except KeyboardInterrupt:
+        say("interrupted: what has been measured so far follows")
+
+
+def finish(results: report.Results, out: Path) -> None:
+    """Write every form of the result and print the table."""
+    results.save(out / "results.json")
+    (out / "table.md").write_text(report.as_markdown(results))
+    print(report.as_text(results))
+    draw(results, out / "plot.png")
+    say(f"written to {out}")
+
+
+def draw(results: report.Results, path: Path) -> bool:
+    try:
+        plot.save(results, path)
+    except plot.CannotPlot as reason:
+        say(str(reason))
+        return False
+    return True
+
+
+def run_c(only: str) -> int:
+    """Compile and run the C programs; those that cannot be built are named with the reason."""
+    failed = False
+    for source in cbuild.programs():
+        if only not in source.stem:
+            continue
+        try:
+            lines = cbuild.run(source)
+        except cbuild.CannotBuild as reason:
+            print(f"{source.stem}: missing: {reason}")
+            failed = failed or "not in this tree" not in str(reason)
+            continue
+        for line in lines:
+            name = f"{source.stem}/{line['name']}"
+            print(f"{name:44} {report.number(line['value']):>10} {line['unit']}")
+    return int(failed)
+
+
+def show_limits() -> int:
+    raw, problems = limits.measure()
+    for name, value in raw.items():
+        print(f"{name:24} {report.number(value):>10}")
+    print()
+    for name in limits.FORMULAS:
+        limit = limits.limit_of(name, raw)
+        print(f"{name:28} {report.number(limit):>10}  {limits.describe(name)}")
+    for problem in problems:
+        say(problem)
+    return 0
+
+
+def main() -> int:
+    options = parse(sys.argv[1:])
+    if options.command == "run":
+        return run(options)
+    if options.command == "c":
+        return run_c(options.only)
+    if options.command == "limits":
+        return show_limits()
+    results = report.Results.load(options.file)
+    if options.command == "table":
+        print(report.as_text(results))
+        return 0
+    return 0 if draw(results, options.file.with_suffix(".png")) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

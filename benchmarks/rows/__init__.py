@@ -1,0 +1,8 @@
+"""Every row of the benchmark, in the order in which it is run and shown."""
+
+from benchmarks.rows import client, latency, memory, micro, scale, startup
+from benchmarks.rows.registry import Figure, Missing, Row, collect
+
+ROWS: tuple[Row, ...] = collect(micro, client, latency, scale, startup, memory)
+
+__all__ = ["ROWS", "Figure", "Missing", "Row"]

@@ -1,0 +1,189 @@
+# mypy: disable-error-code="untyped-decorator, attr-defined"
+"""Many of a thing at once: queued tasks, refs, chains, nested tasks, actors."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from benchmarks.rows.micro import noop_task, plain_actor
+from benchmarks.rows.registry import Figure, Section, Values
+from benchmarks.timing import Bench
+
+SECTION = Section("Scale")
+
+
+@SECTION.row(
+    "tasks-queued", "queued no-op tasks, 1 M (Ray 10 k)",
+    "submit all, then get all and check every result",
+    Figure("rate", "tasks/s", limit="pipelined rate"), Figure("seconds", "s", "lower"),
+    timeout=300,
+)
+def tasks_queued(bench: Bench) -> Values:
+    ray = bench.ray
+    noop = noop_task(ray)
+    ray.get([noop.remote() for _ in range(100)])
+    count = bench.count(whipray=1_000_000, ray=10_000)
+    start = time.perf_counter()
+    results = ray.get([noop.remote() for _ in range(count)])
+    taken = time.perf_counter() - start
+    if len(results) != count or any(result != b"ok" for result in results):
+        raise AssertionError("a task gave a wrong result")
+    return {"rate": [count / taken], "seconds": [taken]}
+
+
+@SECTION.row(
+    "get-list-of-refs", "get of a list of small refs, 100 k (Ray 10 k)",
+    "put that many ints, then get them as one list",
+    Figure("per ref", "us", "lower", "c call time"), Figure("seconds", "s", "lower"),
+    timeout=300,
+)
+def get_list_of_refs(bench: Bench) -> Values:
+    ray = bench.ray
+    count = bench.count(whipray=100_000, ray=10_000)
+    refs = [ray.put(index) for index in range(count)]
+    seconds = []
+    for _ in range(bench.plan.windows):
+        start = time.perf_counter()
+        values = ray.get(refs)
+        seconds.append(time.perf_counter() - start)
+        if values != list(range(count)):
+            raise AssertionError("get of the list gave wrong values")
+    return {"per ref": [taken * 1e6 / count for taken in seconds], "seconds": seconds}
+
+
+@SECTION.row(
+    "get-finished-tasks", "get of a list of finished tasks, 10 k",
+    "submit 10,000 no-op tasks, wait for all, then get them as one list",
+    Figure("per ref", "us", "lower", "c call time"), timeout=240,
+)
+def get_finished_tasks(bench: Bench) -> Values:
+    ray = bench.ray
+    noop = noop_task(ray)
+    count = bench.count(whipray=10_000, ray=10_000)
+    refs = [noop.remote() for _ in range(count)]
+    ray.wait(refs, num_returns=count)
+    seconds = []
+    for _ in range(bench.plan.windows):
+        start = time.perf_counter()
+        ray.get(refs)
+        seconds.append(time.perf_counter() - start)
+    return {"per ref": [taken * 1e6 / count for taken in seconds]}
+
+
+@SECTION.row(
+    "task-with-many-refs", "one task taking 10 k refs",
+    "a task takes 10,000 refs to ints as arguments and returns their number",
+    Figure("seconds", "s", "lower"), timeout=240,
+)
+def task_with_many_refs(bench: Bench) -> Values:
+    ray = bench.ray
+
+    @ray.remote
+    def number_of(*values: int) -> int:
+        return len(values)
+
+    count = bench.count(whipray=10_000, ray=10_000)
+    refs = [ray.put(index) for index in range(count)]
+    seconds = []
+    for _ in range(bench.plan.windows):
+        start = time.perf_counter()
+        if ray.get(number_of.remote(*refs)) != count:
+            raise AssertionError("the task did not get every argument")
+        seconds.append(time.perf_counter() - start)
+    return {"seconds": seconds}
+
+
+@SECTION.row(
+    "chain", "chain of 1000 dependent tasks", "each task takes the result of the one before",
+    Figure("per task", "us", "lower", "c call time"),
+)
+def chain(bench: Bench) -> Values:
+    ray = bench.ray
+
+    @ray.remote
+    def successor(number: int) -> int:
+        return number + 1
+
+    count = bench.count(whipray=1000, ray=1000)
+    per_task = []
+    ray.get(successor.remote(0))
+    for _ in range(bench.plan.windows):
+        start = time.perf_counter()
+        ref = successor.remote(0)
+        for _ in range(count - 1):
+            ref = successor.remote(ref)
+        if ray.get(ref) != count:
+            raise AssertionError("the chain lost a step")
+        per_task.append((time.perf_counter() - start) * 1e6 / count)
+    return {"per task": per_task}
+
+
+@SECTION.row(
+    "nested", "nested tasks, depth 8", "each task waits for the one that it starts",
+    Figure("per level", "us", "lower", "sync call"),
+)
+def nested(bench: Bench) -> Values:
+    ray = bench.ray
+
+    @ray.remote
+    def descend(levels: int) -> int:
+        return 1 + ray.get(descend.remote(levels - 1)) if levels > 1 else 1
+
+    values = bench.latency(lambda: ray.get(descend.remote(8)))
+    return {"per level": [taken / 8 for taken in values["p50"]]}
+
+
+@SECTION.row(
+    "actor-create", "actor created and answering, warm",
+    "create an actor and get its first answer, others having lived before",
+    Figure("p50", "ms", "lower", "fork"), timeout=240,
+)
+def actor_create(bench: Bench) -> Values:
+    ray = bench.ray
+    kind = plain_actor(ray)
+
+    def create_and_end() -> float:
+        start = time.perf_counter()
+        actor = kind.remote()
+        ray.get(actor.call.remote())
+        taken = (time.perf_counter() - start) * 1e3
+        ray.kill(actor)
+        time.sleep(0.1)
+        return taken
+
+    create_and_end()
+    return {"p50": [create_and_end() for _ in range(bench.repeats(20, 5))]}
+
+
+@SECTION.row(
+    "actors-alive", "1000 actors alive at once",
+    "create 1000 actors (num_cpus=0), call each while all live, check every answer",
+    Figure("rate", "actors/s", limit="fork rate"), Figure("calls", "calls/s"),
+    timeout=300, ray_default=False,
+)
+def actors_alive(bench: Bench) -> Values:
+    ray = bench.ray
+
+    @ray.remote(num_cpus=0)
+    class Numbered:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def call(self) -> int:
+            return self.number
+
+    count = bench.count(whipray=1000, ray=1000)
+
+    def call_all(actors: list[Any]) -> float:
+        start = time.perf_counter()
+        if ray.get([actor.call.remote() for actor in actors]) != list(range(count)):
+            raise AssertionError("an actor answered for another")
+        return time.perf_counter() - start
+
+    start = time.perf_counter()
+    actors = [Numbered.remote(number) for number in range(count)]
+    call_all(actors)
+    created = time.perf_counter() - start
+    again = [call_all(actors) for _ in range(bench.plan.windows)]
+    return {"rate": [count / created], "calls": [count / taken for taken in again]}

@@ -1,0 +1,101 @@
+#include "base/assert.h"
+#include "base/mem.h"
+#include "client/internal.h"
+#include "os/os.h"
+#include "sched/ledger.h"
+#include "sched/queue.h"
+#include "wire/messages.h"
+
+#define SPIN_MAX_NS 60000u
+#define SPIN_MIN_NS 1500u
+
+static void want_workers(void *ctx, uint32_t pool);
+
+int wr_client_new(wr_client **out, const wr_seg *seg, uint32_t slot, uint32_t gen, wr_conn *conn) {
+  wr_client *c = wr_alloc(sizeof *c);
+  if (!c) return WR_NOMEM;
+  pthread_mutexattr_t attr;
+  pthread_mutexattr_init(&attr);
+  pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
+  pthread_mutex_init(&c->lock, &attr);
+  pthread_mutexattr_destroy(&attr);
+  c->seg = *seg;
+  c->conn = conn;
+  c->slot = slot;
+  c->gen = gen;
+  c->spin_idle = c->spin_wait = SPIN_MAX_NS;
+  int rc = wr_self_init(&c->self, &c->seg, slot, gen);
+  if (rc < 0) {
+    wr_free(c);
+    return rc;
+  }
+  uint64_t st = wr_load(&c->self.p->state);
+  c->pool = WR_PROC_POOL(st);
+  c->is_worker = WR_PROC_ROLE(st) == WR_ROLE_WORKER;
+  c->self.want = want_workers;
+  c->self.want_ctx = c;
+  *out = c;
+  return WR_OK;
+}
+
+void wr_client_free(wr_client *c) {
+  wr_self_close(&c->self);
+  wr_vec32_free(&c->backlog.v);
+  wr_seg_detach(&c->seg);
+  pthread_mutex_destroy(&c->lock);
+  wr_free(c);
+}
+
+wr_conn *wr_client_conn(wr_client *c) { return c->conn; }
+wr_seg *wr_client_seg(wr_client *c) { return &c->seg; }
+uint32_t wr_client_slot(const wr_client *c) { return c->slot; }
+int wr_client_ended(const wr_client *c) {
+  return c->seg.h == NULL || wr_load32(&c->seg.h->ended) || atomic_load(&c->closing);
+}
+
+/* ---- spinning and parking ------------------------------------------------------------------- */
+
+/* What paid lately is tried longer, what did not is cut short: a process that calls and answers
+ * keeps spinning, one that waits for slow work sleeps almost at once. */
+int wr_spin(uint32_t *limit_ns, int (*ready)(void *), void *arg) {
+  if (ready(arg)) return 1;
+  uint64_t end = wr_os_now_ns() + *limit_ns;
+  do {
+    for (int i = 0; i < 64; i++) {
+      wr_cpu_relax();
+      if (ready(arg)) {
+        *limit_ns = *limit_ns > SPIN_MAX_NS / 2 ? SPIN_MAX_NS : *limit_ns * 2;
+        return 1;
+      }
+    }
+  } while (wr_os_now_ns() < end);
+  *limit_ns = *limit_ns / 2 < SPIN_MIN_NS ? SPIN_MIN_NS : *limit_ns / 2;
+  return 0;
+}
+
+uint32_t wr_events(const wr_client *c) { return wr_load32(&c->self.p->events); }
+
+int wr_park(wr_client *c, uint32_t seen, int64_t deadline_ns) {
+  wr_proc *p = c->self.p;
+  int64_t left = -1;
+  if (deadline_ns >= 0) {
+    left = deadline_ns - (int64_t)wr_os_now_ns();
+    if (left <= 0) return WR_TIMEOUT;
+  }
+  wr_swap32(&p->park, 1); /* a full barrier: pairs with wr_wake */
+  if (wr_load32(&p->events) != seen || wr_client_ended(c)) return WR_OK;
+  return wr_os_futex_wait(&p->park, 1, left);
+}
+
+/* ---- workers -------------------------------------------------------------------------------- */
+
+static void want_workers(void *ctx, uint32_t pool) {
+  wr_client *c = ctx;
+  uint8_t body[8];
+  size_t n = 0;
+  body[n++] = 0x91; /* msgpack: array of one uint 16 */
+  body[n++] = 0xcd;
+  body[n++] = (uint8_t)(pool >> 8);
+  body[n++] = (uint8_t)pool;
+  (void)wr_rpc_notify(c, WR_MSG_WANT, body, n);
+}

@@ -1,0 +1,164 @@
+/* client/client.h - what a driver or worker can do with the session.  No Python here.
+ *
+ * One wr_client per process.  Every call may come from any thread; a private lock inside orders
+ * them, and no call holds it while it waits.  Ids are (idx, gen); an idx with WR_ACTOR_BIT names an
+ * actor.  A caller that passes an id must hold the record (creator's reference or wr_hold). */
+#ifndef WR_CLIENT_CLIENT_H
+#define WR_CLIENT_CLIENT_H
+
+#include <stddef.h>
+
+#include "base/status.h"
+#include "shm/segment.h"
+
+typedef struct wr_client wr_client;
+typedef struct {
+  wr_idx idx;
+  uint32_t gen;
+} wr_id;
+
+/* ---- attaching (session.c) ------------------------------------------------------------------ */
+
+/* Starts a daemon of this process's own and attaches as its driver.  `config` is a msgpack map that
+ * whiprayd understands (see node/config.h).  On failure `err` (cap bytes) says why. */
+int wr_client_start(wr_client **out, const char *daemon_path, const void *config, size_t len,
+                    char *err, size_t cap);
+/* Joins the session whose socket is at `path`, as a driver of a job of its own. */
+int wr_client_join(wr_client **out, const char *path, char *err, size_t cap);
+/* A worker just forked by the fork server: the segment is mapped already, the slot was given. */
+int wr_client_adopt(wr_client **out, int segment_fd, int sock, uint32_t slot, uint32_t gen);
+/* Says goodbye, waits until the daemon has ended what must end, unmaps.  Safe to call twice. */
+void wr_client_detach(wr_client *c);
+void wr_client_forget(wr_client *c); /* in a forked child: close descriptors, touch nothing shared */
+
+wr_seg *wr_client_seg(wr_client *c);
+uint32_t wr_client_slot(const wr_client *c);
+int wr_client_ended(const wr_client *c); /* 1: the session is over */
+int wr_client_socket(const wr_client *c);
+const char *wr_client_session_dir(const wr_client *c);
+
+/* ---- requests to the daemon (rpc.c) --------------------------------------------------------- */
+
+/* Sends a msgpack request body of type `type` and waits for the answer; *reply is malloc'ed. */
+int wr_rpc_call(wr_client *c, uint32_t type, const void *body, size_t len, uint8_t **reply,
+                size_t *reply_len);
+/* Sends without an answer. */
+int wr_rpc_notify(wr_client *c, uint32_t type, const void *body, size_t len);
+/* Waits for the next event pushed by the daemon (log lines, end of session): WR_OK, WR_CLOSED,
+ * WR_TIMEOUT.  One thread of a driver stays in here; it also hands replies to wr_rpc_call. */
+int wr_rpc_next_event(wr_client *c, uint32_t *type, uint8_t **body, size_t *len,
+                      int64_t timeout_ns);
+
+/* ---- values (values.c) ---------------------------------------------------------------------- */
+
+/* Where to write the value of object idx: `len` bytes at *dst (64-byte aligned unless inline), and
+ * the ids of nrefs contained records at refs[] (pinned by this call, in order).
+ * WR_FULL: no room.  Until the seal, wr_value_discard undoes it. */
+int wr_value_reserve(wr_client *c, wr_idx idx, size_t len, const wr_id *refs, uint32_t nrefs,
+                     uint8_t **dst);
+void wr_value_discard(wr_client *c, wr_idx idx);
+
+/* A new pending object with the creator's reference; seal makes it READY (or ERROR) for all. */
+int wr_object_create(wr_client *c, wr_id *out);
+int wr_object_seal(wr_client *c, wr_idx idx, int is_error, uint16_t flags);
+
+typedef struct {
+  const uint8_t *data;
+  size_t len;
+  const wr_idx *refs; /* contained records */
+  uint32_t nrefs;
+  uint16_t flags; /* WR_VAL_* */
+  int is_error;
+  int is_block; /* data lies in the heap: a view of it may be kept while the object is held */
+} wr_view;
+/* WR_OK, WR_AGAIN (pending) or WR_STALE. */
+int wr_value_view(wr_client *c, wr_id id, wr_view *out);
+
+/* ---- references (holds.c) ------------------------------------------------------------------- */
+
+/* The creator's own reference: dropped once, by the creating process. */
+void wr_creator_drop(wr_client *c, wr_id id);
+/* Holds of this process: counted privately, one entry in its hold table. wr_hold fails with
+ * WR_STALE when gen no longer fits (gen 0: take whatever is there and report it in *gen). */
+int wr_hold(wr_client *c, wr_idx idx, uint32_t gen, uint32_t *gen_out);
+void wr_unhold(wr_client *c, wr_id id);
+
+/* ---- waiting (wait.c) ----------------------------------------------------------------------- */
+
+/* Phase of an object: WR_OBJ_PENDING, READY or ERROR; WR_STALE when the id is stale. */
+int wr_object_phase_of(wr_client *c, wr_id id);
+/* Waits until at least `want` of the n objects are sealed, or any of them is an error and
+ * `stop_on_error`.  deadline_ns: absolute, monotonic; < 0: none; 0: do not wait.
+ * WR_OK, WR_TIMEOUT, WR_INTR (a signal: run handlers, call again), WR_CLOSED.
+ * A worker that runs a task gives its CPU back while it sleeps here. */
+int wr_wait_objects(wr_client *c, const wr_id *ids, size_t n, size_t want, int stop_on_error,
+                    int64_t deadline_ns);
+/* Waits until something may have changed for this process (any wake-up), for completion threads:
+ * `seen` is a counter returned by the last call, 0 at first. */
+int wr_wait_change(wr_client *c, uint64_t *seen, int64_t timeout_ns);
+/* Asks to be woken when the object is sealed: 1 if it is sealed already, 0 if registered. */
+int wr_watch(wr_client *c, wr_id id);
+
+/* ---- tasks (submit.c) ----------------------------------------------------------------------- */
+
+typedef struct {
+  uint32_t fn;       /* idx of the exported function or class; for calls the method's number */
+  uint16_t shape;    /* from the daemon; ignored for calls */
+  uint16_t nreturns; /* 0 is stored as one hidden return */
+  uint16_t flags;    /* WR_TF_RETRY_EXC, WR_TF_CREATION, WR_TF_CALL, WR_TF_CONTROL */
+  int16_t retries;
+  uint16_t options;
+  wr_id actor; /* for calls and creations */
+} wr_task_spec;
+
+/* Makes a task with room for `len` bytes of arguments at *dst.  refs[0..ndeps) are arguments to be
+ * resolved before the task runs, refs[ndeps..nrefs) are contained in arguments.  out[] receives
+ * max(1, nreturns) ids, each with the creator's reference.  wr_task_submit makes it visible.
+ * WR_FULL, WR_LIMIT, WR_DEAD (the actor is dead: the call is made and failed at submit). */
+int wr_task_create(wr_client *c, const wr_task_spec *spec, size_t len, const wr_id *refs,
+                   uint32_t nrefs, uint32_t ndeps, wr_id *out, uint8_t **dst);
+int wr_task_submit(wr_client *c, wr_idx task);
+void wr_task_discard(wr_client *c, wr_idx task); /* instead of submit */
+
+/* Actor record for a creation task, claimed for this process; it also gets the creator's ref. */
+typedef struct {
+  uint32_t cls, max_concurrency, flags, max_pending;
+  int32_t max_restarts;
+  uint16_t pool, shape; /* shape held for life */
+  uint64_t meta;
+  const char *name, *ns, *cls_name;
+} wr_actor_spec;
+int wr_actor_create(wr_client *c, const wr_actor_spec *spec, wr_id *out);
+
+/* 1: will never run; 0: too late, running or done (a running one gets the flag and *slot tells
+ * which process runs it). */
+int wr_task_cancel(wr_client *c, wr_id task, int force, uint32_t *slot);
+
+/* ---- the worker's side (work.c) ------------------------------------------------------------- */
+
+typedef struct {
+  wr_idx idx;
+  uint32_t gen;
+  wr_task *t;
+  const uint8_t *args; /* encoded arguments */
+  size_t args_len;
+  const wr_idx *refs; /* all refs of the task; the first ndeps are resolved arguments */
+  uint32_t nrefs, ndeps;
+  const wr_idx *extra; /* nreturns - 1 further returns */
+} wr_job;
+
+/* The next task for this process: from its pool's queues, or, for an actor, from its mailbox.
+ * Spins, then sleeps.  WR_OK, WR_CLOSED, WR_INTR, WR_TIMEOUT, WR_DEAD (retire: nothing left).
+ * `concurrent`: how many of an actor's calls run now (order rules apply when the limit is 1). */
+int wr_work_next(wr_client *c, wr_job *job, int64_t timeout_ns);
+/* After every return of the task has its value reserved and written (or none): seals them and lets
+ * the task go.  is_error marks the values as errors. */
+int wr_work_finish(wr_client *c, const wr_job *job, int is_error, uint16_t flags);
+/* Instead of finish: the task failed in a way that its retries cover; it is queued again. */
+int wr_work_retry(wr_client *c, const wr_job *job);
+/* The creation task of an actor succeeded (1) or failed (0) in this process. */
+int wr_work_actor_up(wr_client *c, const wr_job *job, int ok);
+/* This process, an actor, leaves for good: no restart; queued calls fail. */
+void wr_work_actor_exit(wr_client *c);
+
+#endif

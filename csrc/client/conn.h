@@ -1,0 +1,78 @@
+/* client/conn.h - the socket between this process and whiprayd: requests, answers, events.
+ *
+ * Any thread may call.  Whoever needs something from the socket reads it when nobody else does (the
+ * leader) and hands every message to its owner; the others wait on the condition.  `lock` guards all
+ * fields below it and is never held over a system call that blocks; `send_lock` keeps frames whole. */
+#ifndef WR_CLIENT_CONN_H
+#define WR_CLIENT_CONN_H
+
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client/client.h"
+
+typedef struct wr_event {
+  struct wr_event *next;
+  uint32_t type;
+  size_t len;
+  uint8_t *body; /* malloc'ed */
+} wr_event;
+
+/* A request that waits for its answer, on the stack of the thread that sent it. */
+typedef struct wr_pending {
+  struct wr_pending *next;
+  uint32_t id;
+  int done, is_error;
+  uint8_t *body; /* malloc'ed */
+  size_t len;
+} wr_pending;
+
+typedef struct wr_conn {
+  /* what WELCOME said; constant afterwards */
+  uint32_t slot, gen, pool, job;
+  double num_cpus;
+  uint8_t session[16];
+  char session_dir[108];
+  char ns[256];
+  int daemon_pid;
+  int owns_daemon; /* the daemon is a child of this process and ends with this connection */
+  int sock;
+  int kick[2];  /* pipe: wakes the leader */
+  wr_seg *seg;  /* ended when the daemon hangs up; NULL until attached */
+
+  pthread_mutex_t send_lock;
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  int reading; /* a leader reads the socket */
+  int users;   /* threads inside a call */
+  int ended;   /* the daemon hung up, or the connection was closed here */
+  uint32_t kicks; /* counts wr_conn_kick */
+  uint32_t next_id;
+  wr_pending *pending;
+  wr_event *events, **events_tail;
+  size_t event_bytes;
+} wr_conn;
+
+wr_conn *wr_conn_create(int sock); /* takes over sock, also on failure; NULL: no memory */
+/* Wakes everybody who is inside, waits until they have left, closes the socket. */
+void wr_conn_close(wr_conn *conn);
+void wr_conn_destroy(wr_conn *conn); /* after close */
+void wr_conn_abandon(wr_conn *conn); /* in a forked child: only closes descriptors */
+void wr_conn_kick(wr_conn *conn);    /* wr_conn_next_event returns WR_INTR */
+
+int wr_conn_call(wr_conn *conn, uint32_t type, const void *body, size_t len, uint8_t **reply,
+                 size_t *reply_len);
+int wr_conn_notify(wr_conn *conn, uint32_t type, const void *body, size_t len);
+int wr_conn_next_event(wr_conn *conn, uint32_t *type, uint8_t **body, size_t *len,
+                       int64_t timeout_ns);
+
+/* As wr_client_join, with a role (enum wr_role) and a configuration of the job (node/config.h). */
+int wr_client_join_as(wr_client **out, const char *path, uint32_t role, const void *config,
+                      size_t len, char *err, size_t cap);
+/* Before a fork server forks: maps the segment so that the children inherit the mapping. */
+int wr_client_premap(int segment_fd);
+/* wr_rpc_next_event of whoever is inside returns WR_INTR now. */
+void wr_rpc_interrupt(wr_client *c);
+
+#endif

@@ -1,0 +1,48 @@
+/* client/internal.h - the inside of wr_client, for the files of this folder only. */
+#ifndef WR_CLIENT_INTERNAL_H
+#define WR_CLIENT_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "client/client.h"
+#include "client/conn.h"
+#include "store/self.h"
+
+/* Calls that an actor has received and not started, oldest first. */
+typedef struct {
+  wr_vec32 v;
+  uint32_t head;
+} wr_backlog;
+
+struct wr_client {
+  wr_self self;  /* under `lock` */
+  wr_seg seg;
+  wr_conn *conn;
+  uint32_t slot, gen, pool;
+  int is_worker;
+  pthread_mutex_t lock;
+  wr_backlog backlog; /* of the actor this process is */
+  uint32_t running;   /* tasks this process has claimed and not finished */
+  uint32_t sleepers;  /* threads inside wr_wait_objects */
+  uint32_t blocked;   /* of those, threads that wait inside a task */
+  uint32_t in_use;    /* calls that wait without the lock; detach waits for them */
+  uint32_t spin_idle, spin_wait; /* how long spinning pays now, in nanoseconds */
+  atomic_int closing;
+};
+
+/* Takes over seg and conn. */
+int wr_client_new(wr_client **out, const wr_seg *seg, uint32_t slot, uint32_t gen, wr_conn *conn);
+void wr_client_free(wr_client *c); /* private memory only; unmaps, closes the connection */
+wr_conn *wr_client_conn(wr_client *c);
+
+static inline void wr_lock(wr_client *c) { pthread_mutex_lock(&c->lock); }
+static inline void wr_unlock(wr_client *c) { pthread_mutex_unlock(&c->lock); }
+
+/* Spins until ready(arg) is true or the time that has proved worth it is over; adapts *limit_ns. */
+int wr_spin(uint32_t *limit_ns, int (*ready)(void *), void *arg);
+/* Sleeps until a wake-up after `seen` events, or the deadline; see wr_wake. */
+int wr_park(wr_client *c, uint32_t seen, int64_t deadline_ns);
+uint32_t wr_events(const wr_client *c);
+
+#endif

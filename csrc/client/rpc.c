@@ -1,0 +1,315 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/status.h"
+#include "client/conn.h"
+#include "client/internal.h"
+#include "os/io.h"
+#include "os/os.h"
+#include "wire/frame.h"
+#include "wire/messages.h"
+#include "wire/unpack.h"
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+wr_conn *wr_conn_create(int sock) {
+  wr_conn *conn = calloc(1, sizeof *conn);
+  if (!conn || wr_os_pipe(conn->kick) != WR_OK) {
+    free(conn);
+    wr_os_close(sock);
+    return NULL;
+  }
+  pthread_condattr_t attr;
+  pthread_condattr_init(&attr);
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+  pthread_cond_init(&conn->changed, &attr);
+  pthread_condattr_destroy(&attr);
+  pthread_mutex_init(&conn->lock, NULL);
+  pthread_mutex_init(&conn->send_lock, NULL);
+  wr_os_set_nonblocking(conn->kick[0]);
+  wr_os_set_nonblocking(conn->kick[1]);
+  conn->sock = sock;
+  conn->events_tail = &conn->events;
+  return conn;
+}
+
+void wr_conn_kick(wr_conn *conn) {
+  pthread_mutex_lock(&conn->lock);
+  conn->kicks++;
+  pthread_cond_broadcast(&conn->changed);
+  pthread_mutex_unlock(&conn->lock);
+  wr_os_write_byte(conn->kick[1]);
+}
+
+void wr_conn_close(wr_conn *conn) {
+  pthread_mutex_lock(&conn->lock);
+  conn->ended = 1;
+  wr_os_shutdown(conn->sock);
+  pthread_cond_broadcast(&conn->changed);
+  while (conn->users > 0) pthread_cond_wait(&conn->changed, &conn->lock);
+  pthread_mutex_unlock(&conn->lock);
+  wr_os_close(conn->sock);
+  conn->sock = -1;
+}
+
+void wr_conn_destroy(wr_conn *conn) {
+  for (wr_event *e = conn->events, *next; e; e = next) {
+    next = e->next;
+    free(e->body);
+    free(e);
+  }
+  wr_os_close(conn->kick[0]);
+  wr_os_close(conn->kick[1]);
+  pthread_cond_destroy(&conn->changed);
+  pthread_mutex_destroy(&conn->lock);
+  pthread_mutex_destroy(&conn->send_lock);
+  free(conn);
+}
+
+void wr_conn_abandon(wr_conn *conn) {
+  wr_os_close(conn->sock);
+  wr_os_close(conn->kick[0]);
+  wr_os_close(conn->kick[1]);
+  conn->sock = conn->kick[0] = conn->kick[1] = -1;
+  conn->ended = 1;
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+static void deliver_reply(wr_conn *conn, const wr_head *h, uint8_t *body) {
+  for (wr_pending **at = &conn->pending; *at; at = &(*at)->next) {
+    wr_pending *p = *at;
+    if (p->id != h->id) continue;
+    *at = p->next;
+    p->body = body;
+    p->len = h->len;
+    p->is_error = h->type == WR_MSG_ERROR;
+    p->done = 1;
+    return;
+  }
+  free(body);
+}
+
+/* Log lines that nobody fetches are dropped beyond a limit; other events are few and kept. */
+static void deliver_event(wr_conn *conn, const wr_head *h, uint8_t *body) {
+  int too_many = h->type == WR_MSG_LOG && conn->event_bytes + h->len > WR_MAX_EVENT_BYTES;
+  wr_event *e = too_many ? NULL : malloc(sizeof *e);
+  if (!e) {
+    free(body);
+    return;
+  }
+  *e = (wr_event){NULL, h->type, h->len, body};
+  *conn->events_tail = e;
+  conn->events_tail = &e->next;
+  conn->event_bytes += h->len;
+}
+
+static int read_frame(wr_conn *conn, wr_head *h, uint8_t **body) {
+  uint8_t raw[WR_FRAME_HEADER];
+  *body = NULL;
+  int rc = wr_os_recv_all(conn->sock, raw, sizeof raw);
+  if (rc != WR_OK) return rc;
+  rc = wr_head_decode(raw, h);
+  if (rc != WR_OK) return rc;
+  *body = malloc(h->len + 1u);
+  if (!*body) return WR_NOMEM;
+  rc = wr_os_recv_all(conn->sock, *body, h->len);
+  if (rc != WR_OK) {
+    free(*body);
+    *body = NULL;
+  }
+  return rc;
+}
+
+static void drain_kicks(wr_conn *conn) {
+  char bytes[64];
+  while (wr_os_read_some(conn->kick[0], bytes, sizeof bytes) > 0) {
+  }
+}
+
+/* The daemon is gone: nothing in this session will move any more. */
+static void hung_up(wr_conn *conn) {
+  conn->ended = 1;
+  if (conn->seg) wr_seg_end(conn->seg);
+}
+
+/* Called and left with the lock held, as the leader; reads one message, or nothing when the time is
+ * up or someone kicked. */
+static void lead(wr_conn *conn, int64_t timeout_ns) {
+  wr_head h;
+  uint8_t *body = NULL;
+  conn->reading = 1;
+  pthread_mutex_unlock(&conn->lock);
+  int which = wr_os_wait_either(conn->sock, conn->kick[0], timeout_ns);
+  int rc = WR_AGAIN;
+  if (which >= 0 && (which & 2)) drain_kicks(conn);
+  if (which >= 0 && (which & 1)) rc = read_frame(conn, &h, &body);
+  pthread_mutex_lock(&conn->lock);
+  conn->reading = 0;
+  if (rc == WR_OK && (h.type == WR_MSG_REPLY || h.type == WR_MSG_ERROR || h.type == WR_MSG_WELCOME))
+    deliver_reply(conn, &h, body);
+  else if (rc == WR_OK)
+    deliver_event(conn, &h, body);
+  else if (rc != WR_AGAIN && !conn->ended)
+    hung_up(conn);
+  pthread_cond_broadcast(&conn->changed);
+}
+
+static void follow(wr_conn *conn, int64_t deadline_ns) {
+  if (deadline_ns < 0) {
+    pthread_cond_wait(&conn->changed, &conn->lock);
+    return;
+  }
+  struct timespec t = {(time_t)(deadline_ns / 1000000000), (long)(deadline_ns % 1000000000)};
+  pthread_cond_timedwait(&conn->changed, &conn->lock, &t);
+}
+
+static void enter(wr_conn *conn) {
+  pthread_mutex_lock(&conn->lock);
+  conn->users++;
+}
+
+static void leave(wr_conn *conn) {
+  conn->users--;
+  pthread_cond_broadcast(&conn->changed);
+  pthread_mutex_unlock(&conn->lock);
+}
+
+/* ---- requests ------------------------------------------------------------------------------- */
+
+static int send_frame(wr_conn *conn, uint32_t type, uint32_t id, const void *body, size_t len) {
+  uint8_t raw[WR_FRAME_HEADER];
+  if (len > WR_MAX_BODY) return WR_LIMIT;
+  wr_head h = {(uint32_t)len, type, id};
+  wr_head_encode(&h, raw);
+  pthread_mutex_lock(&conn->send_lock);
+  int rc = wr_os_send_all(conn->sock, raw, sizeof raw);
+  if (rc == WR_OK && len) rc = wr_os_send_all(conn->sock, body, len);
+  pthread_mutex_unlock(&conn->send_lock);
+  return rc;
+}
+
+static void forget_pending(wr_conn *conn, const wr_pending *p) {
+  for (wr_pending **at = &conn->pending; *at; at = &(*at)->next)
+    if (*at == p) {
+      *at = p->next;
+      return;
+    }
+}
+
+/* Status of an ERROR body; anything odd is a protocol error. */
+static int error_status(const uint8_t *body, size_t len) {
+  wr_cursor c = wr_cursor_of(body, len);
+  uint32_t n;
+  int64_t status;
+  if (wr_in_array(&c, &n) != WR_OK || n < 1 || wr_in_int(&c, &status) != WR_OK) return WR_PROTO;
+  return status < 0 && status > -1000 ? (int)status : WR_PROTO;
+}
+
+static int finish_call(wr_pending *p, uint8_t **reply, size_t *reply_len) {
+  if (!p->done) return WR_CLOSED;
+  if (p->is_error) {
+    int status = error_status(p->body, p->len);
+    free(p->body);
+    return status;
+  }
+  *reply = p->body;
+  *reply_len = p->len;
+  return WR_OK;
+}
+
+int wr_conn_call(wr_conn *conn, uint32_t type, const void *body, size_t len, uint8_t **reply,
+                 size_t *reply_len) {
+  wr_pending p = {0};
+  *reply = NULL;
+  *reply_len = 0;
+  enter(conn);
+  if (conn->ended) {
+    leave(conn);
+    return WR_CLOSED;
+  }
+  if (++conn->next_id == 0) conn->next_id = 1;
+  p.id = conn->next_id;
+  p.next = conn->pending;
+  conn->pending = &p;
+  pthread_mutex_unlock(&conn->lock);
+  int rc = send_frame(conn, type, p.id, body, len);
+  pthread_mutex_lock(&conn->lock);
+  while (rc == WR_OK && !p.done && !conn->ended) {
+    if (conn->reading)
+      follow(conn, -1);
+    else
+      lead(conn, -1);
+  }
+  if (!p.done) forget_pending(conn, &p);
+  leave(conn);
+  if (rc == WR_LIMIT) return rc;
+  return finish_call(&p, reply, reply_len);
+}
+
+int wr_conn_notify(wr_conn *conn, uint32_t type, const void *body, size_t len) {
+  enter(conn);
+  int rc = conn->ended ? WR_CLOSED : WR_OK;
+  pthread_mutex_unlock(&conn->lock);
+  if (rc == WR_OK) rc = send_frame(conn, type, 0, body, len);
+  pthread_mutex_lock(&conn->lock);
+  leave(conn);
+  return rc == WR_OK || rc == WR_LIMIT ? rc : WR_CLOSED;
+}
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+static int take_event(wr_conn *conn, uint32_t *type, uint8_t **body, size_t *len) {
+  wr_event *e = conn->events;
+  if (!e) return 0;
+  conn->events = e->next;
+  if (!conn->events) conn->events_tail = &conn->events;
+  conn->event_bytes -= e->len;
+  *type = e->type;
+  *body = e->body;
+  *len = e->len;
+  free(e);
+  return 1;
+}
+
+int wr_conn_next_event(wr_conn *conn, uint32_t *type, uint8_t **body, size_t *len,
+                       int64_t timeout_ns) {
+  int64_t deadline = timeout_ns < 0 ? -1 : (int64_t)wr_os_now_ns() + timeout_ns;
+  int rc;
+  enter(conn);
+  uint32_t kicks = conn->kicks;
+  for (;;) {
+    int64_t left = deadline < 0 ? -1 : deadline - (int64_t)wr_os_now_ns();
+    rc = WR_OK;
+    if (take_event(conn, type, body, len)) break;
+    rc = conn->ended ? WR_CLOSED : conn->kicks != kicks ? WR_INTR : WR_TIMEOUT;
+    if (rc != WR_TIMEOUT) break;
+    if (deadline >= 0 && left < 0) break;
+    if (conn->reading)
+      follow(conn, deadline);
+    else
+      lead(conn, left);
+  }
+  leave(conn);
+  return rc;
+}
+
+/* ---- for users of a client ------------------------------------------------------------------- */
+
+int wr_rpc_call(wr_client *c, uint32_t type, const void *body, size_t len, uint8_t **reply,
+                size_t *reply_len) {
+  return wr_conn_call(wr_client_conn(c), type, body, len, reply, reply_len);
+}
+
+int wr_rpc_notify(wr_client *c, uint32_t type, const void *body, size_t len) {
+  return wr_conn_notify(wr_client_conn(c), type, body, len);
+}
+
+int wr_rpc_next_event(wr_client *c, uint32_t *type, uint8_t **body, size_t *len,
+                      int64_t timeout_ns) {
+  return wr_conn_next_event(wr_client_conn(c), type, body, len, timeout_ns);
+}
+
+void wr_rpc_interrupt(wr_client *c) { wr_conn_kick(wr_client_conn(c)); }

@@ -1,0 +1,71 @@
+#include "base/mem.h"
+#include "client/internal.h"
+#include "sched/deps.h"
+#include "store/objects.h"
+
+static int ref_list(wr_client *c, const wr_id *refs, uint32_t n, wr_idx small[64], wr_idx **list);
+
+int wr_value_reserve(wr_client *c, wr_idx idx, size_t len, const wr_id *refs, uint32_t nrefs,
+                     uint8_t **dst) {
+  wr_idx small[64], *list = NULL;
+  int rc = ref_list(c, refs, nrefs, small, &list);
+  if (rc < 0) return rc;
+  wr_lock(c);
+  rc = wr_objects_reserve(&c->self, idx, len, list, nrefs, dst);
+  wr_unlock(c);
+  if (list != small) wr_free(list);
+  return rc;
+}
+
+static int ref_list(wr_client *c, const wr_id *refs, uint32_t n, wr_idx small[64], wr_idx **list) {
+  (void)c;
+  *list = n <= 64 ? small : wr_alloc(n * sizeof **list);
+  if (!*list) return WR_NOMEM;
+  for (uint32_t i = 0; i < n; i++) (*list)[i] = refs[i].idx;
+  return WR_OK;
+}
+
+void wr_value_discard(wr_client *c, wr_idx idx) {
+  wr_lock(c);
+  wr_objects_discard(&c->self, idx);
+  wr_unlock(c);
+}
+
+int wr_object_create(wr_client *c, wr_id *out) {
+  wr_lock(c);
+  int rc = wr_objects_create(&c->self, WR_REF_CREATOR, &out->idx, &out->gen);
+  wr_unlock(c);
+  return rc;
+}
+
+int wr_object_seal(wr_client *c, wr_idx idx, int is_error, uint16_t flags) {
+  wr_lock(c);
+  int rc = wr_objects_seal(&c->self, idx, is_error, flags);
+  wr_deps_release(&c->self, idx);
+  wr_unlock(c);
+  return rc;
+}
+
+int wr_value_view(wr_client *c, wr_id id, wr_view *out) {
+  const wr_object *o = wr_obj(&c->seg, id.idx);
+  uint64_t st = wr_load(&o->state);
+  uint32_t phase = WR_OBJ_PHASE(st);
+  if (WR_OBJ_GEN(st) != id.gen) return WR_STALE;
+  if (phase == WR_OBJ_PENDING) return WR_AGAIN;
+  if (phase != WR_OBJ_READY && phase != WR_OBJ_ERROR) return WR_STALE;
+  out->flags = o->flags;
+  out->is_error = phase == WR_OBJ_ERROR;
+  out->is_block = (o->flags & WR_VAL_BLOCK) != 0;
+  if (!out->is_block) {
+    out->data = o->v.bytes;
+    out->len = o->len;
+    out->refs = NULL;
+    out->nrefs = 0;
+    return WR_OK;
+  }
+  out->data = wr_at(&c->seg, o->v.b.off);
+  out->len = o->v.b.len;
+  out->nrefs = o->v.b.nrefs;
+  out->refs = out->nrefs ? ((const wr_pins *)wr_at(&c->seg, o->v.b.block))->idx : NULL;
+  return WR_OK;
+}

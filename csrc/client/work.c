@@ -1,0 +1,277 @@
+#include "base/assert.h"
+#include "base/failpoint.h"
+#include "client/internal.h"
+#include "os/os.h"
+#include "sched/actor.h"
+#include "sched/ledger.h"
+#include "sched/queue.h"
+#include "sched/task.h"
+#include "wire/messages.h"
+
+static void describe(wr_client *c, wr_idx i, wr_job *job) {
+  wr_task *t = wr_task_at(&c->seg, i);
+  wr_pins *pins = wr_tasks_pins(&c->seg, t);
+  job->idx = i;
+  job->gen = WR_TASK_GEN(wr_load_relaxed(&t->tstate));
+  job->t = t;
+  job->args = wr_at(&c->seg, t->args + t->args_pos);
+  job->args_len = t->args_len;
+  job->refs = pins->idx;
+  job->nrefs = pins->n;
+  job->ndeps = t->ndeps;
+  job->extra = wr_tasks_extra(&c->seg, t);
+}
+
+static void began(wr_client *c, wr_idx i, wr_job *job) {
+  c->running++;
+  wr_store32(&c->self.p->current, i);
+  wr_store32(&c->self.p->activity,
+             wr_load32(&c->self.p->actor) ? WR_ACT_ACTOR : WR_ACT_RUN);
+  describe(c, i, job);
+}
+
+static int leaving(wr_client *c) {
+  return wr_client_ended(c) || wr_load32(&c->self.p->quit);
+}
+
+/* ---- plain workers -------------------------------------------------------------------------- */
+
+static int take_task(wr_client *c, wr_job *job) {
+  wr_idx i;
+  wr_lock(c);
+  int rc = wr_queue_take(&c->self, c->pool, &i);
+  if (rc == WR_OK) {
+    wr_task *t = wr_task_at(&c->seg, i);
+    if (t->flags & WR_TF_CREATION) {
+      wr_store32(&c->self.p->actor, t->actor);
+      wr_actor_move(&c->seg, t->actor - 1, t->actor_gen, WR_ACTOR_PENDING, WR_ACTOR_RESTARTING,
+                    WR_ACTOR_PHASE(wr_load(&c->seg.actors[t->actor - 1].state)), c->slot);
+    }
+    began(c, i, job);
+  }
+  wr_unlock(c);
+  return rc;
+}
+
+static int work_in_sight(void *arg) {
+  wr_client *c = arg;
+  return leaving(c) || wr_queue_has_work(&c->seg, c->pool);
+}
+
+/* One worker of a pool watches the queues; the others sleep. */
+static int watch_queues(wr_client *c) {
+  wr_a64 *spinning = &c->seg.pools[c->pool].spinning;
+  uint64_t none = 0;
+  if (c->seg.h->cpus < 2 || !wr_cas(spinning, &none, c->slot + 1)) return 0;
+  wr_store32(&c->self.p->activity, WR_ACT_SPIN);
+  int found = wr_spin(&c->spin_idle, work_in_sight, c);
+  uint64_t me = c->slot + 1;
+  (void)wr_cas(spinning, &me, 0);
+  wr_fence(); /* those who relied on us see us gone, or we see their work */
+  return found || work_in_sight(c);
+}
+
+/* Lies down until a wake-up.  Work is looked for once more after the bed is made. */
+static int lie_down(wr_client *c, wr_job *job, int64_t deadline_ns) {
+  wr_proc *p = c->self.p;
+  uint32_t seen = wr_events(c);
+  wr_lock(c);
+  wr_ledger_release(&c->self);
+  wr_store32(&p->activity, WR_ACT_PARKED);
+  wr_pool_set_idle(&c->seg, c->pool, c->slot);
+  wr_pool_kick_all(&c->self); /* what we gave back may be what others lack */
+  wr_unlock(c);
+  int rc = take_task(c, job);
+  if (rc == WR_OK) {
+    wr_pool_clear_idle(&c->seg, c->pool, c->slot);
+    return WR_OK;
+  }
+  rc = leaving(c) ? WR_OK : wr_park(c, seen, deadline_ns);
+  wr_pool_clear_idle(&c->seg, c->pool, c->slot);
+  return rc == WR_OK ? WR_AGAIN : rc;
+}
+
+static int next_task(wr_client *c, wr_job *job, int64_t deadline_ns) {
+  for (;;) {
+    int rc = take_task(c, job);
+    if (rc == WR_AGAIN && leaving(c)) return wr_client_ended(c) ? WR_CLOSED : WR_DEAD;
+    if (rc == WR_AGAIN && watch_queues(c)) rc = take_task(c, job);
+    if (rc == WR_AGAIN) rc = lie_down(c, job, deadline_ns);
+    if (rc == WR_AGAIN) continue;
+    if (rc == WR_OK && wr_queue_has_work(&c->seg, c->pool)) {
+      wr_lock(c);
+      wr_pool_kick(&c->self, c->pool);
+      wr_unlock(c);
+    }
+    return rc;
+  }
+}
+
+/* ---- actors --------------------------------------------------------------------------------- */
+
+static void fetch_calls(wr_client *c, uint32_t actor) {
+  wr_backlog *b = &c->backlog;
+  wr_idx i = wr_actor_take_all(&c->self, actor);
+  if (i && b->head == b->v.n) b->head = b->v.n = 0;
+  while (i) {
+    wr_idx next = wr_load32(&wr_task_at(&c->seg, i)->qnext);
+    if (wr_vec32_push(&b->v, i) < 0) break; /* the rest is found by the sweep after our death */
+    i = next;
+  }
+}
+
+/* Is an earlier call of the same caller waiting for an argument?  Callers of ordered actors. */
+static int caller_waits(const uint16_t *blocked, uint32_t n, uint16_t caller) {
+  for (uint32_t k = 0; k < n; k++)
+    if (blocked[k] == caller) return 1;
+  return 0;
+}
+
+static void remove_at(wr_backlog *b, uint32_t k) {
+  if (k == b->head) {
+    b->head++;
+    return;
+  }
+  for (; k > b->head; k--) b->v.v[k] = b->v.v[k - 1];
+  b->head++;
+}
+
+static int claim_call(wr_client *c, uint32_t k, wr_job *job) {
+  wr_idx i = c->backlog.v.v[k];
+  wr_task *t = wr_task_at(&c->seg, i);
+  uint64_t st = wr_load(&t->tstate);
+  remove_at(&c->backlog, k);
+  if (WR_TASK_PHASE(st) != WR_TASK_QUEUED || !wr_tasks_claim(&c->self, i, WR_TASK_GEN(st)))
+    return WR_AGAIN;
+  if (wr_load32(&t->cancel) & WR_CANCEL_WANTED) {
+    wr_tasks_fail(&c->self, i, "CANCELLED", "the call was cancelled before it ran");
+    return WR_AGAIN;
+  }
+  began(c, i, job);
+  return WR_OK;
+}
+
+/* The first call that may run: its arguments are there and no earlier one of its caller waits. */
+static int take_call(wr_client *c, uint32_t actor, wr_job *job) {
+  enum { REMEMBERED = 64 };
+  uint16_t blocked[REMEMBERED];
+  uint32_t nblocked = 0;
+  const wr_actor *a = wr_actor_at(&c->seg, actor);
+  int ordered = a->max_concurrency <= 1;
+  wr_lock(c);
+  fetch_calls(c, actor);
+  int rc = WR_AGAIN;
+  for (uint32_t k = c->backlog.head; rc == WR_AGAIN && k < c->backlog.v.n; k++) {
+    wr_idx i = c->backlog.v.v[k];
+    wr_task *t = wr_task_at(&c->seg, i);
+    if (ordered && caller_waits(blocked, nblocked, t->submitter)) continue;
+    uint32_t dep = t->ndeps ? wr_tasks_pending_dep(&c->seg, t) : 0;
+    wr_idx d = dep < t->ndeps ? wr_tasks_pins(&c->seg, t)->idx[dep] : 0;
+    if (d && wr_objects_watch(&c->seg, d, wr_gen_of(&c->seg, d), c->slot) == 0) {
+      if (ordered && nblocked == REMEMBERED) break;
+      if (ordered) blocked[nblocked++] = t->submitter;
+      continue;
+    }
+    rc = d ? WR_AGAIN : claim_call(c, k, job);
+    if (d) k--; /* sealed just now: look at its next argument */
+  }
+  wr_unlock(c);
+  return rc;
+}
+
+typedef struct {
+  wr_client *c;
+  uint32_t actor, seen;
+} mail;
+
+static int mail_in_sight(void *arg) {
+  mail *m = arg;
+  return leaving(m->c) || wr_events(m->c) != m->seen ||
+         wr_tag_value(wr_load(&m->c->seg.actors[m->actor].mailbox)) != 0;
+}
+
+static int retiring(wr_client *c, uint32_t actor) {
+  return (wr_load32(&c->seg.actors[actor].flags) & WR_AF_RETIRE) &&
+         c->backlog.head == c->backlog.v.n && c->running == 0 &&
+         wr_tag_value(wr_load(&c->seg.actors[actor].mailbox)) == 0;
+}
+
+static int next_call(wr_client *c, uint32_t actor, wr_job *job, int64_t deadline_ns) {
+  for (;;) {
+    mail m = {c, actor, wr_events(c)};
+    int rc = take_call(c, actor, job);
+    if (rc != WR_AGAIN) return rc;
+    if (leaving(c)) return wr_client_ended(c) ? WR_CLOSED : WR_DEAD;
+    if (retiring(c, actor)) return WR_DEAD;
+    if (c->seg.h->cpus > 1 && wr_spin(&c->spin_idle, mail_in_sight, &m)) continue;
+    rc = wr_tag_value(wr_load(&c->seg.actors[actor].mailbox)) ? WR_OK
+                                                               : wr_park(c, m.seen, deadline_ns);
+    if (rc != WR_OK) return rc;
+  }
+}
+
+/* ---- both ----------------------------------------------------------------------------------- */
+
+int wr_work_next(wr_client *c, wr_job *job, int64_t timeout_ns) {
+  int64_t deadline = timeout_ns < 0 ? -1 : (int64_t)wr_os_now_ns() + timeout_ns;
+  uint32_t actor = wr_load32(&c->self.p->actor);
+  return actor ? next_call(c, actor - 1, job, deadline) : next_task(c, job, deadline);
+}
+
+static void ended(wr_client *c, int is_error) {
+  wr_proc *p = c->self.p;
+  c->running--;
+  wr_store32(&p->current, 0);
+  wr_store_relaxed(&p->tasks_done, wr_load_relaxed(&p->tasks_done) + 1);
+  if (is_error) wr_store_relaxed(&p->tasks_failed, wr_load_relaxed(&p->tasks_failed) + 1);
+}
+
+int wr_work_finish(wr_client *c, const wr_job *job, int is_error, uint16_t flags) {
+  wr_lock(c);
+  wr_tasks_finish(&c->self, job->idx, is_error, flags);
+  ended(c, is_error);
+  wr_unlock(c);
+  return WR_OK;
+}
+
+int wr_work_retry(wr_client *c, const wr_job *job) {
+  wr_lock(c);
+  wr_tasks_requeue(&c->self, job->idx);
+  ended(c, 1);
+  wr_unlock(c);
+  return WR_OK;
+}
+
+static void keep_for_life(wr_client *c, const wr_actor *a, uint32_t placed) {
+  if (a->shape == placed) return;
+  wr_ledger_release(&c->self);
+  wr_pool_kick_all(&c->self);
+}
+
+int wr_work_actor_up(wr_client *c, const wr_job *job, int ok) {
+  uint32_t actor = job->t->actor - 1;
+  wr_actor *a = wr_actor_at(&c->seg, actor);
+  wr_lock(c);
+  wr_store32(&a->last_pid, (uint32_t)wr_os_pid());
+  if (ok) {
+    keep_for_life(c, a, WR_TASK_SHAPE(wr_load(&job->t->tstate)));
+    wr_actor_move(&c->seg, actor, job->t->actor_gen, WR_ACTOR_PENDING, WR_ACTOR_RESTARTING,
+                  WR_ACTOR_ALIVE, c->slot);
+  } else {
+    wr_store32(&a->cause, WR_CAUSE_CONSTRUCTOR);
+    atomic_fetch_or(&a->flags, WR_AF_NO_RESTART);
+  }
+  wr_unlock(c);
+  uint8_t body[8] = {0x91, 0xce, (uint8_t)(actor >> 24), (uint8_t)(actor >> 16),
+                     (uint8_t)(actor >> 8), (uint8_t)actor};
+  if (ok) (void)wr_rpc_notify(c, WR_MSG_ACTOR_UP, body, 6);
+  return WR_OK;
+}
+
+void wr_work_actor_exit(wr_client *c) {
+  uint32_t actor = wr_load32(&c->self.p->actor);
+  if (!actor) return;
+  wr_actor *a = wr_actor_at(&c->seg, actor - 1);
+  if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, WR_CAUSE_EXITED);
+  atomic_fetch_or(&a->flags, WR_AF_NO_RESTART);
+}

@@ -1,0 +1,43 @@
+/* node/config.h - what a driver tells the daemon about its job: a msgpack map with these keys.
+ *   num_cpus float | resources {name: float} | object_store_memory int bytes (0: a share of memory)
+ *   python str (program) | sys_path [str] | cwd str | env {str: str} (for every worker of the job)
+ *   preload [str] modules a worker needs | imports [str] modules that are nice to have
+ *   log_to_driver bool | namespace str | temp_dir str | idle_workers int (0: as many as CPUs)
+ *   driver_pid int
+ * Unknown keys are ignored; a known key of the wrong type is an error.  A joining driver's
+ * num_cpus, resources, object_store_memory and temp_dir mean nothing. */
+#ifndef WR_NODE_CONFIG_H
+#define WR_NODE_CONFIG_H
+
+#include "shm/layout.h"
+#include "wire/pack.h"
+#include "wire/unpack.h"
+
+typedef struct {
+  char name[48];
+  double amount;
+} node_quantity;
+
+typedef struct {
+  double num_cpus;
+  uint64_t store_bytes;
+  node_quantity resources[WR_MAX_RESOURCES];
+  uint32_t nresources;
+  wr_buf python, cwd, temp_dir; /* NUL terminated text */
+  wr_buf sys_path, preload;     /* entries one after the other, each NUL terminated */
+  wr_buf env;                   /* "NAME=value", each NUL terminated */
+  char ns[256];
+  int log_to_driver;
+  uint32_t idle_workers;
+  uint32_t driver_pid;
+} node_config;
+
+/* On failure *wrong names the key. */
+int node_config_parse(node_config *cfg, wr_cursor *c, const char **wrong);
+void node_config_free(node_config *cfg);
+
+/* A map of text to text as "NAME=value\0"...; WR_PROTO for names with '=' or NUL inside. */
+int node_env_parse(wr_buf *out, wr_cursor *c);
+const char *node_text(const wr_buf *b); /* "" when empty */
+
+#endif

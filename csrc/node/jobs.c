@@ -1,0 +1,106 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/status.h"
+#include "node/node.h"
+#include "wire/messages.h"
+
+node_job *node_job_new(node *n, node_config *cfg) {
+  node_job *job = wr_alloc(sizeof *job);
+  if (!job) return NULL;
+  job->n = n;
+  job->cfg = *cfg;
+  memset(cfg, 0, sizeof *cfg);
+  job->next = n->jobs;
+  n->jobs = job;
+  return job;
+}
+
+static void free_job(node_job *job) {
+  node *n = job->n;
+  for (node_job **at = &n->jobs; *at; at = &(*at)->next)
+    if (*at == job) {
+      *at = job->next;
+      break;
+    }
+  node_server_stop(job->server);
+  for (uint32_t i = 0; i < WR_MAX_POOLS; i++)
+    if (n->pools[i] && n->pools[i]->job == job) node_pool_free(n->pools[i]);
+  node_config_free(&job->cfg);
+  wr_free(job);
+}
+
+void node_job_tell(node_job *job, uint32_t type, const char *text) {
+  if (!job->driver || !job->driver->conn) return;
+  wr_buf b = {0};
+  wr_out_array(&b, 1);
+  wr_out_text(&b, text);
+  if (!b.failed) node_conn_send(job->driver->conn, type, 0, b.data, b.len, NULL, 0);
+  wr_buf_free(&b);
+}
+
+static int is_detached(const node_proc *p) {
+  const wr_seg *s = &p->n->seg;
+  uint32_t actor = wr_load32(&s->procs[p->slot].actor);
+  if (actor == 0 || actor > WR_MAX_ACTORS) return 0;
+  const wr_actor *a = &s->actors[actor - 1];
+  return WR_ACTOR_SLOT(wr_load(&a->state)) == p->slot && (wr_load32(&a->flags) & WR_AF_DETACHED);
+}
+
+/* What is left of an ended job: its detached actors, or nothing. */
+static void settle(node_job *job) {
+  node *n = job->n;
+  uint32_t waiting = 0;
+  for (uint32_t i = 0; i < WR_MAX_PROCS; i++) {
+    const node_proc *p = n->procs[i];
+    if (p && p->job == job && p->role == WR_ROLE_WORKER && !is_detached(p)) waiting++;
+  }
+  if (waiting) return;
+  node_proc *driver = job->driver;
+  if (driver && job->detach_id) {
+    wr_buf b = {0};
+    uint32_t id = job->detach_id;
+    job->detach_id = 0;
+    wr_out_array(&b, 0);
+    wr_death left = {.wait_status = 0, .pid = driver->pid, .reason = "the driver left"};
+    wr_store(&n->seg.procs[driver->slot].state,
+             WR_PROC_STATE(WR_PROC_DEAD, driver->role, 0, driver->gen));
+    wr_sweep_slot(&n->sweeper, driver->slot, &left);
+    node_conn_reply(driver->conn, id, &b);
+    node_conn_drain(driver->conn, INT64_C(100000000));
+    job->driver = NULL;
+    node_proc_release(driver);
+  }
+  if (job->procs == 0 && !job->driver) free_job(job);
+}
+
+void node_job_worker_gone(node_job *job) {
+  job->procs--;
+  if (job->ended && !job->n->ending) settle(job);
+}
+
+void node_job_end(node_job *job, const char *reason) {
+  node *n = job->n;
+  if (job->owner) {
+    node_end_session(n, reason);
+    return;
+  }
+  if (!job->ended) {
+    job->ended = 1;
+    for (uint32_t i = 0; i < WR_MAX_PROCS; i++) {
+      node_proc *p = n->procs[i];
+      if (p && p->job == job && p->role == WR_ROLE_WORKER && !is_detached(p)) node_proc_kill(p, reason);
+    }
+    wr_sweep_job(&n->sweeper, job->slot);
+  }
+  settle(job);
+}
+
+void node_job_fail(node_job *job, const char *reason) {
+  if (job->ended || job->n->ending) return;
+  node_note("job %u fails: %s", job->slot, reason);
+  node_job_tell(job, WR_MSG_WORKER_TROUBLE, reason);
+  node_job_tell(job, WR_MSG_ENDED, reason);
+  node_job_end(job, reason);
+}

@@ -1,0 +1,200 @@
+/* node/node.h - whiprayd's state and what its parts offer each other.
+ *
+ * One thread, one libuv loop.  Ownership: the node owns sessions' processes, jobs, pools and tables;
+ * a job owns its fork server and its pools; a process owns its socket, pidfd and output pipes.
+ * Everything read from the segment or a socket is input: checked before it is used. */
+#ifndef WR_NODE_NODE_H
+#define WR_NODE_NODE_H
+
+#include <uv.h>
+
+#include "node/config.h"
+#include "node/conn.h"
+#include "node/lines.h"
+#include "node/table.h"
+#include "sched/sweep.h"
+
+#define NODE_SLOT 1u /* the daemon's own */
+
+typedef struct node node;
+typedef struct node_job node_job;
+typedef struct node_pool node_pool;
+typedef struct node_proc node_proc;
+typedef struct node_server node_server;
+typedef struct node_watch node_watch;
+
+/* A descriptor in the loop; freed by the loop after node_watch_close. */
+struct node_watch {
+  uv_poll_t poll;
+  int fd;
+  void *owner;
+  void (*ready)(void *owner);
+};
+
+typedef struct {
+  node_proc *proc;
+  int is_err;
+  node_watch *watch; /* NULL: closed */
+  node_lines lines;
+} node_output;
+
+/* A driver or worker; exists from the giving of its slot until its sweep. */
+struct node_proc {
+  node *n;
+  uint32_t slot, gen;
+  uint32_t role;
+  node_job *job;
+  node_pool *pool;     /* workers */
+  node_server *server; /* the one that forked it; NULL when that one has died */
+  int pid;             /* 0: not known yet */
+  int pidfd;
+  node_watch *watch;
+  node_conn *conn;
+  int dead, killed, exiting, is_actor, quitting;
+  uint32_t idle_checks; /* how often it was found idle without having worked in between */
+  uint64_t idle_done;
+  char reason[128];     /* why the daemon killed it; "" when it did not */
+  char tail[512];       /* last line of its error output, to explain early deaths */
+  int wait_status;
+  node_output out, err;
+  int log_fd;           /* -1: not open */
+  uint64_t log_bytes;
+  node_proc *next_dead;
+};
+
+struct node_pool {
+  node_job *job;
+  uint32_t idx;
+  wr_buf env;     /* "NAME=value\0"... over the job's */
+  int eager;      /* keeps workers ready even when nobody asked */
+  int wanted;     /* someone asked for workers since the last look */
+  uint32_t procs; /* live and starting */
+  uint32_t early_deaths, failures; /* in a row */
+  uint64_t not_before_ns; /* no new worker earlier, after failures */
+};
+
+struct node_job {
+  node *n;
+  node_job *next;
+  node_proc *driver; /* NULL: gone */
+  uint32_t slot;     /* the driver's */
+  int owner;         /* the session ends with it */
+  int ended;
+  uint32_t detach_id; /* request to answer when all has ended; 0: none */
+  node_config cfg;
+  node_server *server;
+  node_pool *pool; /* of its own environment */
+  uint32_t procs;  /* its workers */
+  uint32_t servers_failed; /* in a row */
+  uint64_t dropped_lines;
+};
+
+struct node_server {
+  node *n;
+  node_job *job;
+  int pid, ready, started_late;
+  node_watch *watch;
+  node_conn *conn;
+};
+
+struct node {
+  uv_loop_t *loop;
+  wr_seg seg;
+  wr_sweeper sweeper;
+  uint8_t session[16];
+  char base_dir[108], dir[108], log_path[160];
+  int lock_fd;
+  int listener;
+  node_watch *listen_watch;
+  double num_cpus;
+  uint32_t keep_workers;
+  node_job *jobs;
+  node_pool *pools[WR_MAX_POOLS];
+  node_proc *procs[WR_MAX_PROCS];
+  uint32_t next_slot;
+  node_proc *dead;  /* to be swept */
+  uv_idle_t sweep;  /* runs while `dead` is not empty */
+  uv_timer_t review; /* retirement and retries; runs only while there is a reason */
+  int reviewing;
+  uv_timer_t patience; /* limit on the end of the session */
+  uv_signal_t children, terminate;
+  node_table names, kv;
+  uint32_t nservers; /* fork servers that live */
+  int ending, finished;
+  char end_reason[512];
+  uint64_t deaths, spawned, log_lines, requests;
+};
+
+/* main.c */
+void node_end_session(node *n, const char *reason);
+void node_maybe_finish(node *n); /* ends the loop when nothing is left to wait for */
+void node_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* watch.c */
+node_watch *node_watch_open(uv_loop_t *loop, int fd, void *owner, void (*ready)(void *owner));
+void node_watch_close(node_watch *w); /* closes the descriptor too; NULL is fine */
+
+/* session.c */
+int node_session_open(node *n, const node_config *cfg, char *err, size_t cap);
+void node_session_listen(node *n);
+void node_session_close(node *n);
+void node_session_clean_stale(node *n);
+int node_send_welcome(node_conn *c, uint32_t id, const node_job *job, const node_proc *p);
+
+/* procs.c */
+node_proc *node_proc_new(node *n, uint32_t role, node_job *job, node_pool *pool); /* NULL: full */
+int node_proc_watch(node_proc *p, int pid); /* the process runs: live from now on */
+void node_proc_kill(node_proc *p, const char *reason);
+void node_proc_died(node_proc *p, int wait_status); /* marks; the sweep follows soon */
+void node_proc_release(node_proc *p);               /* without a sweep: never ran */
+void node_sweep_dead(uv_idle_t *idle);
+node_proc *node_proc_find(node *n, uint32_t slot);
+
+/* jobs.c */
+node_job *node_job_new(node *n, node_config *cfg); /* takes over what cfg owns */
+void node_job_end(node_job *job, const char *reason);
+void node_job_fail(node_job *job, const char *reason); /* tells the driver, then ends what it can */
+void node_job_worker_gone(node_job *job);
+void node_job_tell(node_job *job, uint32_t type, const char *text);
+
+/* server.c */
+int node_server_start(node_job *job);
+void node_server_stop(node_server *s);
+int node_server_spawn(node_job *job, node_proc *p, const int fds[3]);
+void node_server_reap(node_server *s, int pid);
+
+/* pools.c */
+node_pool *node_pool_get(node_job *job, wr_buf *env, int *rc); /* finds or makes; takes env */
+void node_pool_free(node_pool *p);
+void node_pool_fill(node_pool *p); /* starts what is missing */
+void node_pool_wanted(node *n, uint32_t pool);
+void node_pool_worker_failed(node_pool *p, const char *what);
+void node_pools_fill(node *n);
+void node_pools_review_soon(node *n);
+void node_pools_init(node *n);
+
+/* shapes.c */
+void node_resources_init(node *n, const node_config *cfg);
+int node_shape_get(node *n, uint32_t pool, wr_cursor *needs, uint32_t *shape);
+void node_shapes_free(node *n, uint32_t pool);
+uint32_t node_shape_runnable(node *n, uint32_t shape); /* queued tasks that could run now */
+
+/* output.c */
+int node_output_open(node_proc *p, int out_fd, int err_fd);
+void node_output_close(node_proc *p); /* takes what is left first */
+
+/* requests.c */
+void node_on_worker_message(node_conn *c, const wr_head *h, const uint8_t *body);
+void node_on_driver_message(node_conn *c, const wr_head *h, const uint8_t *body);
+/* drivers.c */
+void node_accept(void *owner);
+int node_owner_arrived(node *n, int fd);
+
+/* names.c, store.c, actors.c: each answers one request */
+typedef void node_handler(node *n, node_proc *p, uint32_t id, wr_cursor *c);
+node_handler node_name_claim, node_name_get, node_name_list, node_name_drop;
+node_handler node_kv_put, node_kv_get, node_kv_del, node_kv_keys;
+node_handler node_kill_actor, node_interrupt, node_actor_up, node_stats;
+void node_names_forget(node *n, uint32_t actor, uint32_t gen);
+
+#endif

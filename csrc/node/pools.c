@@ -1,0 +1,268 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/status.h"
+#include "node/node.h"
+#include "node/pool_policy.h"
+#include "os/io.h"
+#include "os/os.h"
+#include "wire/messages.h"
+
+#define MAX_FAILURES 5u
+#define REVIEW_MS 5000u
+#define RETRY_NS (INT64_C(100000000)) /* after a failure, times the failures in a row */
+
+/* ---- making and freeing -------------------------------------------------------------------------- */
+
+static node_pool *find(node_job *job, const wr_buf *env) {
+  for (uint32_t i = 0; i < WR_MAX_POOLS; i++) {
+    node_pool *p = job->n->pools[i];
+    if (p && p->job == job && p->env.len == env->len &&
+        (env->len == 0 || memcmp(p->env.data, env->data, env->len) == 0))
+      return p;
+  }
+  return NULL;
+}
+
+static void publish(node *n, const node_pool *p) {
+  wr_pool *r = &n->seg.pools[p->idx];
+  r->job = p->job->slot;
+  r->env = p->env.len ? p->idx : 0;
+  wr_store32(&r->want, 0);
+  wr_store(&r->spinning, 0);
+  wr_store32(&r->state, 1);
+  if (wr_load32(&n->seg.h->npools) <= p->idx) wr_store32(&n->seg.h->npools, p->idx + 1);
+}
+
+node_pool *node_pool_get(node_job *job, wr_buf *env, int *rc) {
+  node *n = job->n;
+  node_pool *p = find(job, env);
+  *rc = WR_OK;
+  if (p) {
+    wr_buf_free(env);
+    return p;
+  }
+  uint32_t idx = 1;
+  while (idx < WR_MAX_POOLS && n->pools[idx]) idx++;
+  p = idx < WR_MAX_POOLS ? wr_alloc(sizeof *p) : NULL;
+  if (!p) {
+    *rc = idx < WR_MAX_POOLS ? WR_NOMEM : WR_LIMIT;
+    wr_buf_free(env);
+    return NULL;
+  }
+  p->job = job;
+  p->idx = idx;
+  p->env = *env;
+  memset(env, 0, sizeof *env);
+  n->pools[idx] = p;
+  publish(n, p);
+  return p;
+}
+
+void node_pool_free(node_pool *p) {
+  node *n = p->job->n;
+  node_shapes_free(n, p->idx);
+  wr_store32(&n->seg.pools[p->idx].state, 0);
+  n->pools[p->idx] = NULL;
+  wr_buf_free(&p->env);
+  wr_free(p);
+}
+
+/* ---- counting ------------------------------------------------------------------------------------ */
+
+static uint32_t runnable(const node_pool *p) {
+  node *n = p->job->n;
+  uint32_t sum = 0;
+  for (uint32_t i = 0; i < WR_MAX_SHAPES; i++)
+    if (wr_load32(&n->seg.shapes[i].state) == 1 && n->seg.shapes[i].pool == p->idx)
+      sum += node_shape_runnable(n, i);
+  return sum;
+}
+
+static void count_worker(node_pool_counts *c, node_proc *w) {
+  const wr_proc *r = &w->n->seg.procs[w->slot];
+  uint32_t activity = wr_load32(&r->activity);
+  if (w->dead || w->killed || w->quitting) return;
+  if (w->is_actor || activity == WR_ACT_ACTOR || wr_load32(&r->actor) != 0) {
+    w->is_actor = 1;
+  } else if (!w->pid || activity == WR_ACT_NONE) {
+    c->starting++;
+  } else if (activity == WR_ACT_BLOCKED) {
+    c->blocked++;
+  } else if (activity == WR_ACT_RUN) {
+    c->busy++;
+  } else {
+    c->idle++;
+  }
+}
+
+static node_pool_counts count(node_pool *p, int with_tasks) {
+  node *n = p->job->n;
+  node_pool_counts c = {.keep = p->eager ? n->keep_workers : 0, .cpus = n->seg.h->cpus};
+  for (uint32_t i = 0; i < WR_MAX_PROCS; i++)
+    if (n->procs[i] && n->procs[i]->pool == p) count_worker(&c, n->procs[i]);
+  if (with_tasks) c.runnable = runnable(p);
+  wr_store32(&n->seg.pools[p->idx].starting, c.starting);
+  wr_store32(&n->seg.pools[p->idx].workers, c.idle + c.busy + c.blocked);
+  return c;
+}
+
+/* ---- starting ------------------------------------------------------------------------------------ */
+
+static void on_worker_hangup(node_conn *c) {
+  node_proc *p = c->owner;
+  node_conn_close(c);
+  p->conn = NULL;
+  if (p->pidfd >= 0)
+    wr_os_pidfd_signal(p->pidfd, 9); /* one without its socket is of no use; mostly it exits by itself */
+  else if (!p->pid && !p->server)
+    node_proc_died(p, -1);
+}
+
+/* fds[0..2]: the worker's socket, output and error output; ours[]: the other ends. */
+static int make_channels(int fds[3], int ours[3]) {
+  int pair[2];
+  for (int i = 0; i < 3; i++) {
+    if ((i == 0 ? wr_os_socketpair(pair) : wr_os_pipe(pair)) != WR_OK) {
+      while (i-- > 0) {
+        wr_os_close(fds[i]);
+        wr_os_close(ours[i]);
+      }
+      return WR_IO;
+    }
+    ours[i] = pair[0];
+    fds[i] = pair[1];
+  }
+  return WR_OK;
+}
+
+static int start_worker(node_pool *pool) {
+  node_job *job = pool->job;
+  int fds[3], ours[3];
+  if (make_channels(fds, ours) != WR_OK) {
+    node_pool_worker_failed(pool, "no descriptors are left for another worker (RLIMIT_NOFILE)");
+    return WR_IO;
+  }
+  node_proc *p = node_proc_new(job->n, WR_ROLE_WORKER, job, pool);
+  if (!p) {
+    for (int i = 0; i < 3; i++) {
+      wr_os_close(fds[i]);
+      wr_os_close(ours[i]);
+    }
+    return WR_LIMIT;
+  }
+  p->conn = node_conn_open(job->n->loop, ours[0], p, node_on_worker_message, on_worker_hangup);
+  int rc = node_output_open(p, ours[1], ours[2]);
+  int sent = node_server_spawn(job, p, fds);
+  if (p->conn && rc == WR_OK && sent == WR_OK) return WR_OK;
+  if (sent != WR_OK) { /* no process will ever have this slot */
+    node_proc_release(p);
+    node_pool_worker_failed(pool, "the process that starts workers could not be started");
+  } else {
+    p->killed = 1; /* as soon as it is known */
+  }
+  return WR_IO;
+}
+
+void node_pool_fill(node_pool *p) {
+  node *n = p->job->n;
+  if (p->job->ended || n->ending) return;
+  node_pool_counts c = count(p, p->wanted || wr_load32(&n->seg.pools[p->idx].want));
+  uint32_t start = node_pool_to_start(&c);
+  if (start && p->not_before_ns > wr_os_now_ns()) {
+    node_pools_review_soon(n);
+    return;
+  }
+  /* Whoever sees `want` clear and finds too few workers asks again. */
+  p->wanted = c.runnable > c.idle + c.starting + start;
+  wr_store32(&n->seg.pools[p->idx].want, 0);
+  for (uint32_t i = 0; i < start && !p->job->ended && !n->ending; i++)
+    if (start_worker(p) != WR_OK) break;
+  if (c.idle + c.busy > c.keep) node_pools_review_soon(n);
+}
+
+void node_pool_wanted(node *n, uint32_t pool) {
+  if (pool >= WR_MAX_POOLS || !n->pools[pool]) return;
+  n->pools[pool]->wanted = 1;
+  node_pool_fill(n->pools[pool]);
+}
+
+void node_pools_fill(node *n) {
+  for (uint32_t i = 0; i < WR_MAX_POOLS; i++)
+    if (n->pools[i]) node_pool_fill(n->pools[i]);
+}
+
+/* After several failures in a row, with no worker at all, nothing would ever run: say so and end. */
+void node_pool_worker_failed(node_pool *p, const char *what) {
+  uint32_t failures = ++p->failures > p->early_deaths ? p->failures : p->early_deaths;
+  node_job *job = p->job;
+  node_note("%s", what);
+  if (job->ended || job->n->ending) return;
+  p->not_before_ns = wr_os_now_ns() + (uint64_t)RETRY_NS * failures;
+  node_pool_counts c = count(p, 0);
+  if (failures >= MAX_FAILURES && c.idle + c.busy + c.blocked == 0) {
+    node_job_fail(job, what);
+    return;
+  }
+  if (failures == 2) node_job_tell(job, WR_MSG_WORKER_TROUBLE, what);
+  p->wanted = 1;
+  node_pools_review_soon(job->n);
+}
+
+/* ---- review: retiring idle workers, trying again ---------------------------------------------------- */
+
+/* Idle in two reviews without work in between. */
+static int long_idle(node_proc *w) {
+  const wr_proc *r = &w->n->seg.procs[w->slot];
+  uint64_t done = wr_load_relaxed(&r->tasks_done);
+  if (wr_load32(&r->activity) != WR_ACT_PARKED || done != w->idle_done) w->idle_checks = 0;
+  w->idle_done = done;
+  return ++w->idle_checks > 2;
+}
+
+static uint32_t retire(node_pool *p) {
+  node *n = p->job->n;
+  node_pool_counts c = count(p, 1);
+  uint32_t surplus = node_pool_to_retire(&c), left = surplus;
+  for (uint32_t i = WR_MAX_PROCS; i-- > 0 && left;) {
+    node_proc *w = n->procs[i];
+    if (!w || w->pool != p || w->is_actor || w->dead || w->killed || w->quitting) continue;
+    if (!long_idle(w)) continue;
+    w->quitting = 1;
+    wr_store32(&n->seg.procs[i].quit, 1);
+    wr_wake(&n->seg, i);
+    left--;
+  }
+  return c.idle + c.busy > c.keep;
+}
+
+static void on_review(uv_timer_t *timer) {
+  node *n = timer->data;
+  uint32_t again = 0;
+  n->reviewing = 0;
+  node_pools_fill(n);
+  for (uint32_t i = 0; i < WR_MAX_POOLS; i++)
+    if (n->pools[i] && !n->pools[i]->job->ended) again |= retire(n->pools[i]);
+  if (again) node_pools_review_soon(n);
+}
+
+void node_pools_review_soon(node *n) {
+  uint64_t wait = REVIEW_MS, now = wr_os_now_ns();
+  if (n->ending) return;
+  for (uint32_t i = 0; i < WR_MAX_POOLS; i++) {
+    const node_pool *p = n->pools[i];
+    if (!p || p->not_before_ns <= now) continue;
+    uint64_t ms = (p->not_before_ns - now) / 1000000 + 1;
+    if (ms < wait) wait = ms;
+  }
+  if (n->reviewing && uv_timer_get_due_in(&n->review) <= wait) return;
+  n->reviewing = 1;
+  uv_timer_start(&n->review, on_review, wait, 0);
+}
+
+void node_pools_init(node *n) {
+  uv_timer_init(n->loop, &n->review);
+  n->review.data = n;
+}

@@ -1,0 +1,188 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/status.h"
+#include "node/node.h"
+#include "os/os.h"
+#include "os/spawn.h"
+
+/* ---- slots ---------------------------------------------------------------------------------- */
+
+node_proc *node_proc_find(node *n, uint32_t slot) {
+  return slot < WR_MAX_PROCS ? n->procs[slot] : NULL;
+}
+
+/* Slots are given in turn, so that a number comes back as late as possible. */
+static uint32_t free_slot(node *n) {
+  for (uint32_t i = 0; i < WR_MAX_PROCS; i++) {
+    uint32_t slot = n->next_slot + i;
+    if (slot >= WR_MAX_PROCS) slot -= WR_MAX_PROCS;
+    if (slot <= NODE_SLOT || n->procs[slot]) continue;
+    if (WR_PROC_PHASE(wr_load(&n->seg.procs[slot].state)) != WR_PROC_FREE) continue;
+    return slot;
+  }
+  return 0;
+}
+
+static void clear_record(wr_proc *r) {
+  wr_a32 *const words[] = {&r->park, &r->waiting, &r->pid, &r->activity, &r->current, &r->actor,
+                           &r->cancel, &r->quit};
+  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) wr_store32(words[i], 0);
+  wr_store(&r->tasks_done, 0);
+  wr_store(&r->tasks_failed, 0);
+  memset(r->title, 0, sizeof r->title);
+  r->started_ns = wr_os_now_ns();
+}
+
+static void publish(node_proc *p, uint32_t phase) {
+  wr_store(&p->n->seg.procs[p->slot].state,
+           WR_PROC_STATE(phase, p->role, p->pool ? p->pool->idx : 0, p->gen));
+}
+
+node_proc *node_proc_new(node *n, uint32_t role, node_job *job, node_pool *pool) {
+  uint32_t slot = free_slot(n);
+  node_proc *p = slot ? wr_alloc(sizeof *p) : NULL;
+  if (!p) return NULL;
+  wr_proc *r = &n->seg.procs[slot];
+  *p = (node_proc){.n = n, .slot = slot, .role = role, .job = job, .pool = pool, .pidfd = -1,
+                   .log_fd = -1, .wait_status = -1};
+  p->gen = WR_PROC_GEN(wr_load(&r->state)) + 1;
+  if (p->gen == 0) p->gen = 1;
+  n->procs[slot] = p;
+  n->next_slot = slot + 1;
+  if (job && role == WR_ROLE_WORKER) job->procs++;
+  if (pool) pool->procs++;
+  clear_record(r);
+  r->job = job && job->slot ? job->slot : slot;
+  publish(p, WR_PROC_STARTING);
+  if (wr_load32(&n->seg.h->proc_high) <= slot) wr_store32(&n->seg.h->proc_high, slot + 1);
+  return p;
+}
+
+/* ---- life and death --------------------------------------------------------------------------- */
+
+static int status_of_process(node_proc *p) {
+  int status = -1;
+  if (wr_os_exit_code(p->pid, &status) != WR_OK) status = -1;
+  if (p->server && p->server->conn)
+    node_server_reap(p->server, p->pid);
+  else
+    wr_os_reap(p->pid, 0, &status);
+  return status;
+}
+
+static void on_pidfd(void *owner) {
+  node_proc *p = owner;
+  node_proc_died(p, p->role == WR_ROLE_WORKER ? status_of_process(p) : -1);
+}
+
+int node_proc_watch(node_proc *p, int pid) {
+  p->pid = pid;
+  wr_store32(&p->n->seg.procs[p->slot].pid, (uint32_t)pid);
+  int fd = wr_os_pidfd_open(pid);
+  if (fd >= 0) p->watch = node_watch_open(p->n->loop, fd, p, on_pidfd);
+  if (!p->watch) return fd < 0 ? fd : WR_NOMEM;
+  p->pidfd = fd;
+  if (!p->dead) publish(p, WR_PROC_LIVE);
+  return WR_OK;
+}
+
+void node_proc_kill(node_proc *p, const char *reason) {
+  if (p->dead) return;
+  if (!p->killed && reason) snprintf(p->reason, sizeof p->reason, "%s", reason);
+  p->killed = 1;
+  if (p->pidfd >= 0) wr_os_pidfd_signal(p->pidfd, wr_os_sigkill);
+}
+
+void node_proc_died(node_proc *p, int wait_status) {
+  node *n = p->n;
+  if (p->dead) return;
+  p->dead = 1;
+  p->wait_status = wait_status;
+  publish(p, WR_PROC_DEAD);
+  node_watch_close(p->watch);
+  p->watch = NULL;
+  p->pidfd = -1;
+  p->next_dead = n->dead;
+  n->dead = p;
+  uv_idle_start(&n->sweep, n->sweep.idle_cb);
+}
+
+static void let_go(node_proc *p) {
+  node *n = p->n;
+  if (p->conn) node_conn_close(p->conn);
+  node_watch_close(p->watch);
+  node_output_close(p);
+  if (p->pool) p->pool->procs--;
+  n->procs[p->slot] = NULL;
+}
+
+void node_proc_release(node_proc *p) {
+  node_job *job = p->job;
+  let_go(p);
+  publish(p, WR_PROC_FREE);
+  int worker = p->role == WR_ROLE_WORKER;
+  wr_free(p);
+  if (worker) node_job_worker_gone(job);
+}
+
+/* ---- the sweep of the dead -------------------------------------------------------------------- */
+
+static int died_early(const node_proc *p) {
+  const wr_proc *r = &p->n->seg.procs[p->slot];
+  return p->role == WR_ROLE_WORKER && !p->killed && !p->exiting &&
+         wr_load32(&r->activity) == WR_ACT_NONE && wr_load_relaxed(&r->tasks_done) == 0;
+}
+
+static void judge(node_proc *p) {
+  char text[700], how[96] = "it ended for an unknown reason";
+  if (!p->pool) return;
+  if (!died_early(p)) {
+    p->pool->early_deaths = 0;
+    return;
+  }
+  if (p->wait_status >= 0) wr_os_describe_status(p->wait_status, how, sizeof how);
+  snprintf(text, sizeof text, "a worker process ended while it started (%s)%s%s", how,
+           p->tail[0] ? ": " : "", p->tail);
+  p->pool->early_deaths++;
+  node_pool_worker_failed(p->pool, text);
+}
+
+static void lose_driver(node_proc *p) {
+  node_job *job = p->job;
+  p->job = NULL;
+  job->driver = NULL;
+  node_job_end(job, "the driver has exited");
+}
+
+static void sweep_one(node_proc *p) {
+  node *n = p->n;
+  node_output_close(p); /* its last words, before anyone learns that it died */
+  if (p->role == WR_ROLE_DRIVER) lose_driver(p);
+  wr_death why = {.wait_status = p->wait_status, .pid = p->pid, .reason = p->reason[0] ? p->reason : NULL};
+  if (!n->ending) {
+    judge(p);
+    int rc = wr_sweep_slot(&n->sweeper, p->slot, &why);
+    if (rc != WR_OK) node_note("the sweep of slot %u failed: %s", p->slot, wr_status_text(rc));
+  }
+  n->deaths++;
+  node_proc_release(p);
+}
+
+/* Runs once after all events of a loop iteration, when every death among them is marked. */
+void node_sweep_dead(uv_idle_t *idle) {
+  node *n = idle->data;
+  uv_idle_stop(idle);
+  node_proc *list = n->dead;
+  n->dead = NULL;
+  while (list) {
+    node_proc *p = list;
+    list = p->next_dead;
+    sweep_one(p);
+  }
+  if (n->ending)
+    node_maybe_finish(n);
+  else
+    node_pools_fill(n);
+}

@@ -1,0 +1,29 @@
+/* os/files.h - directories and small files of a session.  Same rules as os/os.h. */
+#ifndef WR_OS_FILES_H
+#define WR_OS_FILES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Makes the directory with mode 0700, or accepts one that is there, is no symbolic link and belongs
+ * to this user and nobody else may write to; WR_DENIED otherwise. */
+int wr_os_private_dir(const char *path);
+int wr_os_mkdir(const char *path); /* mode 0700; WR_EXISTS */
+/* Removes a directory and all below it without following links; best effort. */
+void wr_os_remove_tree(const char *path);
+/* Opens and locks a file for this process alone; the descriptor, or WR_AGAIN: someone holds it. */
+int wr_os_lock_file(const char *path, int create);
+int wr_os_open_append(const char *path); /* made with mode 0600 */
+int wr_os_write_some(int fd, const void *buf, size_t len); /* bytes or WR_IO */
+/* The last bytes of a file, NUL terminated. */
+void wr_os_read_tail(const char *path, char *out, size_t cap);
+int64_t wr_os_dir_age_s(const char *path); /* seconds since its last change; < 0: not there */
+int64_t wr_os_wall_seconds(void);
+/* Calls visit for every name in the directory that starts with prefix. */
+int wr_os_list_dir(const char *path, const char *prefix, void (*visit)(const char *name, void *arg),
+                   void *arg);
+void wr_os_redirect_output(int fd); /* makes fd the standard output and error */
+char **wr_os_environment(void);     /* borrowed */
+int wr_os_random(void *out, size_t n);
+
+#endif

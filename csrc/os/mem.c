@@ -1,0 +1,73 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/status.h"
+#include "os/os.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+static int open_memfd(const char *name) {
+  const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+  /* Kernels before 6.3 do not know MFD_NOEXEC_SEAL; newer ones may demand it. */
+  int fd = (int)syscall(SYS_memfd_create, name, flags | MFD_NOEXEC_SEAL);
+  if (fd < 0 && errno == EINVAL) fd = (int)syscall(SYS_memfd_create, name, flags);
+  return fd;
+}
+
+int wr_os_memfd_create(const char *name, uint64_t size) {
+  int fd = open_memfd(name);
+  if (fd < 0) return WR_IO;
+  if (ftruncate(fd, (off_t)size) == 0 &&
+      fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0)
+    return fd;
+  int kept = errno;
+  close(fd);
+  errno = kept;
+  return WR_IO;
+}
+
+int wr_os_memfd_size(int fd, uint64_t *size) {
+  struct stat st;
+  if (fstat(fd, &st) != 0) return WR_IO;
+  *size = (uint64_t)st.st_size;
+  return WR_OK;
+}
+
+int wr_os_map(int fd, uint64_t off, uint64_t len, int writable, void **addr) {
+  void *p = mmap(NULL, len, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED | MAP_NORESERVE,
+                 fd, (off_t)off);
+  if (p == MAP_FAILED) return errno == ENOMEM ? WR_NOMEM : WR_IO;
+  *addr = p;
+  return WR_OK;
+}
+
+void wr_os_unmap(void *addr, uint64_t len) {
+  if (addr && len) munmap(addr, len);
+}
+
+/* Whole pages only; the range is widened to page borders. */
+void wr_os_populate(void *addr, uint64_t len) {
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  uintptr_t first = (uintptr_t)addr & ~(page - 1);
+  uintptr_t last = ((uintptr_t)addr + len + page - 1) & ~(page - 1);
+  int kept = errno;
+  madvise((void *)first, last - first, MADV_POPULATE_WRITE);
+  errno = kept;
+}
+
+int wr_os_punch(int fd, uint64_t off, uint64_t len) {
+  int rc;
+  do rc = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len);
+  while (rc != 0 && errno == EINTR);
+  return rc == 0 ? WR_OK : WR_IO;
+}

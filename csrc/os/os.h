@@ -1,0 +1,51 @@
+/* os/os.h - the whole contract with the operating system.
+ * Every call returns 0 (or a descriptor or count >= 0) or a negative WR_ code with errno kept.
+ * No call allocates; none keeps a reference to its arguments. */
+#ifndef WR_OS_OS_H
+#define WR_OS_OS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* time: monotonic nanoseconds */
+uint64_t wr_os_now_ns(void);
+void wr_os_sleep_ns(uint64_t ns);
+
+/* futex on a shared 32-bit word.  Wait returns WR_OK when woken or when *word != expected,
+ * WR_TIMEOUT, or WR_INTR.  timeout_ns < 0 waits without end. */
+int wr_os_futex_wait(const _Atomic uint32_t *word, uint32_t expected, int64_t timeout_ns);
+void wr_os_futex_wake(const _Atomic uint32_t *word, int n);
+
+/* memory: a memfd of `size` bytes that can be neither shrunk nor grown, and its mapping */
+int wr_os_memfd_create(const char *name, uint64_t size);
+int wr_os_memfd_size(int fd, uint64_t *size);
+int wr_os_map(int fd, uint64_t off, uint64_t len, int writable, void **addr);
+void wr_os_unmap(void *addr, uint64_t len);
+void wr_os_populate(void *addr, uint64_t len);      /* fault pages in, best effort */
+int wr_os_punch(int fd, uint64_t off, uint64_t len); /* give pages back to the system */
+
+/* processes */
+int wr_os_pidfd_open(int pid);
+int wr_os_pidfd_signal(int pidfd, int signo);
+int wr_os_kill(int pid, int signo);
+int wr_os_pid(void);
+unsigned wr_os_uid(void);
+int wr_os_die_with_parent(int expected_ppid); /* SIGKILL when the parent goes; WR_DEAD: it has gone */
+int wr_os_exit_code(int pid, int *code);      /* wait status of a zombie that nobody reaped yet */
+int wr_os_cpu_count(void);                    /* affinity and cgroup quota, at least 1 */
+int wr_os_memory_limit(uint64_t *bytes);      /* RAM or cgroup limit, the smaller */
+uint64_t wr_os_rss_bytes(int pid);            /* 0 when unknown */
+
+/* unix sockets: blocking stream pairs, listening paths, peer credentials, one descriptor passed */
+int wr_os_socketpair(int fds[2]);
+int wr_os_listen(const char *path, int backlog);
+int wr_os_connect(const char *path);
+int wr_os_peer_uid(int fd, unsigned *uid, int *pid);
+int wr_os_send_fd(int sock, const void *buf, size_t len, int fd); /* fd < 0: bytes alone */
+int wr_os_recv_fd(int sock, void *buf, size_t len, int *fd);      /* bytes read; *fd = -1: none */
+int wr_os_send_all(int sock, const void *buf, size_t len);
+int wr_os_recv_all(int sock, void *buf, size_t len); /* WR_CLOSED on end of stream */
+int wr_os_wait_readable(int fd, int64_t timeout_ns); /* WR_OK, WR_TIMEOUT, WR_INTR */
+void wr_os_close(int fd);
+
+#endif

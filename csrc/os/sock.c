@@ -1,0 +1,163 @@
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/status.h"
+#include "os/os.h"
+
+int wr_os_socketpair(int fds[2]) {
+  return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0 ? WR_OK : WR_IO;
+}
+
+static int unix_address(const char *path, struct sockaddr_un *a) {
+  size_t len = strlen(path);
+  if (len == 0 || len >= sizeof a->sun_path) {
+    errno = ENAMETOOLONG;
+    return WR_IO;
+  }
+  memset(a, 0, sizeof *a);
+  a->sun_family = AF_UNIX;
+  memcpy(a->sun_path, path, len);
+  return WR_OK;
+}
+
+static int close_failed(int fd) {
+  int kept = errno;
+  close(fd);
+  errno = kept;
+  return WR_IO;
+}
+
+int wr_os_listen(const char *path, int backlog) {
+  struct sockaddr_un a;
+  if (unix_address(path, &a) != WR_OK) return WR_IO;
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return WR_IO;
+  if (bind(fd, (const struct sockaddr *)&a, sizeof a) != 0 || listen(fd, backlog) != 0)
+    return close_failed(fd);
+  return fd;
+}
+
+int wr_os_connect(const char *path) {
+  struct sockaddr_un a;
+  if (unix_address(path, &a) != WR_OK) return WR_IO;
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return WR_IO;
+  int rc;
+  do rc = connect(fd, (const struct sockaddr *)&a, sizeof a);
+  while (rc != 0 && errno == EINTR);
+  return rc == 0 ? fd : close_failed(fd);
+}
+
+int wr_os_peer_uid(int fd, unsigned *uid, int *pid) {
+  struct ucred c;
+  socklen_t len = sizeof c;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c, &len) != 0) return WR_IO;
+  *uid = (unsigned)c.uid;
+  if (pid) *pid = (int)c.pid;
+  return WR_OK;
+}
+
+static int broken(int error) { return error == EPIPE || error == ECONNRESET; }
+
+int wr_os_send_all(int sock, const void *buf, size_t len) {
+  const char *p = buf;
+  while (len > 0) {
+    ssize_t n = send(sock, p, len, MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return broken(errno) ? WR_CLOSED : WR_IO;
+    p += n;
+    len -= (size_t)n;
+  }
+  return WR_OK;
+}
+
+/* The descriptor travels with the first byte; what did not fit follows alone. */
+int wr_os_send_fd(int sock, const void *buf, size_t len, int fd) {
+  if (fd < 0) return wr_os_send_all(sock, buf, len);
+  if (len == 0) return WR_INVAL;
+  union {
+    char bytes[CMSG_SPACE(sizeof(int))];
+    struct cmsghdr align;
+  } control;
+  memset(&control, 0, sizeof control);
+  struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = len};
+  struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+                     .msg_controllen = sizeof control};
+  struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+  c->cmsg_level = SOL_SOCKET;
+  c->cmsg_type = SCM_RIGHTS;
+  c->cmsg_len = CMSG_LEN(sizeof(int));
+  memcpy(CMSG_DATA(c), &fd, sizeof fd);
+  ssize_t n;
+  do n = sendmsg(sock, &m, MSG_NOSIGNAL);
+  while (n < 0 && errno == EINTR);
+  if (n < 0) return broken(errno) ? WR_CLOSED : WR_IO;
+  return wr_os_send_all(sock, (const char *)buf + n, len - (size_t)n);
+}
+
+/* Keeps the first descriptor of a message and closes any that were not asked for. */
+static int take_fds(struct msghdr *m) {
+  int kept = -1;
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < n; i++) {
+      int fd;
+      memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof fd);
+      if (kept < 0)
+        kept = fd;
+      else
+        close(fd);
+    }
+  }
+  return kept;
+}
+
+int wr_os_recv_fd(int sock, void *buf, size_t len, int *fd) {
+  union {
+    char bytes[CMSG_SPACE(4 * sizeof(int))];
+    struct cmsghdr align;
+  } control;
+  struct iovec iov = {.iov_base = buf, .iov_len = len};
+  struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+                     .msg_controllen = sizeof control};
+  *fd = -1;
+  ssize_t n;
+  do n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
+  while (n < 0 && errno == EINTR);
+  if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return WR_AGAIN;
+  if (n < 0) return broken(errno) ? WR_CLOSED : WR_IO;
+  *fd = take_fds(&m);
+  return n == 0 && len > 0 ? WR_CLOSED : (int)n;
+}
+
+int wr_os_recv_all(int sock, void *buf, size_t len) {
+  char *p = buf;
+  while (len > 0) {
+    ssize_t n = recv(sock, p, len, 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return broken(errno) ? WR_CLOSED : WR_IO;
+    if (n == 0) return WR_CLOSED;
+    p += n;
+    len -= (size_t)n;
+  }
+  return WR_OK;
+}
+
+int wr_os_wait_readable(int fd, int64_t timeout_ns) {
+  struct pollfd p = {.fd = fd, .events = POLLIN};
+  struct timespec t = {(time_t)(timeout_ns / 1000000000), (long)(timeout_ns % 1000000000)};
+  int rc = ppoll(&p, 1, timeout_ns < 0 ? NULL : &t, NULL);
+  if (rc > 0) return WR_OK;
+  if (rc == 0) return WR_TIMEOUT;
+  return errno == EINTR ? WR_INTR : WR_IO;
+}
+
+void wr_os_close(int fd) {
+  if (fd >= 0) close(fd);
+}

@@ -1,0 +1,123 @@
+#include "os/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/status.h"
+#include "os/os.h"
+
+const int wr_os_sigkill = SIGKILL, wr_os_sigint = SIGINT, wr_os_sigterm = SIGTERM,
+          wr_os_sigchld = SIGCHLD;
+
+#define HIGH_FD 200 /* parks descriptors above every target while they are put in place */
+
+static void close_from(int first) {
+  if (syscall(SYS_close_range, (unsigned)first, ~0u, 0) == 0) return;
+  long max = sysconf(_SC_OPEN_MAX);
+  for (int fd = first; fd < (max > 0 && max < 65536 ? max : 65536); fd++) close(fd);
+}
+
+/* Runs in the child: puts the descriptors in place and closes all others. */
+static int place_fds(const wr_os_spawn_spec *s) {
+  int high[WR_OS_SPAWN_FDS];
+  for (int i = 0; i < s->nfds; i++) {
+    int fd = s->fds[i] >= 0 ? s->fds[i] : open("/dev/null", O_RDWR | O_CLOEXEC);
+    high[i] = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
+    if (high[i] < 0) return WR_IO;
+  }
+  for (int i = 0; i < s->nfds; i++)
+    if (dup2(high[i], i) < 0) return WR_IO;
+  close_from(s->nfds);
+  return WR_OK;
+}
+
+static void default_signals(void) {
+  struct sigaction act;
+  memset(&act, 0, sizeof act);
+  act.sa_handler = SIG_DFL;
+  for (int signo = 1; signo < 32; signo++)
+    if (signo != SIGKILL && signo != SIGSTOP) sigaction(signo, &act, NULL);
+}
+
+/* The child shares the caller's memory until it executes the program: it only makes system calls and
+ * leaves errno behind.  Returns when something failed. */
+static void run_child(const wr_os_spawn_spec *s, int parent) {
+  sigset_t none;
+  sigemptyset(&none);
+  default_signals();
+  if (place_fds(s) != WR_OK) return;
+  if (s->new_session && setsid() < 0) return;
+  if (s->cwd && chdir(s->cwd) != 0) return;
+  if (s->die_with_parent && wr_os_die_with_parent(parent) != WR_OK) return;
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  execvpe(s->path, s->argv, s->env);
+}
+
+int wr_os_spawn(const wr_os_spawn_spec *spec, int *pid) {
+  if (spec->nfds < 0 || spec->nfds > WR_OS_SPAWN_FDS) return WR_INVAL;
+  sigset_t all, kept;
+  volatile int error = 0; /* written by the child, which shares our memory */
+  int parent = (int)getpid();
+  sigfillset(&all);
+  if (pthread_sigmask(SIG_SETMASK, &all, &kept) != 0) return WR_IO;
+  pid_t child = vfork();
+  if (child == 0) {
+    run_child(spec, parent);
+    error = errno ? errno : EIO;
+    _exit(127);
+  }
+  if (child < 0) error = errno;
+  pthread_sigmask(SIG_SETMASK, &kept, NULL);
+  if (child > 0 && error) waitpid(child, NULL, 0);
+  if (error) {
+    errno = error;
+    return WR_IO;
+  }
+  *pid = (int)child;
+  return WR_OK;
+}
+
+int wr_os_reap(int pid, int block, int *status) {
+  pid_t got;
+  do got = waitpid(pid, status, block ? 0 : WNOHANG);
+  while (got < 0 && errno == EINTR);
+  if (got == pid) return WR_OK;
+  return got == 0 ? WR_AGAIN : WR_NOTFOUND;
+}
+
+int wr_os_peek_child(int *pid) {
+  siginfo_t info;
+  info.si_pid = 0;
+  if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return WR_AGAIN;
+  *pid = (int)info.si_pid;
+  return WR_OK;
+}
+
+int wr_os_adopt_orphans(void) {
+  return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0 ? WR_OK : WR_IO;
+}
+
+int wr_os_parent_pid(void) { return (int)getppid(); }
+
+int wr_os_self_pidfd_works(void) {
+  int fd = wr_os_pidfd_open((int)getpid());
+  if (fd < 0) return fd;
+  close(fd);
+  return WR_OK;
+}
+
+void wr_os_ignore_pipe_signal(void) {
+  struct sigaction act;
+  memset(&act, 0, sizeof act);
+  act.sa_handler = SIG_IGN;
+  sigaction(SIGPIPE, &act, NULL);
+}

@@ -1,0 +1,396 @@
+/* ActorHandle, the base of the Python class, and ActorMethod, what `handle.name` gives.
+ *
+ * A handle owns one reference on its actor through its ObjectRef; a method owns its handle.  Nothing
+ * points back, so the actor's count drops as soon as the last of them goes. */
+#include "pyext/module.h"
+
+typedef struct {
+  PyObject_HEAD
+  PyObject *handle, *name, *info;
+} wrpy_method;
+
+/* The parts of a MethodInfo tuple. */
+typedef struct {
+  long number, nreturns, nmin, nmax, retries, options, retry_exceptions;
+} method_info;
+
+static int parse_info(PyObject *tuple, method_info *m) {
+  long *fields[7] = {&m->number,  &m->nreturns, &m->nmin,            &m->nmax,
+                     &m->retries, &m->options,  &m->retry_exceptions};
+  if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != 7) {
+    PyErr_SetString(PyExc_TypeError, "method info must be a tuple of seven numbers");
+    return -1;
+  }
+  for (int i = 0; i < 7; i++) {
+    *fields[i] = PyLong_AsLong(PyTuple_GET_ITEM(tuple, i));
+    if (*fields[i] == -1 && PyErr_Occurred()) return -1;
+  }
+  if (m->nreturns >= 0 && m->nreturns <= UINT16_MAX) return 0;
+  PyErr_Format(PyExc_ValueError, "num_returns must be between 0 and %d", UINT16_MAX);
+  return -1;
+}
+
+static PyObject *method_make(wrpy_state *st, PyObject *handle, PyObject *name, PyObject *info) {
+  wrpy_method *m = PyObject_New(wrpy_method, st->method_type);
+  if (!m) return NULL;
+  m->handle = Py_NewRef(handle);
+  m->name = Py_NewRef(name);
+  m->info = Py_NewRef(info);
+  return (PyObject *)m;
+}
+
+/* ---- ActorHandle ---------------------------------------------------------------------------- */
+
+static PyObject *handle_getattro(PyObject *self, PyObject *name) {
+  wrpy_handle *h = (wrpy_handle *)self;
+  if (h->methods) {
+    PyObject *info = PyDict_GetItemWithError(h->methods, name);
+    if (info) return method_make(wrpy_state_of_type(Py_TYPE(self)), self, name, info);
+    if (PyErr_Occurred()) return NULL;
+  }
+  return PyObject_GenericGetAttr(self, name);
+}
+
+static int handle_id(wrpy_state *st, PyObject *v, wr_id *id) {
+  if (!PyObject_TypeCheck(v, st->handle_type)) {
+    PyErr_Format(PyExc_TypeError, "expected an actor handle, got %s", Py_TYPE(v)->tp_name);
+    return -1;
+  }
+  PyObject *ref = ((wrpy_handle *)v)->ref;
+  if (ref) return wrpy_ref_id(st, ref, id);
+  PyErr_SetString(PyExc_ValueError, "this actor handle names no actor");
+  return -1;
+}
+
+static Py_hash_t handle_hash(PyObject *self) {
+  PyObject *ref = ((wrpy_handle *)self)->ref;
+  return ref ? PyObject_Hash(ref) : 0;
+}
+
+static PyObject *handle_compare(PyObject *a, PyObject *b, int op) {
+  wrpy_state *st = wrpy_state_of_type(Py_TYPE(a));
+  if (!PyObject_TypeCheck(b, st->handle_type) || (op != Py_EQ && op != Py_NE))
+    Py_RETURN_NOTIMPLEMENTED;
+  PyObject *x = ((wrpy_handle *)a)->ref, *y = ((wrpy_handle *)b)->ref;
+  if (!x || !y) return PyBool_FromLong((x == y) == (op == Py_EQ));
+  return PyObject_RichCompare(x, y, op);
+}
+
+/* Through the ref, which an encode under way counts and a plain pickle pins. */
+static PyObject *handle_reduce(PyObject *self, PyObject *unused) {
+  (void)unused;
+  wrpy_state *st = wrpy_state_of_type(Py_TYPE(self));
+  PyObject *ref = ((wrpy_handle *)self)->ref;
+  if (!ref) {
+    PyErr_SetString(PyExc_ValueError, "this actor handle names no actor");
+    return NULL;
+  }
+  if (!st->handle_of) {
+    PyObject *module = PyType_GetModuleByDef(Py_TYPE(self), &wrpy_module_def);
+    st->handle_of = module ? PyObject_GetAttrString(module, "_handle_of") : NULL;
+  }
+  return st->handle_of ? Py_BuildValue("(O(O))", st->handle_of, ref) : NULL;
+}
+
+/* session[:4] | job | idx | gen, as in the ids of objects. */
+static PyObject *handle_bytes(PyObject *self, PyObject *unused) {
+  (void)unused;
+  PyObject *ref = ((wrpy_handle *)self)->ref;
+  PyObject *id = ref ? PyObject_CallMethod(ref, "binary", NULL) : NULL;
+  if (!id) {
+    if (!ref) PyErr_SetString(PyExc_ValueError, "this actor handle names no actor");
+    return NULL;
+  }
+  char raw[16];
+  const char *p = PyBytes_AS_STRING(id);
+  memcpy(raw, p, 4);
+  memcpy(raw + 4, p + 20, 4);
+  memcpy(raw + 8, p + 12, 8);
+  Py_DECREF(id);
+  return PyBytes_FromStringAndSize(raw, sizeof raw);
+}
+
+static int handle_traverse(PyObject *self, visitproc visit, void *arg) {
+  wrpy_handle *h = (wrpy_handle *)self;
+  Py_VISIT(Py_TYPE(self));
+  Py_VISIT(h->ref);
+  Py_VISIT(h->methods);
+  Py_VISIT(h->info);
+  Py_VISIT(h->creation);
+  return 0;
+}
+
+static int handle_clear(PyObject *self) {
+  wrpy_handle *h = (wrpy_handle *)self;
+  Py_CLEAR(h->ref);
+  Py_CLEAR(h->methods);
+  Py_CLEAR(h->info);
+  Py_CLEAR(h->creation);
+  return 0;
+}
+
+static void handle_dealloc(PyObject *self) {
+  PyTypeObject *type = Py_TYPE(self);
+  PyObject_GC_UnTrack(self);
+  if (((wrpy_handle *)self)->weakrefs) PyObject_ClearWeakRefs(self);
+  handle_clear(self);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+static PyMemberDef handle_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(wrpy_handle, weakrefs), READONLY, NULL},
+    {"_ref", T_OBJECT, offsetof(wrpy_handle, ref), 0, "ObjectRef that names the actor"},
+    {"_methods", T_OBJECT, offsetof(wrpy_handle, methods), 0, "{name: MethodInfo}"},
+    {"_info", T_OBJECT, offsetof(wrpy_handle, info), 0, "facts about the class"},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyMethodDef handle_methods[] = {
+    {"_actor_bytes", handle_bytes, METH_NOARGS, "The actor's id as 16 bytes."},
+    {"__reduce__", handle_reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot handle_slots[] = {
+    {Py_tp_doc, "A handle to an actor; keeps it alive."},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_dealloc, handle_dealloc},
+    {Py_tp_traverse, handle_traverse},
+    {Py_tp_clear, handle_clear},
+    {Py_tp_getattro, handle_getattro},
+    {Py_tp_hash, handle_hash},
+    {Py_tp_richcompare, handle_compare},
+    {Py_tp_members, handle_members},
+    {Py_tp_methods, handle_methods},
+    {0, NULL},
+};
+
+PyType_Spec wrpy_handle_spec = {
+    .name = "whipray._core.ActorHandle",
+    .basicsize = sizeof(wrpy_handle),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = handle_slots,
+};
+
+/* ---- making handles ------------------------------------------------------------------------- */
+
+static PyTypeObject *handle_class(wrpy_state *st) {
+  if (!st->handle_class) {
+    PyObject *module = PyImport_ImportModule("whipray.actor"); /* sets it */
+    if (!module) return NULL;
+    Py_DECREF(module);
+  }
+  return st->handle_class ? (PyTypeObject *)st->handle_class : st->handle_type;
+}
+
+PyObject *wrpy_handle_make(wrpy_state *st, PyObject *ref, PyObject *methods, PyObject *info) {
+  PyTypeObject *type = handle_class(st);
+  wrpy_handle *h = type ? (wrpy_handle *)type->tp_alloc(type, 0) : NULL;
+  if (!h) {
+    Py_DECREF(ref);
+    return NULL;
+  }
+  h->ref = ref;
+  h->methods = Py_NewRef(methods);
+  h->info = Py_NewRef(info);
+  return (PyObject *)h;
+}
+
+/* (methods, info) of the class whose description is object `meta`; a borrowed reference. */
+static PyObject *described(wrpy_state *st, uint64_t meta) {
+  if (!st->described || st->described_epoch != wrpy_sess.epoch) {
+    Py_XSETREF(st->described, PyDict_New());
+    st->described_epoch = wrpy_sess.epoch;
+  }
+  PyObject *key = st->described ? PyLong_FromUnsignedLongLong(meta) : NULL;
+  PyObject *pair = key ? PyDict_GetItemWithError(st->described, key) : NULL;
+  if (key && !pair && !PyErr_Occurred()) {
+    wr_id id = {(wr_idx)meta, (uint32_t)(meta >> 32)};
+    wr_view view;
+    if (!id.gen) id.gen = wrpy_gen_of(id.idx);
+    int rc = wr_value_view(wrpy_sess.client, id, &view);
+    if (rc != WR_OK)
+      wrpy_fail(st, rc, "reading the description of an actor class");
+    else
+      pair = wrpy_hook(st, "describe", "(y#)", view.data, (Py_ssize_t)view.len);
+    if (pair && (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2)) {
+      PyErr_SetString(PyExc_TypeError, "describe() must return a pair");
+      Py_CLEAR(pair);
+    }
+    int kept = pair ? PyDict_SetItem(st->described, key, pair) : -1;
+    Py_XDECREF(pair);
+    if (kept) pair = NULL;
+  }
+  Py_XDECREF(key);
+  return pair;
+}
+
+PyObject *wrpy_handle_of_ref(wrpy_state *st, PyObject *ref) {
+  wr_id id;
+  if (wrpy_ref_id(st, ref, &id)) return NULL;
+  if (!(id.idx & WR_ACTOR_BIT)) {
+    PyErr_SetString(PyExc_ValueError, "this ref names an object, not an actor");
+    return NULL;
+  }
+  PyObject *pair = described(st, wrpy_sess.seg->actors[id.idx & ~WR_ACTOR_BIT].meta);
+  if (!pair) return NULL;
+  return wrpy_handle_make(st, Py_NewRef(ref), PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1));
+}
+
+static PyObject *m_handle_of(PyObject *module, PyObject *ref) {
+  return wrpy_handle_of_ref(wrpy_state_of(module), ref);
+}
+
+static PyObject *m_handle_from_id(PyObject *module, PyObject *bytes) {
+  wrpy_state *st = wrpy_state_of(module);
+  PyObject *ref = PyObject_CallOneArg((PyObject *)st->ref_type, bytes);
+  PyObject *handle = ref ? wrpy_handle_of_ref(st, ref) : NULL;
+  Py_XDECREF(ref);
+  return handle;
+}
+
+static PyObject *m_current_actor(PyObject *module, PyObject *unused) {
+  (void)unused;
+  wrpy_state *st = wrpy_state_of(module);
+  if (wrpy_attached(st)) return NULL;
+  uint32_t actor = wr_load32(&wrpy_sess.seg->procs[wr_client_slot(wrpy_sess.client)].actor);
+  if (!actor) Py_RETURN_NONE;
+  PyObject *ref = wrpy_ref_hold(st, (actor - 1) | WR_ACTOR_BIT, 0);
+  PyObject *handle = ref ? wrpy_handle_of_ref(st, ref) : NULL;
+  Py_XDECREF(ref);
+  return handle;
+}
+
+static PyObject *m_actor_state(PyObject *module, PyObject *handle) {
+  wr_id id;
+  if (handle_id(wrpy_state_of(module), handle, &id)) return NULL;
+  const wr_actor *a = &wrpy_sess.seg->actors[id.idx & ~WR_ACTOR_BIT];
+  return Py_BuildValue("(III)", WR_ACTOR_PHASE(wr_load(&a->state)), wr_load32(&a->restarts),
+                       wr_load32(&a->last_pid));
+}
+
+/* ---- ActorMethod ---------------------------------------------------------------------------- */
+
+static PyObject *method_remote(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                               PyObject *kwnames) {
+  wrpy_method *m = (wrpy_method *)self;
+  wrpy_state *st = wrpy_state_of_type(Py_TYPE(self));
+  method_info info;
+  wr_id actor;
+  if (parse_info(m->info, &info) || handle_id(st, m->handle, &actor)) return NULL;
+  int plain = !kwnames && nargs >= info.nmin && (info.nmax < 0 || nargs <= info.nmax);
+  if (WR_UNLIKELY(!plain) && wrpy_check_args(st, m->handle, m->name, args, nargs, kwnames))
+    return NULL;
+  wr_task_spec spec = {.fn = (uint32_t)info.number,
+                       .nreturns = (uint16_t)info.nreturns,
+                       .flags = WR_TF_CALL,
+                       .retries = wrpy_retries(info.retries),
+                       .options = (uint16_t)info.options,
+                       .actor = actor};
+  if (info.retry_exceptions) spec.flags |= WR_TF_RETRY_EXC;
+  return wrpy_submit(st, &spec, args, nargs, kwnames);
+}
+
+static PyObject *method_call(PyObject *self, PyObject *args, PyObject *kwargs) {
+  (void)args;
+  (void)kwargs;
+  PyErr_Format(PyExc_TypeError,
+               "Actor methods cannot be called directly. Instead of running "
+               "'object.%U()', try 'object.%U.remote()'.",
+               ((wrpy_method *)self)->name, ((wrpy_method *)self)->name);
+  return NULL;
+}
+
+/* The rarer attributes are those of a Python class, bound to this object. */
+static PyObject *method_getattro(PyObject *self, PyObject *name) {
+  PyObject *v = PyObject_GenericGetAttr(self, name);
+  if (v || !PyErr_ExceptionMatches(PyExc_AttributeError)) return v;
+  wrpy_state *st = wrpy_state_of_type(Py_TYPE(self));
+  if (!st->method_mixin) return NULL;
+  PyErr_Clear();
+  v = PyObject_GetAttr(st->method_mixin, name);
+  descrgetfunc bind = v ? Py_TYPE(v)->tp_descr_get : NULL;
+  if (!bind) return v;
+  PyObject *bound = bind(v, self, (PyObject *)Py_TYPE(self));
+  Py_DECREF(v);
+  return bound;
+}
+
+static PyObject *method_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+  static char *names[] = {"handle", "name", "info", NULL};
+  PyObject *handle, *name, *info;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OUO", names, &handle, &name, &info)) return NULL;
+  wrpy_state *st = wrpy_state_of_type(type);
+  wr_id id;
+  method_info m;
+  if (parse_info(info, &m) || handle_id(st, handle, &id)) return NULL;
+  return method_make(st, handle, name, info);
+}
+
+static void method_dealloc(PyObject *self) {
+  wrpy_method *m = (wrpy_method *)self;
+  PyTypeObject *type = Py_TYPE(self);
+  Py_XDECREF(m->handle);
+  Py_XDECREF(m->name);
+  Py_XDECREF(m->info);
+  PyObject_Free(self);
+  Py_DECREF(type);
+}
+
+static PyMemberDef method_members[] = {
+    {"_handle", T_OBJECT, offsetof(wrpy_method, handle), READONLY, NULL},
+    {"_name", T_OBJECT, offsetof(wrpy_method, name), READONLY, NULL},
+    {"_info", T_OBJECT, offsetof(wrpy_method, info), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyMethodDef method_methods[] = {
+    {"remote", WRPY_FASTCALL(method_remote), METH_FASTCALL | METH_KEYWORDS,
+     "remote(*args, **kwargs): calls the method in the actor's process; returns an ObjectRef."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot method_slots[] = {
+    {Py_tp_doc, "A method of an actor, to be called with remote()."},
+    {Py_tp_new, method_new},
+    {Py_tp_dealloc, method_dealloc},
+    {Py_tp_call, method_call},
+    {Py_tp_getattro, method_getattro},
+    {Py_tp_members, method_members},
+    {Py_tp_methods, method_methods},
+    {0, NULL},
+};
+
+PyType_Spec wrpy_method_spec = {
+    .name = "whipray._core.ActorMethod",
+    .basicsize = sizeof(wrpy_method),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = method_slots,
+};
+
+static PyObject *m_set_handle_class(PyObject *module, PyObject *cls) {
+  wrpy_state *st = wrpy_state_of(module);
+  if (!PyType_Check(cls) || !PyType_IsSubtype((PyTypeObject *)cls, st->handle_type)) {
+    PyErr_SetString(PyExc_TypeError, "the class of handles must be a subclass of ActorHandle");
+    return NULL;
+  }
+  Py_XSETREF(st->handle_class, Py_NewRef(cls));
+  Py_RETURN_NONE;
+}
+
+static PyObject *m_set_method_mixin(PyObject *module, PyObject *cls) {
+  wrpy_state *st = wrpy_state_of(module);
+  Py_XSETREF(st->method_mixin, Py_NewRef(cls));
+  Py_RETURN_NONE;
+}
+
+PyMethodDef wrpy_actor_methods[] = {
+    {"set_handle_class", m_set_handle_class, METH_O, "Sets the class of decoded actor handles."},
+    {"set_method_mixin", m_set_method_mixin, METH_O, "Sets the rarer attributes of ActorMethod."},
+    {"handle_from_id", m_handle_from_id, METH_O, "The handle whose _ref.binary() this is."},
+    {"_handle_of", m_handle_of, METH_O, "A handle around an actor's ref."},
+    {"current_actor", m_current_actor, METH_NOARGS, "A handle to the actor this process is."},
+    {"actor_state", m_actor_state, METH_O, "actor_state(handle) -> (phase, restarts, pid)."},
+    {NULL, NULL, 0, NULL},
+};

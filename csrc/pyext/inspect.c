@@ -1,0 +1,197 @@
+/* Looking at the session without changing it: processes, actors, resources, counters.
+ * Everything is read from the segment as it is at the moment; rows may be a little out of step. */
+#include "pyext/module.h"
+
+static int set_item(PyObject *dict, const char *key, PyObject *value) {
+  int rc = value ? PyDict_SetItemString(dict, key, value) : -1;
+  Py_XDECREF(value);
+  return rc;
+}
+static int set_uint(PyObject *dict, const char *key, uint64_t v) {
+  return set_item(dict, key, PyLong_FromUnsignedLongLong(v));
+}
+static int set_int(PyObject *dict, const char *key, int64_t v) {
+  return set_item(dict, key, PyLong_FromLongLong(v));
+}
+
+/* Text from shared memory: at most n bytes, up to a zero, whatever they are. */
+static PyObject *shared_text(const char *p, size_t n) {
+  char copy[256];
+  size_t len = 0;
+  if (n > sizeof copy) n = sizeof copy;
+  while (len < n && p[len]) {
+    copy[len] = p[len];
+    len++;
+  }
+  return PyUnicode_DecodeUTF8(copy, (Py_ssize_t)len, "replace");
+}
+
+/* ---- processes ------------------------------------------------------------------------------ */
+
+static PyObject *proc_row(uint32_t slot, const wr_proc *p, uint64_t state) {
+  PyObject *d = PyDict_New();
+  if (!d) return NULL;
+  if (set_uint(d, "slot", slot) || set_uint(d, "gen", WR_PROC_GEN(state)) ||
+      set_uint(d, "phase", WR_PROC_PHASE(state)) || set_uint(d, "role", WR_PROC_ROLE(state)) ||
+      set_uint(d, "pool", WR_PROC_POOL(state)) || set_uint(d, "pid", wr_load32(&p->pid)) ||
+      set_uint(d, "job", p->job) || set_uint(d, "activity", wr_load32(&p->activity)) ||
+      set_uint(d, "current", wr_load32(&p->current)) ||
+      set_uint(d, "actor", wr_load32(&p->actor)) || set_uint(d, "started_ns", p->started_ns) ||
+      set_uint(d, "tasks_done", wr_load(&p->tasks_done)) ||
+      set_uint(d, "tasks_failed", wr_load(&p->tasks_failed)) ||
+      set_item(d, "title", shared_text(p->title, sizeof p->title)))
+    Py_CLEAR(d);
+  return d;
+}
+
+static int append(PyObject *list, PyObject *row) {
+  int rc = row ? PyList_Append(list, row) : -1;
+  Py_XDECREF(row);
+  return rc;
+}
+
+static PyObject *m_procs(PyObject *module, PyObject *unused) {
+  (void)unused;
+  if (wrpy_attached(wrpy_state_of(module))) return NULL;
+  const wr_seg *s = wrpy_sess.seg;
+  PyObject *list = PyList_New(0);
+  uint32_t high = wr_load32(&s->h->proc_high);
+  for (uint32_t i = 1; list && i < high && i < WR_MAX_PROCS; i++) {
+    uint64_t state = wr_load(&s->procs[i].state);
+    if (WR_PROC_PHASE(state) == WR_PROC_FREE) continue;
+    if (append(list, proc_row(i, &s->procs[i], state))) Py_CLEAR(list);
+  }
+  return list;
+}
+
+/* ---- actors --------------------------------------------------------------------------------- */
+
+/* The three texts of an actor lie one after the other, cut to the room there is. */
+static int set_texts(PyObject *d, const wr_actor *a) {
+  static const char *keys[3] = {"name", "namespace", "cls_name"};
+  size_t lens[3] = {a->name_len, a->ns_len, a->cls_len}, pos = 0;
+  for (int i = 0; i < 3; i++) {
+    size_t n = lens[i] < sizeof a->text - pos ? lens[i] : sizeof a->text - pos;
+    if (set_item(d, keys[i], shared_text(a->text + pos, n))) return -1;
+    pos += n;
+  }
+  return 0;
+}
+
+static PyObject *actor_meta(wrpy_state *st, const wr_actor *a) {
+  wr_idx idx = (wr_idx)a->meta;
+  if (!idx) Py_RETURN_NONE;
+  PyObject *ref = wrpy_ref_hold(st, idx, (uint32_t)(a->meta >> 32));
+  if (ref) return ref;
+  PyErr_Clear();
+  Py_RETURN_NONE;
+}
+
+static PyObject *actor_row(uint32_t i, const wr_actor *a, uint64_t state) {
+  PyObject *d = PyDict_New();
+  if (!d) return NULL;
+  if (set_uint(d, "idx", i | WR_ACTOR_BIT) || set_uint(d, "gen", WR_ACTOR_GEN(state)) ||
+      set_uint(d, "phase", WR_ACTOR_PHASE(state)) || set_uint(d, "slot", WR_ACTOR_SLOT(state)) ||
+      set_uint(d, "pid", wr_load32(&a->last_pid)) || set_uint(d, "cause", wr_load32(&a->cause)) ||
+      set_uint(d, "exit_code", wr_load32(&a->exit_code)) ||
+      set_uint(d, "restarts", wr_load32(&a->restarts)) ||
+      set_int(d, "max_restarts", a->max_restarts) || set_uint(d, "job", a->job) ||
+      set_uint(d, "creator", a->creator) || set_uint(d, "flags", wr_load32(&a->flags)) ||
+      set_uint(d, "max_concurrency", a->max_concurrency) || set_uint(d, "pool", a->pool) ||
+      set_uint(d, "shape", a->shape) || set_uint(d, "pending", wr_load32(&a->pending)) ||
+      set_uint(d, "creation", a->creation) || set_uint(d, "creation_gen", a->creation_gen) ||
+      set_texts(d, a))
+    Py_CLEAR(d);
+  return d;
+}
+
+static PyObject *m_actors(PyObject *module, PyObject *unused) {
+  (void)unused;
+  if (wrpy_attached(wrpy_state_of(module))) return NULL;
+  const wr_seg *s = wrpy_sess.seg;
+  PyObject *list = PyList_New(0);
+  uint32_t high = wr_load32(&s->h->nactors);
+  for (uint32_t i = 0; list && i < high && i < WR_MAX_ACTORS; i++) {
+    uint64_t state = wr_load(&s->actors[i].state);
+    if (WR_ACTOR_PHASE(state) == WR_ACTOR_FREE) continue;
+    if (append(list, actor_row(i, &s->actors[i], state))) Py_CLEAR(list);
+  }
+  return list;
+}
+
+static PyObject *m_actor_info(PyObject *module, PyObject *ref) {
+  wrpy_state *st = wrpy_state_of(module);
+  wr_id id;
+  if (wrpy_ref_id(st, ref, &id)) return NULL;
+  if (!(id.idx & WR_ACTOR_BIT)) {
+    PyErr_SetString(PyExc_ValueError, "this ref names an object, not an actor");
+    return NULL;
+  }
+  uint32_t i = id.idx & ~WR_ACTOR_BIT;
+  const wr_actor *a = &wrpy_sess.seg->actors[i];
+  PyObject *d = actor_row(i, a, wr_load(&a->state));
+  if (d && set_item(d, "meta", actor_meta(st, a))) Py_CLEAR(d);
+  return d;
+}
+
+/* ---- resources and counters ----------------------------------------------------------------- */
+
+static double amount(int64_t fixed, uint32_t shift) {
+  return (double)fixed / WR_RES_SCALE * (double)(UINT64_C(1) << (shift & 63));
+}
+
+static PyObject *m_resources(PyObject *module, PyObject *unused) {
+  (void)unused;
+  if (wrpy_attached(wrpy_state_of(module))) return NULL;
+  const wr_seg *s = wrpy_sess.seg;
+  PyObject *list = PyList_New(0);
+  uint32_t n = wr_load32(&s->h->nresources);
+  for (uint32_t i = 0; list && i < n && i < WR_MAX_RESOURCES; i++) {
+    const wr_resource *r = &s->resources[i];
+    if (!r->name[0]) continue;
+    double total = amount(wr_load32(&r->total), r->unit_shift);
+    double left = amount((int32_t)wr_tag_value(wr_load(&r->avail)), r->unit_shift);
+    PyObject *name = shared_text(r->name, sizeof r->name);
+    if (append(list, name ? Py_BuildValue("(Ndd)", name, total, left) : NULL)) Py_CLEAR(list);
+  }
+  return list;
+}
+
+static uint64_t chunks_used(const wr_seg *s) {
+  uint64_t used = 0, high = wr_load(&s->h->heap_high);
+  for (uint64_t i = 0; i < high && i < s->heap_chunks; i++)
+    used += WR_HEAP_KIND(wr_load_relaxed(&s->heap_table[i])) != WR_HEAP_FREE;
+  return used;
+}
+
+static PyObject *m_stats(PyObject *module, PyObject *unused) {
+  (void)unused;
+  if (wrpy_attached(wrpy_state_of(module))) return NULL;
+  const wr_seg *s = wrpy_sess.seg;
+  uint64_t done = 0, failed = 0, live = 0;
+  uint32_t high = wr_load32(&s->h->proc_high);
+  for (uint32_t i = 1; i < high && i < WR_MAX_PROCS; i++) {
+    const wr_proc *p = &s->procs[i];
+    live += WR_PROC_PHASE(wr_load(&p->state)) == WR_PROC_LIVE;
+    done += wr_load_relaxed(&p->tasks_done);
+    failed += wr_load_relaxed(&p->tasks_failed);
+  }
+  PyObject *d = PyDict_New();
+  if (!d) return NULL;
+  if (set_uint(d, "processes", live) || set_uint(d, "tasks_done", done) ||
+      set_uint(d, "tasks_failed", failed) || set_uint(d, "store_bytes", s->heap_chunks * WR_CHUNK) ||
+      set_uint(d, "store_used", chunks_used(s) * WR_CHUNK) ||
+      set_uint(d, "record_bytes", wr_load32(&s->h->rec_high) * WR_CHUNK) ||
+      set_uint(d, "sweeps", wr_load32(&s->h->sweeps)) || set_int(d, "views", wrpy_sess.views))
+    Py_CLEAR(d);
+  return d;
+}
+
+PyMethodDef wrpy_inspect_methods[] = {
+    {"procs", m_procs, METH_NOARGS, "procs() -> a dict for each process of the session."},
+    {"actors", m_actors, METH_NOARGS, "actors() -> a dict for each actor, dead ones too."},
+    {"actor_info", m_actor_info, METH_O, "actor_info(ref) -> dict about one actor."},
+    {"resources", m_resources, METH_NOARGS, "resources() -> [(name, total, available)]."},
+    {"stats", m_stats, METH_NOARGS, "stats() -> counters of the session."},
+    {NULL, NULL, 0, NULL},
+};

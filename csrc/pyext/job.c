@@ -1,0 +1,257 @@
+/* Job: a task, creation or call that this process has taken, from its arguments to its result. */
+#include "pyext/module.h"
+#include "store/objects.h"
+
+wrpy_job *wrpy_job_new(wrpy_state *st, const wr_job *job) {
+  wrpy_job *j = PyObject_New(wrpy_job, st->job_type);
+  if (!j) return NULL;
+  j->fn = j->name = NULL;
+  wrpy_job_take(j, job);
+  return j;
+}
+
+void wrpy_job_take(wrpy_job *j, const wr_job *job) {
+  const wr_task *t = job->t;
+  j->job = *job;
+  j->epoch = wrpy_sess.epoch;
+  j->open = 1;
+  j->kind = t->flags & WR_TF_CREATION ? WRPY_CREATION : t->flags & WR_TF_CALL ? WRPY_CALL : WRPY_TASK;
+  j->number = t->fn;
+  j->nreturns = t->nreturns;
+  j->options = t->options;
+  j->flags = t->flags;
+  j->retries = t->retries;
+  j->cancelled = 0;
+}
+
+static int still_open(const wrpy_job *j) {
+  if (j->open && j->epoch == wrpy_sess.epoch) return 1;
+  PyErr_SetString(PyExc_RuntimeError, "this job is finished");
+  return 0;
+}
+
+static void close_job(wrpy_job *j) {
+  j->cancelled = wr_load32(&j->job.t->cancel) != 0;
+  j->open = 0;
+}
+
+static wr_idx return_idx(const wrpy_job *j, uint32_t k) {
+  return k ? j->job.extra[k - 1] : j->job.idx;
+}
+
+/* ---- arguments ------------------------------------------------------------------------------ */
+
+typedef struct {
+  wrpy_state *st;
+  wrpy_job *j;
+} arg_ctx;
+
+static PyObject *arg_ref(void *ctx, wr_idx idx) { return wrpy_ref_hold(((arg_ctx *)ctx)->st, idx, 0); }
+
+static PyObject *arg_value(void *ctx, uint32_t k) {
+  arg_ctx *a = ctx;
+  if (k >= a->j->job.ndeps) {
+    PyErr_SetString(PyExc_ValueError, "malformed arguments");
+    return NULL;
+  }
+  wr_idx idx = a->j->job.refs[k];
+  int is_error;
+  return wrpy_load(a->st, (wr_id){idx, wrpy_gen_of(idx)}, &is_error);
+}
+
+PyObject *wrpy_job_bad_argument(wrpy_state *st, wrpy_job *j) {
+  for (uint32_t k = 0; k < j->job.ndeps; k++) {
+    wr_id id = {j->job.refs[k], wrpy_gen_of(j->job.refs[k])};
+    int is_error;
+    if (wrpy_phase(id) == WR_OBJ_ERROR) return wrpy_load(st, id, &is_error);
+  }
+  return NULL;
+}
+
+int wrpy_job_args(wrpy_state *st, wrpy_job *j, PyObject ***args, Py_ssize_t *nargs,
+                  PyObject **kwnames) {
+  arg_ctx a = {st, j};
+  wr_dec_ctx cx = {.refs = j->job.refs,
+                   .nrefs = j->job.nrefs,
+                   .make_ref = arg_ref,
+                   .resolve = arg_value,
+                   .ctx = &a};
+  return wrpy_dec_call(&st->codec, j->job.args, j->job.args_len, &cx, args, nargs, kwnames);
+}
+
+int wrpy_job_args_objects(wrpy_state *st, wrpy_job *j, PyObject **tuple, PyObject **dict) {
+  PyObject **args, *kwnames;
+  Py_ssize_t n;
+  if (wrpy_job_args(st, j, &args, &n, &kwnames)) return -1;
+  *tuple = wrpy_args_tuple(args, n);
+  *dict = wrpy_kwargs_dict(args + n, kwnames);
+  wrpy_dec_call_free(args, n, kwnames);
+  if (*tuple && *dict) return 0;
+  Py_CLEAR(*tuple);
+  Py_CLEAR(*dict);
+  return -1;
+}
+
+/* ---- results -------------------------------------------------------------------------------- */
+
+static int store_one(wrpy_state *st, wrpy_job *j, uint32_t k, PyObject *value) {
+  wr_enc enc;
+  if (wrpy_enc_value(&st->codec, value, &enc)) return -1;
+  int rc = wrpy_store(st, return_idx(j, k), &enc);
+  wrpy_enc_clear(&enc);
+  return rc;
+}
+
+/* value: for an error the one value of all returns, else a list or tuple of them. */
+static int store_all(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error) {
+  uint32_t n = j->nreturns, done = 0;
+  PyObject *seq = is_error ? NULL : PySequence_Fast(value, "several returns need a list of values");
+  if (!is_error && !seq) return -1;
+  if (seq && PySequence_Fast_GET_SIZE(seq) != (Py_ssize_t)n) {
+    PyErr_Format(PyExc_ValueError, "expected %u return values, got %zd", (unsigned)n,
+                 PySequence_Fast_GET_SIZE(seq));
+    Py_DECREF(seq);
+    return -1;
+  }
+  while (done < n && !store_one(st, j, done, seq ? PySequence_Fast_GET_ITEM(seq, done) : value))
+    done++;
+  Py_XDECREF(seq);
+  if (done == n) return 0;
+  if (j->epoch == wrpy_sess.epoch)
+    while (done) wr_value_discard(wrpy_sess.client, return_idx(j, --done));
+  return -1;
+}
+
+int wrpy_job_finish(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error) {
+  if (!still_open(j)) return -1;
+  if (j->nreturns == 0 && !is_error) value = Py_None;
+  int rc = j->nreturns <= 1 ? store_one(st, j, 0, value) : store_all(st, j, value, is_error);
+  if (rc) return rc;
+  if (!still_open(j)) return -1;
+  close_job(j);
+  rc = wr_work_finish(wrpy_sess.client, &j->job, is_error, 0);
+  return rc == WR_OK ? 0 : wrpy_fail(st, rc, "finishing a task");
+}
+
+int wrpy_job_retry(wrpy_state *st, wrpy_job *j) {
+  if (!still_open(j)) return -1;
+  if (j->retries == 0) return 0;
+  close_job(j);
+  int rc = wr_work_retry(wrpy_sess.client, &j->job);
+  if (rc == WR_OK) return 1;
+  j->open = 1;
+  return rc == WR_LIMIT || rc == WR_STATE ? 0 : wrpy_fail(st, rc, "retrying a task");
+}
+
+/* Somebody dropped a job without a result: its callers must not wait for ever. */
+static void give_up(wrpy_job *j) {
+  uint8_t text[128], *dst;
+  size_t len = wr_error_value(text, sizeof text, "WORKER_DIED", "the worker lost the task");
+  for (uint32_t k = 0; k < (j->nreturns ? j->nreturns : 1u); k++)
+    if (wr_value_reserve(wrpy_sess.client, return_idx(j, k), len, NULL, 0, &dst) == WR_OK)
+      memcpy(dst, text, len);
+  wr_work_finish(wrpy_sess.client, &j->job, 1, WR_VAL_SYSERR);
+}
+
+/* ---- type ----------------------------------------------------------------------------------- */
+
+static void job_dealloc(PyObject *self) {
+  wrpy_job *j = (wrpy_job *)self;
+  PyTypeObject *type = Py_TYPE(self);
+  if (j->open && j->epoch == wrpy_sess.epoch) give_up(j);
+  Py_XDECREF(j->fn);
+  Py_XDECREF(j->name);
+  PyObject_Free(self);
+  Py_DECREF(type);
+}
+
+static PyObject *job_load(PyObject *self, PyObject *unused) {
+  (void)unused;
+  wrpy_job *j = (wrpy_job *)self;
+  wrpy_state *st = wrpy_state_of_type(Py_TYPE(self));
+  if (!still_open(j)) return NULL;
+  PyObject *tuple = NULL, *dict = NULL, *bad = wrpy_job_bad_argument(st, j);
+  if (bad) {
+    PyObject *errors = wrpy_errors(st);
+    PyObject *type = errors ? PyObject_GetAttrString(errors, "DependencyFailed") : NULL;
+    PyObject *exc = type ? PyObject_CallOneArg(type, bad) : NULL;
+    if (exc) PyErr_SetObject(type, exc);
+    Py_XDECREF(exc);
+    Py_XDECREF(type);
+    Py_DECREF(bad);
+    return NULL;
+  }
+  if (PyErr_Occurred() || wrpy_job_args_objects(st, j, &tuple, &dict)) return NULL;
+  return Py_BuildValue("(NN)", tuple, dict);
+}
+
+static PyObject *job_retry(PyObject *self, PyObject *unused) {
+  (void)unused;
+  int rc = wrpy_job_retry(wrpy_state_of_type(Py_TYPE(self)), (wrpy_job *)self);
+  return rc < 0 ? NULL : PyBool_FromLong(rc);
+}
+
+static PyObject *job_task_id(PyObject *self, void *unused) {
+  (void)unused;
+  wrpy_job *j = (wrpy_job *)self;
+  return wrpy_id_bytes((wr_id){j->job.idx, j->job.gen}, WRPY_TASK_BYTES);
+}
+
+static PyObject *job_cancelled(PyObject *self, void *unused) {
+  (void)unused;
+  wrpy_job *j = (wrpy_job *)self;
+  if (!j->open || j->epoch != wrpy_sess.epoch) return PyBool_FromLong(j->cancelled);
+  return PyBool_FromLong(wr_load32(&j->job.t->cancel) != 0);
+}
+
+static PyObject *job_retry_exceptions(PyObject *self, void *unused) {
+  (void)unused;
+  return PyBool_FromLong(((wrpy_job *)self)->flags & WR_TF_RETRY_EXC);
+}
+
+static PyObject *job_attempt(PyObject *self, void *unused) {
+  (void)self;
+  (void)unused;
+  return PyLong_FromLong(0);
+}
+
+static PyMethodDef methods[] = {
+    {"load", job_load, METH_NOARGS, "load() -> (args, kwargs)."},
+    {"retry", job_retry, METH_NOARGS, "Queues the task again if retries are left; True: done."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef getset[] = {
+    {"task_id", job_task_id, NULL, "24 bytes", NULL},
+    {"cancelled", job_cancelled, NULL, "whether somebody cancelled it", NULL},
+    {"retry_exceptions", job_retry_exceptions, NULL, NULL, NULL},
+    {"attempt", job_attempt, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef members[] = {
+    {"kind", T_INT, offsetof(wrpy_job, kind), READONLY, "0 task, 1 creation, 2 call"},
+    {"method", T_UINT, offsetof(wrpy_job, number), READONLY, "number of the method"},
+    {"nreturns", T_USHORT, offsetof(wrpy_job, nreturns), READONLY, NULL},
+    {"options", T_USHORT, offsetof(wrpy_job, options), READONLY, NULL},
+    {"retries", T_SHORT, offsetof(wrpy_job, retries), READONLY, "left; -1: endless"},
+    {"name", T_OBJECT, offsetof(wrpy_job, name), READONLY, "display name"},
+    {"fn", T_OBJECT, offsetof(wrpy_job, fn), READONLY, "the function or class"},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc, "A task, creation or call that this process runs."},
+    {Py_tp_dealloc, job_dealloc},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, getset},
+    {Py_tp_members, members},
+    {0, NULL},
+};
+
+PyType_Spec wrpy_job_spec = {
+    .name = "whipray._core.Job",
+    .basicsize = sizeof(wrpy_job),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = slots,
+};

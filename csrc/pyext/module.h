@@ -1,0 +1,215 @@
+/* pyext/module.h - what the files of the extension module share.
+ *
+ * Python objects live in the module state, never in globals.  The session is one per process, as
+ * the client is: `wrpy_sess` holds it and a number (epoch) that tells sessions apart, so that an
+ * ObjectRef that outlives its session lets go of nothing.  Every function here wants the GIL unless
+ * it says otherwise; a stretch without the GIL that touches the client is bracketed by WRPY_LEAVE
+ * and WRPY_ENTER, so that a detach waits until no thread is inside. */
+#ifndef WR_PYEXT_MODULE_H
+#define WR_PYEXT_MODULE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include "base/assert.h"
+#include "client/client.h"
+#include "pyext/codec.h"
+
+#define WRPY_ID_BYTES 28
+#define WRPY_TASK_BYTES 24
+#define WRPY_SLICE_NS INT64_C(500000000) /* longest sleep before signals and the session are looked at */
+#define WRPY_BIG_COPY ((size_t)256 << 10) /* copies from here on run without the GIL */
+#define WRPY_BIG_ARG ((size_t)64 << 10)   /* arguments from here on become objects of their own */
+#define WRPY_VIEW_MIN ((size_t)1024)      /* smaller values are copied out rather than held */
+
+/* ---- the session of this process ----------------------------------------------------------- */
+
+typedef struct {
+  wr_client *client;    /* NULL: not attached */
+  wr_seg *seg;
+  uint32_t epoch;       /* number of the session, 0: not attached */
+  uint32_t last_epoch;  /* never reused */
+  uint64_t tag;         /* first bytes of the session's id */
+  atomic_long users;    /* threads inside the client without the GIL */
+  long views;           /* zero-copy values of this session that live */
+} wrpy_session;
+extern wrpy_session wrpy_sess;
+
+#define WRPY_LEAVE                                                                               \
+  {                                                                                              \
+    atomic_fetch_add(&wrpy_sess.users, 1);                                                       \
+    PyThreadState *wrpy_save_ = PyEval_SaveThread();
+#define WRPY_ENTER                                                                               \
+  atomic_fetch_sub(&wrpy_sess.users, 1);                                                         \
+  PyEval_RestoreThread(wrpy_save_);                                                              \
+  }
+
+/* ---- module state -------------------------------------------------------------------------- */
+
+typedef struct {
+  wr_codec_state codec;
+  PyTypeObject *ref_type, *hold_type, *submitter_type, *handle_type, *method_type, *job_type;
+  PyObject *errors_name, *hooks_name; /* modules, imported when first needed */
+  PyObject *errors;       /* module with the exception classes */
+  PyObject *hooks;        /* module with what is rare and better said in Python */
+  PyObject *await_fn;     /* ObjectRef.__await__ */
+  PyObject *oob_hook;     /* called when a ref is pickled outside an encode */
+  PyObject *ref_at, *handle_of; /* module functions that pickles name */
+  PyObject *handle_class; /* subclass of ActorHandle that decoding makes */
+  PyObject *method_mixin; /* class with the rarer attributes of ActorMethod */
+  PyObject *described;    /* {meta id: (methods, info)} of this session */
+  uint32_t described_epoch;
+  PyObject *s_prepare, *s_check_args, *s_timeout, *s_job_key;
+  struct wrpy_worker *worker; /* while worker_loop runs */
+} wrpy_state;
+
+extern PyModuleDef wrpy_module_def;
+static inline wrpy_state *wrpy_state_of(PyObject *module) { return PyModule_GetState(module); }
+wrpy_state *wrpy_state_of_type(PyTypeObject *type); /* of one of the types above or a subclass */
+
+#define WRPY_FASTCALL(f) ((PyCFunction)(void (*)(void))(f))
+
+/* ---- errors.c ------------------------------------------------------------------------------ */
+
+/* Each sets an exception and returns -1 or NULL. */
+int wrpy_fail(wrpy_state *st, int code, const char *doing);
+PyObject *wrpy_fail_null(wrpy_state *st, int code, const char *doing);
+int wrpy_raise(wrpy_state *st, const char *cls, const char *fmt, ...); /* Python's formats */
+/* The module with the exception classes, borrowed. */
+PyObject *wrpy_errors(wrpy_state *st);
+/* Calls a function of the hooks module. */
+PyObject *wrpy_hook(wrpy_state *st, const char *name, const char *format, ...);
+int wrpy_attached(wrpy_state *st);      /* 0, or -1 with an exception */
+int wrpy_attached_auto(wrpy_state *st); /* the same, after starting a session if there is none */
+
+/* ---- objectref.c --------------------------------------------------------------------------- */
+
+typedef struct {
+  PyObject_HEAD
+  wr_id id;
+  wr_id task;       /* the task that makes it, as far as known; else as id */
+  uint32_t epoch;   /* 0: names nothing in a session of this process */
+  uint8_t creator;  /* holds the creating process's reference, else a hold */
+  PyObject *raw;    /* id bytes of a ref that names nothing here */
+  PyObject *weakrefs;
+} wrpy_ref;
+
+extern PyType_Spec wrpy_ref_spec;
+static inline int wrpy_is_ref(const wrpy_state *st, PyObject *v) {
+  return Py_IS_TYPE(v, st->ref_type);
+}
+/* Takes over the creator's reference, or a hold the caller has taken; gives it back on failure. */
+PyObject *wrpy_ref_wrap(wrpy_state *st, wr_id id, int creator);
+/* The same for the refs[i] that a task returns. */
+PyObject *wrpy_ref_of_task(wrpy_state *st, wr_id id, wr_id task);
+/* A new hold.  gen 0: of whatever is there. */
+PyObject *wrpy_ref_hold(wrpy_state *st, wr_idx idx, uint32_t gen);
+/* Checks that v is a ref of the current session and gives its id: 0, or -1 with an exception. */
+int wrpy_ref_id(wrpy_state *st, PyObject *v, wr_id *out);
+PyObject *wrpy_id_bytes(wr_id id, Py_ssize_t n); /* the first n bytes */
+int wrpy_ref_id_of(PyObject *v, wr_id *out);     /* for the codec: without the module state */
+extern PyMethodDef wrpy_ref_methods[];
+
+/* ---- values.c ------------------------------------------------------------------------------ */
+
+extern PyType_Spec wrpy_hold_spec;
+/* Waits for room in the store: 0 means try again. */
+typedef struct {
+  uint64_t start, nap;
+} wrpy_room;
+int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len);
+/* Copies an encoded value to dst, without the GIL when it is large. */
+void wrpy_copy_out(wr_enc *enc, uint8_t *dst);
+/* Reserves room for the value of idx and writes it there. */
+int wrpy_store(wrpy_state *st, wr_idx idx, wr_enc *enc);
+/* Encodes v and makes an object of it; *out gets the creator's reference. */
+int wrpy_put_value(wrpy_state *st, PyObject *v, wr_id *out);
+/* The value of a sealed object.  *is_error: it is an exception object that the caller raises. */
+PyObject *wrpy_load(wrpy_state *st, wr_id id, int *is_error);
+PyObject *wrpy_load_or_raise(wrpy_state *st, wr_id id);
+/* Context that decodes contained refs into ObjectRefs. */
+void wrpy_dec_init(wr_dec_ctx *cx, wrpy_state *st, const wr_idx *refs, uint32_t nrefs);
+static inline int wrpy_phase(wr_id id) {
+  uint64_t w = wr_load(&wr_obj(wrpy_sess.seg, id.idx)->state);
+  return WR_OBJ_GEN(w) == id.gen ? (int)WR_OBJ_PHASE(w) : WR_STALE;
+}
+static inline uint32_t wrpy_gen_of(wr_idx idx) {
+  return WR_OBJ_GEN(wr_load_relaxed(&wr_obj(wrpy_sess.seg, idx)->state));
+}
+
+/* ---- objects.c ----------------------------------------------------------------------------- */
+
+/* A timeout argument (None or seconds) as a deadline: absolute, 0 for now, -1 for none. */
+int wrpy_deadline(PyObject *timeout, int64_t *deadline);
+/* The part of the time until `deadline` that may be slept in one go. */
+int64_t wrpy_slice(int64_t deadline);
+extern PyMethodDef wrpy_object_methods[];
+
+/* ---- submit.c, actor.c --------------------------------------------------------------------- */
+
+extern PyType_Spec wrpy_submitter_spec, wrpy_handle_spec, wrpy_method_spec;
+typedef struct {
+  PyObject_HEAD
+  PyObject *ref;      /* ObjectRef with WR_ACTOR_BIT */
+  PyObject *methods;  /* {name: MethodInfo} */
+  PyObject *info;     /* facts about the class */
+  PyObject *creation; /* ref of the creation task, where the actor was created: keeps its error */
+  PyObject *weakrefs;
+} wrpy_handle;
+/* Encodes the call, makes the task, submits it.  None, an ObjectRef or a list of them. */
+PyObject *wrpy_submit(wrpy_state *st, const wr_task_spec *spec, PyObject *const *args,
+                      Py_ssize_t nargs, PyObject *kwnames);
+static inline int16_t wrpy_retries(long n) {
+  return n < 0 ? -1 : n > INT16_MAX ? INT16_MAX : (int16_t)n;
+}
+/* Vectorcall's arguments as a tuple and a dict. */
+PyObject *wrpy_args_tuple(PyObject *const *args, Py_ssize_t n);
+PyObject *wrpy_kwargs_dict(PyObject *const *values, PyObject *kwnames);
+/* Asks owner._check_args([name,] args, kwargs): 0, or -1 with its TypeError. */
+int wrpy_check_args(wrpy_state *st, PyObject *owner, PyObject *name, PyObject *const *args,
+                    Py_ssize_t nargs, PyObject *kwnames);
+/* A handle around a ref with WR_ACTOR_BIT, which it takes over. */
+PyObject *wrpy_handle_make(wrpy_state *st, PyObject *ref, PyObject *methods, PyObject *info);
+PyObject *wrpy_handle_of_ref(wrpy_state *st, PyObject *ref); /* with the class's description */
+extern PyMethodDef wrpy_actor_methods[];
+
+/* ---- worker.c, job.c ----------------------------------------------------------------------- */
+
+/* One task, creation or call that this process runs. */
+typedef struct {
+  PyObject_HEAD
+  wr_job job;
+  uint32_t epoch;
+  int open;                  /* neither finished nor queued again */
+  int kind;                  /* enum wrpy_kind */
+  uint32_t number;           /* of the method; idx of the function or class */
+  uint16_t nreturns, options, flags;
+  int16_t retries;
+  int cancelled;             /* as it was when the job ended */
+  PyObject *fn, *name;       /* what load() returned; NULL for calls */
+} wrpy_job;
+enum wrpy_kind { WRPY_TASK = 0, WRPY_CREATION = 1, WRPY_CALL = 2 };
+
+extern PyType_Spec wrpy_job_spec;
+wrpy_job *wrpy_job_new(wrpy_state *st, const wr_job *job);
+void wrpy_job_take(wrpy_job *j, const wr_job *job); /* a Job object that is done takes another */
+/* First argument that is an error, as an exception object; NULL: none, or an exception is set. */
+PyObject *wrpy_job_bad_argument(wrpy_state *st, wrpy_job *j);
+/* Arguments in the form of vectorcall; see wrpy_dec_call. */
+int wrpy_job_args(wrpy_state *st, wrpy_job *j, PyObject ***args, Py_ssize_t *nargs,
+                  PyObject **kwnames);
+int wrpy_job_args_objects(wrpy_state *st, wrpy_job *j, PyObject **tuple, PyObject **dict);
+/* Stores the result and lets the task go.  -1 with an exception: the job is still open. */
+int wrpy_job_finish(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error);
+int wrpy_job_retry(wrpy_state *st, wrpy_job *j); /* 1 queued again, 0 no retries left, -1 */
+/* WR_OK, or why no job came; waits without the GIL. */
+int wrpy_next_job(wr_job *out, int64_t timeout_ns);
+extern PyMethodDef wrpy_worker_methods[];
+
+/* ---- session.c, daemon.c, inspect.c, pack.c ---------------------------------------------------------- */
+
+extern PyMethodDef wrpy_session_methods[], wrpy_daemon_methods[], wrpy_inspect_methods[], wrpy_pack_methods[];
+PyObject *wrpy_unpack(const uint8_t *data, size_t len); /* one msgpack value */
+
+#endif

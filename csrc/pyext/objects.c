@@ -1,0 +1,347 @@
+/* get, put, wait and what belongs to them: the phase of an object, watching for its completion,
+ * exported functions. */
+#include "os/os.h"
+#include "pyext/module.h"
+
+/* ---- time ----------------------------------------------------------------------------------- */
+
+int wrpy_deadline(PyObject *timeout, int64_t *deadline) {
+  *deadline = -1;
+  if (!timeout || timeout == Py_None) return 0;
+  double s = PyFloat_AsDouble(timeout);
+  if (s == -1.0 && PyErr_Occurred()) return -1;
+  if (!(s >= 0)) {
+    PyErr_SetString(PyExc_ValueError, "timeout must be >= 0");
+    return -1;
+  }
+  if (s > 9e8) return 0;
+  *deadline = s == 0 ? 0 : (int64_t)wr_os_now_ns() + (int64_t)(s * 1e9);
+  return 0;
+}
+
+int64_t wrpy_slice(int64_t deadline) {
+  if (deadline < 0) return WRPY_SLICE_NS;
+  int64_t left = deadline ? deadline - (int64_t)wr_os_now_ns() : 0;
+  if (left <= 0) return 0;
+  return left < WRPY_SLICE_NS ? left : WRPY_SLICE_NS;
+}
+
+/* Waits as wr_wait_objects does, in slices, and runs signal handlers: 0 done, 1 the deadline has
+ * passed, -1 an exception is set. */
+static int wait_sealed(wrpy_state *st, const wr_id *ids, size_t n, size_t want, int stop_on_error,
+                       int64_t deadline) {
+  uint32_t epoch = wrpy_sess.epoch;
+  for (;;) {
+    if (wrpy_sess.epoch != epoch || !epoch) return wrpy_fail(st, WR_CLOSED, "waiting for objects");
+    int64_t slice = wrpy_slice(deadline);
+    int64_t until = slice ? (int64_t)wr_os_now_ns() + slice : 0;
+    int rc;
+    WRPY_LEAVE
+    rc = wr_wait_objects(wrpy_sess.client, ids, n, want, stop_on_error, until);
+    WRPY_ENTER
+    if (rc == WR_OK) return 0;
+    if (rc != WR_TIMEOUT && rc != WR_INTR) return wrpy_fail(st, rc, "waiting for objects");
+    if (PyErr_CheckSignals()) return -1;
+    if (rc == WR_TIMEOUT && wrpy_slice(deadline) == 0) return 1;
+  }
+}
+
+/* ---- get ------------------------------------------------------------------------------------ */
+
+static PyObject *timed_out(wrpy_state *st) {
+  wrpy_raise(st, "GetTimeoutError", "Get timed out: some object(s) not ready.");
+  return NULL;
+}
+
+/* The id of an object that can be waited for. */
+static int object_id(wrpy_state *st, PyObject *ref, wr_id *id) {
+  if (wrpy_ref_id(st, ref, id)) return -1;
+  if (WR_LIKELY(!(id->idx & WR_ACTOR_BIT))) return 0;
+  PyErr_SetString(PyExc_ValueError, "this ref names an actor, not an object");
+  return -1;
+}
+
+static inline int is_sealed(int phase) { return phase == WR_OBJ_READY || phase == WR_OBJ_ERROR; }
+
+static PyObject *get_one(wrpy_state *st, PyObject *ref, int64_t deadline) {
+  wr_id id;
+  if (object_id(st, ref, &id)) return NULL;
+  if (!is_sealed(wrpy_phase(id))) {
+    Py_INCREF(ref); /* another thread may drop the caller's reference meanwhile */
+    int rc = wait_sealed(st, &id, 1, 1, 1, deadline);
+    PyObject *value = rc == 0 ? wrpy_load_or_raise(st, id) : rc > 0 ? timed_out(st) : NULL;
+    Py_DECREF(ref);
+    return value;
+  }
+  return wrpy_load_or_raise(st, id);
+}
+
+static int count_sealed(const wr_id *ids, Py_ssize_t n, int *failed) {
+  Py_ssize_t done = 0;
+  for (Py_ssize_t i = 0; i < n; i++) {
+    int phase = wrpy_phase(ids[i]);
+    done += is_sealed(phase);
+    if (phase == WR_OBJ_ERROR) *failed = 1;
+  }
+  return done == n;
+}
+
+/* Raises the first error in the order of the list, if any of the objects has failed. */
+static int raise_first(wrpy_state *st, const wr_id *ids, Py_ssize_t n) {
+  for (Py_ssize_t i = 0; i < n; i++) {
+    if (wrpy_phase(ids[i]) != WR_OBJ_ERROR) continue;
+    PyObject *value = wrpy_load_or_raise(st, ids[i]);
+    Py_XDECREF(value);
+    if (!value) return -1;
+  }
+  return 0;
+}
+
+static PyObject *load_all(wrpy_state *st, const wr_id *ids, Py_ssize_t n) {
+  PyObject *values = PyList_New(n);
+  for (Py_ssize_t i = 0; values && i < n; i++) {
+    PyObject *value = wrpy_load_or_raise(st, ids[i]);
+    if (value)
+      PyList_SET_ITEM(values, i, value);
+    else
+      Py_CLEAR(values);
+  }
+  return values;
+}
+
+static PyObject *get_ids(wrpy_state *st, const wr_id *ids, Py_ssize_t n, int64_t deadline) {
+  int failed = 0;
+  if (!count_sealed(ids, n, &failed) && !failed) {
+    int rc = wait_sealed(st, ids, (size_t)n, (size_t)n, 1, deadline);
+    if (rc) return rc > 0 ? timed_out(st) : NULL;
+    failed = 1; /* perhaps */
+  }
+  if (failed && raise_first(st, ids, n)) return NULL;
+  return load_all(st, ids, n);
+}
+
+/* A copy of the list keeps the refs while other threads may change the caller's. */
+static PyObject *get_many(wrpy_state *st, PyObject *refs, int64_t deadline) {
+  Py_ssize_t n = PyList_GET_SIZE(refs);
+  PyObject *kept = PyList_GetSlice(refs, 0, n);
+  wr_id few[32], *ids = kept && n > 32 ? PyMem_New(wr_id, (size_t)n) : few;
+  PyObject *values = NULL;
+  if (!ids) PyErr_NoMemory();
+  if (kept && ids) {
+    Py_ssize_t i = 0;
+    while (i < n && object_id(st, PyList_GET_ITEM(kept, i), &ids[i]) == 0) i++;
+    if (i == n) values = get_ids(st, ids, n, deadline);
+  }
+  if (ids != few) PyMem_Free(ids);
+  Py_XDECREF(kept);
+  return values;
+}
+
+static int all_refs(wrpy_state *st, PyObject *list) {
+  Py_ssize_t n = PyList_GET_SIZE(list);
+  for (Py_ssize_t i = 0; i < n; i++)
+    if (!wrpy_is_ref(st, PyList_GET_ITEM(list, i))) return 0;
+  return 1;
+}
+
+static int plain_timeout(PyObject *t) {
+  if (t == Py_None) return 1;
+  if (PyFloat_Check(t)) return PyFloat_AS_DOUBLE(t) >= 0;
+  return PyLong_Check(t) && !PyBool_Check(t) && PyObject_RichCompareBool(t, Py_False, Py_GE) == 1;
+}
+
+static PyObject *get(wrpy_state *st, PyObject *refs, PyObject *timeout) {
+  int64_t deadline;
+  int one = wrpy_is_ref(st, refs);
+  if (WR_UNLIKELY(!plain_timeout(timeout) ||
+                  (!one && !(PyList_CheckExact(refs) && all_refs(st, refs)))))
+    return wrpy_hook(st, "get_slow", "(OO)", refs, timeout);
+  if (wrpy_attached_auto(st) || wrpy_deadline(timeout, &deadline)) return NULL;
+  return one ? get_one(st, refs, deadline) : get_many(st, refs, deadline);
+}
+
+static PyObject *get_usage(void) {
+  PyErr_SetString(PyExc_TypeError, "get() takes one positional argument and the keyword timeout");
+  return NULL;
+}
+
+static PyObject *m_get(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+  wrpy_state *st = wrpy_state_of(module);
+  PyObject *refs = nargs ? args[0] : NULL, *timeout = nargs > 1 ? args[1] : Py_None;
+  Py_ssize_t nkw = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+  for (Py_ssize_t i = 0; i < nkw; i++) {
+    PyObject *name = PyTuple_GET_ITEM(kwnames, i);
+    if (PyUnicode_CompareWithASCIIString(name, "timeout") == 0)
+      timeout = args[nargs + i];
+    else if (!refs && PyUnicode_CompareWithASCIIString(name, "object_refs") == 0)
+      refs = args[nargs + i];
+    else
+      return get_usage();
+  }
+  if (!refs || nargs > 2) return get_usage();
+  return get(st, refs, timeout);
+}
+
+/* ---- put ------------------------------------------------------------------------------------ */
+
+static PyObject *m_put(PyObject *module, PyObject *value) {
+  wrpy_state *st = wrpy_state_of(module);
+  wr_id id;
+  if (WR_UNLIKELY(wrpy_is_ref(st, value))) return wrpy_hook(st, "put_refused", "(O)", value);
+  if (wrpy_attached_auto(st) || wrpy_put_value(st, value, &id)) return NULL;
+  return wrpy_ref_wrap(st, id, 1);
+}
+
+/* ---- wait ----------------------------------------------------------------------------------- */
+
+/* Splits the list: at most `want` ready refs, and the others, each in the order given. */
+static PyObject *split_ready(PyObject *refs, const wr_id *ids, Py_ssize_t n, Py_ssize_t want) {
+  PyObject *ready = PyList_New(0), *others = PyList_New(0);
+  Py_ssize_t found = 0;
+  for (Py_ssize_t i = 0; ready && others && i < n; i++) {
+    int take = found < want && wrpy_phase(ids[i]) != WR_OBJ_PENDING;
+    found += take;
+    if (PyList_Append(take ? ready : others, PyList_GET_ITEM(refs, i))) Py_CLEAR(ready);
+  }
+  PyObject *pair = ready && others ? PyTuple_Pack(2, ready, others) : NULL;
+  Py_XDECREF(ready);
+  Py_XDECREF(others);
+  return pair;
+}
+
+static int enough_ready(const wr_id *ids, Py_ssize_t n, Py_ssize_t want) {
+  for (Py_ssize_t i = 0; i < n && want; i++) want -= wrpy_phase(ids[i]) != WR_OBJ_PENDING;
+  return want == 0;
+}
+
+static PyObject *wait_ids(wrpy_state *st, PyObject *refs, wr_id *ids, Py_ssize_t want,
+                          int64_t deadline) {
+  Py_ssize_t n = PyList_GET_SIZE(refs);
+  for (Py_ssize_t i = 0; i < n; i++)
+    if (object_id(st, PyList_GET_ITEM(refs, i), &ids[i])) return NULL;
+  if (!enough_ready(ids, n, want) &&
+      wait_sealed(st, ids, (size_t)n, (size_t)want, 0, deadline) < 0)
+    return NULL;
+  return split_ready(refs, ids, n, want);
+}
+
+static PyObject *m_wait(PyObject *module, PyObject *args, PyObject *kwargs) {
+  static char *names[] = {"refs", "num_returns", "timeout", NULL};
+  wrpy_state *st = wrpy_state_of(module);
+  PyObject *list, *timeout = Py_None;
+  Py_ssize_t want = 1;
+  int64_t deadline;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!|nO", names, &PyList_Type, &list, &want,
+                                   &timeout))
+    return NULL;
+  if (wrpy_attached_auto(st) || wrpy_deadline(timeout, &deadline)) return NULL;
+  Py_ssize_t n = PyList_GET_SIZE(list);
+  if (want < 0 || want > n) want = n;
+  PyObject *kept = PyList_GetSlice(list, 0, n);
+  wr_id *ids = kept ? PyMem_New(wr_id, (size_t)(n ? n : 1)) : NULL;
+  PyObject *pair = ids ? wait_ids(st, kept, ids, want, deadline) : NULL;
+  if (kept && !ids) PyErr_NoMemory();
+  PyMem_Free(ids);
+  Py_XDECREF(kept);
+  return pair;
+}
+
+/* ---- completion ----------------------------------------------------------------------------- */
+
+static PyObject *m_phase(PyObject *module, PyObject *ref) {
+  wr_id id;
+  if (object_id(wrpy_state_of(module), ref, &id)) return NULL;
+  return PyLong_FromLong(wrpy_phase(id));
+}
+
+static PyObject *m_watch(PyObject *module, PyObject *ref) {
+  wrpy_state *st = wrpy_state_of(module);
+  wr_id id;
+  if (object_id(st, ref, &id)) return NULL;
+  int rc = wr_watch(wrpy_sess.client, id);
+  return rc < 0 ? wrpy_fail_null(st, rc, "watching an object") : PyBool_FromLong(rc);
+}
+
+static PyObject *m_wait_change(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
+  unsigned long long seen;
+  PyObject *timeout = Py_None;
+  int64_t deadline;
+  if (!PyArg_ParseTuple(args, "K|O", &seen, &timeout) || wrpy_deadline(timeout, &deadline))
+    return NULL;
+  if (wrpy_attached(st)) return NULL;
+  uint64_t now = seen;
+  uint32_t epoch = wrpy_sess.epoch;
+  for (;;) {
+    int64_t slice = wrpy_slice(deadline);
+    int rc;
+    WRPY_LEAVE
+    rc = wr_wait_change(wrpy_sess.client, &now, slice);
+    WRPY_ENTER
+    if (PyErr_CheckSignals()) return NULL;
+    if (epoch != wrpy_sess.epoch) rc = WR_CLOSED;
+    if (rc != WR_OK && rc != WR_TIMEOUT && rc != WR_INTR)
+      return wrpy_fail_null(st, rc, "waiting for a change");
+    if (now != seen || rc == WR_OK || wrpy_slice(deadline) == 0)
+      return PyLong_FromUnsignedLongLong(now);
+  }
+}
+
+/* ---- exports -------------------------------------------------------------------------------- */
+
+/* Copies bytes into a new object that stays until the session ends. */
+static int export_bytes(wrpy_state *st, const Py_buffer *data, wr_id *id) {
+  int rc = wr_object_create(wrpy_sess.client, id);
+  if (rc != WR_OK) return wrpy_fail(st, rc, "exporting a function");
+  wrpy_room room = {0, 0};
+  uint8_t *dst = NULL;
+  size_t len = (size_t)data->len;
+  while ((rc = wr_value_reserve(wrpy_sess.client, id->idx, len, NULL, 0, &dst)) == WR_FULL)
+    if (wrpy_room_wait(st, &room, len)) break;
+  if (rc == WR_OK) {
+    if (len) memcpy(dst, data->buf, len);
+    rc = wr_object_seal(wrpy_sess.client, id->idx, 0, WR_VAL_FUNC);
+  }
+  if (rc == WR_OK) return 0;
+  wr_creator_drop(wrpy_sess.client, *id);
+  return wrpy_fail(st, rc, "exporting a function");
+}
+
+static PyObject *m_export(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
+  Py_buffer data;
+  int kind = 0;
+  wr_id id;
+  if (wrpy_attached(st) || !PyArg_ParseTuple(args, "y*|i", &data, &kind)) return NULL;
+  int rc = export_bytes(st, &data, &id);
+  PyBuffer_Release(&data);
+  return rc ? NULL : wrpy_ref_wrap(st, id, 1);
+}
+
+static PyObject *m_export_bytes(PyObject *module, PyObject *ref) {
+  wrpy_state *st = wrpy_state_of(module);
+  wr_id id;
+  wr_view view;
+  if (object_id(st, ref, &id)) return NULL;
+  int rc = wr_value_view(wrpy_sess.client, id, &view);
+  if (rc != WR_OK) return wrpy_fail_null(st, rc, "reading an export");
+  return PyBytes_FromStringAndSize((const char *)view.data, (Py_ssize_t)view.len);
+}
+
+PyMethodDef wrpy_object_methods[] = {
+    {"get", WRPY_FASTCALL(m_get), METH_FASTCALL | METH_KEYWORDS,
+     "get(object_refs, *, timeout=None)\n--\n\n"
+     "The value of an ObjectRef, or the list of values of a list of them.\n\n"
+     "Waits until they are there, at most `timeout` seconds: GetTimeoutError after that.  Raises\n"
+     "the first error among the objects without waiting for the others."},
+    {"put", m_put, METH_O,
+     "put(value, /)\n--\n\nStores a snapshot of the value; returns an ObjectRef to it."},
+    {"wait", WRPY_FASTCALL(m_wait), METH_VARARGS | METH_KEYWORDS,
+     "wait(refs, num_returns=1, timeout=None) -> (ready, others)."},
+    {"phase", m_phase, METH_O, "phase(ref): 1 pending, 2 ready, 3 failed, negative: gone."},
+    {"watch", m_watch, METH_O, "watch(ref): True if it is complete; else wakes wait_change later."},
+    {"wait_change", m_wait_change, METH_VARARGS, "wait_change(seen, timeout=None) -> seen."},
+    {"export", m_export, METH_VARARGS, "export(payload, kind=0): keeps bytes for the session."},
+    {"export_bytes", m_export_bytes, METH_O, "export_bytes(ref): what was exported."},
+    {NULL, NULL, 0, NULL},
+};

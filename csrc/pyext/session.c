@@ -1,0 +1,257 @@
+/* Attaching this process to a session and leaving it; requests to the daemon. */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "os/os.h"
+#include "pyext/module.h"
+
+wrpy_session wrpy_sess;
+
+/* ---- attach and detach ---------------------------------------------------------------------- */
+
+static void attached_as(wr_client *c) {
+  wrpy_sess.client = c;
+  wrpy_sess.seg = wr_client_seg(c);
+  memcpy(&wrpy_sess.tag, wrpy_sess.seg->h->session, sizeof wrpy_sess.tag);
+  wrpy_sess.views = 0;
+  wrpy_sess.epoch = ++wrpy_sess.last_epoch;
+}
+
+static int check_free(void) {
+  if (!wrpy_sess.client) return 0;
+  PyErr_SetString(PyExc_RuntimeError, "this process is attached to a session already");
+  return -1;
+}
+
+static int set_item(PyObject *dict, const char *key, PyObject *value) {
+  int rc = value ? PyDict_SetItemString(dict, key, value) : -1;
+  Py_XDECREF(value);
+  return rc;
+}
+
+static PyObject *session_hex(void) {
+  PyObject *raw = PyBytes_FromStringAndSize((const char *)wrpy_sess.seg->h->session, 16);
+  PyObject *hex = raw ? PyObject_CallMethod(raw, "hex", NULL) : NULL;
+  Py_XDECREF(raw);
+  return hex;
+}
+
+static PyObject *m_info(PyObject *module, PyObject *unused) {
+  (void)unused;
+  if (wrpy_attached(wrpy_state_of(module))) return NULL;
+  wr_client *c = wrpy_sess.client;
+  uint32_t slot = wr_client_slot(c);
+  const wr_proc *me = &wrpy_sess.seg->procs[slot];
+  uint64_t state = wr_load(&me->state);
+  const wr_header *h = wrpy_sess.seg->h;
+  PyObject *d = PyDict_New();
+  if (!d) return NULL;
+  if (set_item(d, "slot", PyLong_FromUnsignedLong(slot)) ||
+      set_item(d, "gen", PyLong_FromUnsignedLong(WR_PROC_GEN(state))) ||
+      set_item(d, "session", session_hex()) ||
+      set_item(d, "session_dir", PyUnicode_DecodeFSDefault(wr_client_session_dir(c))) ||
+      set_item(d, "socket", PyLong_FromLong(wr_client_socket(c))) ||
+      set_item(d, "cpus", PyLong_FromUnsignedLong(h->cpus)) ||
+      set_item(d, "daemon_pid", PyLong_FromUnsignedLong(h->daemon_pid)) ||
+      set_item(d, "start_ns", PyLong_FromUnsignedLongLong(h->start_ns)) ||
+      set_item(d, "role", PyLong_FromUnsignedLong(WR_PROC_ROLE(state))) ||
+      set_item(d, "pool", PyLong_FromUnsignedLong(WR_PROC_POOL(state))) ||
+      set_item(d, "job", PyLong_FromUnsignedLong(me->job)) ||
+      set_item(d, "epoch", PyLong_FromUnsignedLong(wrpy_sess.epoch)))
+    Py_CLEAR(d);
+  return d;
+}
+
+static PyObject *attach_failed(wrpy_state *st, int rc, const char *doing, const char *why) {
+  if (!why[0] || rc == WR_NOMEM) return wrpy_fail_null(st, rc, doing);
+  PyErr_Format(PyExc_ConnectionError, "%s: %s", doing, why);
+  return NULL;
+}
+
+static PyObject *m_start(PyObject *module, PyObject *args) {
+  const char *path;
+  Py_buffer config;
+  if (!PyArg_ParseTuple(args, "sy*", &path, &config)) return NULL;
+  wr_client *c = NULL;
+  char err[512] = "";
+  int rc = WR_OK, taken = check_free();
+  if (!taken) {
+    Py_BEGIN_ALLOW_THREADS
+    rc = wr_client_start(&c, path, config.buf, (size_t)config.len, err, sizeof err);
+    Py_END_ALLOW_THREADS
+  }
+  PyBuffer_Release(&config);
+  if (taken) return NULL;
+  if (rc != WR_OK) return attach_failed(wrpy_state_of(module), rc, "cannot start a session", err);
+  attached_as(c);
+  return m_info(module, NULL);
+}
+
+static PyObject *m_join(PyObject *module, PyObject *args) {
+  const char *path;
+  if (!PyArg_ParseTuple(args, "s", &path) || check_free()) return NULL;
+  wr_client *c = NULL;
+  char err[512] = "";
+  int rc;
+  Py_BEGIN_ALLOW_THREADS
+  rc = wr_client_join(&c, path, err, sizeof err);
+  Py_END_ALLOW_THREADS
+  if (rc != WR_OK) return attach_failed(wrpy_state_of(module), rc, "cannot join the session", err);
+  attached_as(c);
+  return m_info(module, NULL);
+}
+
+static PyObject *m_adopt(PyObject *module, PyObject *args) {
+  int segment, sock;
+  unsigned int slot, gen;
+  if (!PyArg_ParseTuple(args, "iiII", &segment, &sock, &slot, &gen) || check_free()) return NULL;
+  wr_client *c = NULL;
+  int rc = wr_client_adopt(&c, segment, sock, slot, gen);
+  if (rc != WR_OK) return wrpy_fail_null(wrpy_state_of(module), rc, "cannot attach the worker");
+  attached_as(c);
+  return m_info(module, NULL);
+}
+
+/* Threads that wait inside the client come out at their next look at the session. */
+static void wait_for_users(void) {
+  while (atomic_load(&wrpy_sess.users) > 0) {
+    wr_wake(wrpy_sess.seg, wr_client_slot(wrpy_sess.client));
+    wr_os_sleep_ns(1000000);
+  }
+}
+
+static PyObject *m_detach(PyObject *module, PyObject *unused) {
+  (void)module;
+  (void)unused;
+  wr_client *c = wrpy_sess.client;
+  if (!c) Py_RETURN_NONE;
+  wrpy_sess.epoch = 0;
+  Py_BEGIN_ALLOW_THREADS
+  wait_for_users();
+  Py_END_ALLOW_THREADS
+  if (wrpy_sess.client != c) Py_RETURN_NONE;
+  wrpy_sess.client = NULL;
+  Py_BEGIN_ALLOW_THREADS
+  wr_client_detach(c);
+  Py_END_ALLOW_THREADS
+  if (!wrpy_sess.client) wrpy_sess.seg = NULL;
+  Py_RETURN_NONE;
+}
+
+static PyObject *m_forget(PyObject *module, PyObject *unused) {
+  (void)module;
+  (void)unused;
+  wr_client *c = wrpy_sess.client;
+  wrpy_sess.client = NULL;
+  wrpy_sess.seg = NULL;
+  wrpy_sess.epoch = 0;
+  atomic_store(&wrpy_sess.users, 0);
+  if (c) wr_client_forget(c);
+  Py_RETURN_NONE;
+}
+
+static PyObject *m_attached(PyObject *module, PyObject *unused) {
+  (void)module;
+  (void)unused;
+  return PyBool_FromLong(wrpy_sess.epoch != 0 && !wr_client_ended(wrpy_sess.client));
+}
+
+static PyObject *m_epoch(PyObject *module, PyObject *unused) {
+  (void)module;
+  (void)unused;
+  return PyLong_FromUnsignedLong(wrpy_sess.epoch);
+}
+
+/* ---- requests ------------------------------------------------------------------------------- */
+
+static PyObject *take_reply(uint8_t *data, size_t len) {
+  PyObject *bytes = PyBytes_FromStringAndSize((const char *)data, (Py_ssize_t)len);
+  free(data);
+  return bytes;
+}
+
+static PyObject *m_rpc(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
+  unsigned int type;
+  Py_buffer body;
+  if (wrpy_attached(st) || !PyArg_ParseTuple(args, "Iy*", &type, &body)) return NULL;
+  uint8_t *reply = NULL;
+  size_t len = 0;
+  int rc;
+  WRPY_LEAVE
+  rc = wr_rpc_call(wrpy_sess.client, type, body.buf, (size_t)body.len, &reply, &len);
+  WRPY_ENTER
+  PyBuffer_Release(&body);
+  if (rc != WR_OK) return wrpy_fail_null(st, rc, "a request to the daemon failed");
+  return take_reply(reply, len);
+}
+
+static PyObject *m_notify(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
+  unsigned int type;
+  Py_buffer body;
+  if (wrpy_attached(st) || !PyArg_ParseTuple(args, "Iy*", &type, &body)) return NULL;
+  int rc = wr_rpc_notify(wrpy_sess.client, type, body.buf, (size_t)body.len);
+  PyBuffer_Release(&body);
+  if (rc != WR_OK) return wrpy_fail_null(st, rc, "a message to the daemon failed");
+  Py_RETURN_NONE;
+}
+
+static PyObject *event_of(uint32_t type, uint8_t *body, size_t len) {
+  PyObject *bytes = take_reply(body, len);
+  return bytes ? Py_BuildValue("(IN)", type, bytes) : NULL;
+}
+
+static PyObject *m_next_event(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
+  PyObject *timeout = Py_None;
+  int64_t deadline;
+  if (!PyArg_ParseTuple(args, "|O", &timeout) || wrpy_deadline(timeout, &deadline)) return NULL;
+  uint32_t epoch = wrpy_sess.epoch, type = 0;
+  for (;;) {
+    if (!wrpy_sess.epoch || wrpy_sess.epoch != epoch)
+      return wrpy_fail_null(st, WR_CLOSED, "waiting for events");
+    uint8_t *body = NULL;
+    size_t len = 0;
+    int64_t slice = wrpy_slice(deadline);
+    int rc;
+    WRPY_LEAVE
+    rc = wr_rpc_next_event(wrpy_sess.client, &type, &body, &len, slice);
+    WRPY_ENTER
+    if (rc == WR_OK) return event_of(type, body, len);
+    if (rc != WR_TIMEOUT && rc != WR_INTR && rc != WR_AGAIN)
+      return wrpy_fail_null(st, rc, "waiting for events");
+    if (PyErr_CheckSignals()) return NULL;
+    if (rc == WR_TIMEOUT && deadline >= 0 && wrpy_slice(deadline) == 0) Py_RETURN_NONE;
+  }
+}
+
+/* The name that listings and `ps` show for this process. */
+static PyObject *m_set_title(PyObject *module, PyObject *text) {
+  (void)module;
+  const char *s = PyUnicode_AsUTF8(text);
+  if (!s) return NULL;
+  char comm[16];
+  PyOS_snprintf(comm, sizeof comm, "%s", s);
+  pthread_setname_np(pthread_self(), comm);
+  if (!wrpy_sess.epoch) Py_RETURN_NONE;
+  wr_proc *me = &wrpy_sess.seg->procs[wr_client_slot(wrpy_sess.client)];
+  PyOS_snprintf(me->title, sizeof me->title, "%s", s);
+  Py_RETURN_NONE;
+}
+
+PyMethodDef wrpy_session_methods[] = {
+    {"start", m_start, METH_VARARGS, "start(daemon_path, config): starts and attaches a session."},
+    {"join", m_join, METH_VARARGS, "join(path): attaches to the session behind a socket."},
+    {"adopt", m_adopt, METH_VARARGS, "adopt(segment_fd, socket, slot, gen): attaches a worker."},
+    {"detach", m_detach, METH_NOARGS, "Leaves the session."},
+    {"forget", m_forget, METH_NOARGS, "Drops an attachment inherited over fork."},
+    {"attached", m_attached, METH_NOARGS, "Whether this process is in a session that lives."},
+    {"epoch", m_epoch, METH_NOARGS, "Number of the session of this process; 0: none."},
+    {"info", m_info, METH_NOARGS, "Facts about this process in its session."},
+    {"rpc", m_rpc, METH_VARARGS, "rpc(type, body) -> bytes: asks the daemon."},
+    {"notify", m_notify, METH_VARARGS, "notify(type, body): tells the daemon."},
+    {"next_event", m_next_event, METH_VARARGS, "next_event(timeout=None) -> (type, body) | None."},
+    {"set_title", m_set_title, METH_O, "set_title(text): names this process in listings."},
+    {NULL, NULL, 0, NULL},
+};

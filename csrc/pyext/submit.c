@@ -1,0 +1,267 @@
+/* Submitting tasks and calls: the arguments become bytes in a task record.  TaskSubmitter is the
+ * object behind `f.remote`. */
+#include "pyext/module.h"
+
+#define FEW 8
+
+/* ---- one task ------------------------------------------------------------------------------- */
+
+/* What a refused call means to the caller. */
+static int refused(wrpy_state *st, const wr_task_spec *spec, int rc) {
+  if (spec->flags & WR_TF_CALL && rc == WR_LIMIT) {
+    const wr_actor *a = &wrpy_sess.seg->actors[spec->actor.idx & ~WR_ACTOR_BIT];
+    if (a->max_pending && wr_load32(&a->pending) >= a->max_pending)
+      return wrpy_raise(st, "PendingCallsLimitExceeded",
+                        "The actor has %u pending calls, and its max_pending_calls is %u.",
+                        (unsigned)wr_load32(&a->pending), (unsigned)a->max_pending);
+  }
+  return wrpy_fail(st, rc, "submitting a task");
+}
+
+static int make_task(wrpy_state *st, const wr_task_spec *spec, wr_enc *enc, wr_id *out) {
+  wrpy_room room = {0, 0};
+  uint8_t *dst = NULL;
+  uint32_t epoch = wrpy_sess.epoch;
+  for (;;) {
+    int rc = wr_task_create(wrpy_sess.client, spec, enc->total, enc->refs, enc->nrefs, enc->ndeps,
+                            out, &dst);
+    if (rc == WR_OK) break;
+    if (rc != WR_FULL) return refused(st, spec, rc);
+    if (wrpy_room_wait(st, &room, enc->total)) return -1;
+  }
+  if (enc->total) wrpy_copy_out(enc, dst);
+  if (WR_UNLIKELY(epoch != wrpy_sess.epoch)) return wrpy_fail(st, WR_CLOSED, "submitting a task");
+  int rc = wr_task_submit(wrpy_sess.client, out[0].idx);
+  return rc == WR_OK || rc == WR_DEAD ? 0 : refused(st, spec, rc);
+}
+
+static PyObject *wrap_returns(wrpy_state *st, const wr_id *ids, uint32_t n) {
+  if (n == 1) return wrpy_ref_wrap(st, ids[0], 1);
+  if (n == 0) {
+    wr_creator_drop(wrpy_sess.client, ids[0]);
+    Py_RETURN_NONE;
+  }
+  PyObject *list = PyList_New(n);
+  for (uint32_t i = 0; i < n; i++) {
+    PyObject *ref = wrpy_ref_of_task(st, ids[i], ids[0]);
+    if (list && ref)
+      PyList_SET_ITEM(list, i, ref);
+    else
+      Py_XDECREF(ref);
+    if (!ref) Py_CLEAR(list);
+  }
+  return list;
+}
+
+static PyObject *submit_encoded(wrpy_state *st, const wr_task_spec *spec, wr_enc *enc) {
+  wr_id few[FEW], *out = few;
+  uint32_t n = spec->nreturns;
+  if (n > FEW && !(out = PyMem_New(wr_id, n))) return PyErr_NoMemory();
+  PyObject *refs = make_task(st, spec, enc, out) ? NULL : wrap_returns(st, out, n);
+  if (out != few) PyMem_Free(out);
+  return refs;
+}
+
+/* ---- large arguments ------------------------------------------------------------------------ */
+
+/* An ObjectRef to a copy of v when v is large, else v itself; a new reference. */
+static PyObject *put_if_large(wrpy_state *st, PyObject *v) {
+  if (wrpy_is_ref(st, v)) return Py_NewRef(v);
+  wr_enc enc;
+  if (wrpy_enc_value(&st->codec, v, &enc)) return NULL;
+  size_t size = enc.total;
+  wrpy_enc_clear(&enc);
+  if (size < WRPY_BIG_ARG) return Py_NewRef(v);
+  wr_id id;
+  return wrpy_put_value(st, v, &id) ? NULL : wrpy_ref_wrap(st, id, 1);
+}
+
+static void drop_all(PyObject **values, Py_ssize_t n) {
+  for (Py_ssize_t i = 0; i < n; i++) Py_DECREF(values[i]);
+  PyMem_Free(values);
+}
+
+/* Arguments that are large by themselves become objects: retries need no second copy of them, and
+ * the task sees them in place. */
+static PyObject *submit_large(wrpy_state *st, const wr_task_spec *spec, PyObject *const *args,
+                              Py_ssize_t nargs, PyObject *kwnames) {
+  Py_ssize_t n = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0), done = 0;
+  PyObject **small = PyMem_New(PyObject *, (size_t)n);
+  if (!small) return PyErr_NoMemory();
+  while (done < n && (small[done] = put_if_large(st, args[done]))) done++;
+  PyObject *refs = NULL;
+  wr_enc enc;
+  if (done == n && wrpy_enc_call(&st->codec, small, nargs, kwnames, &enc) == 0) {
+    refs = submit_encoded(st, spec, &enc);
+    wrpy_enc_clear(&enc);
+  }
+  drop_all(small, done);
+  return refs;
+}
+
+PyObject *wrpy_submit(wrpy_state *st, const wr_task_spec *spec, PyObject *const *args,
+                      Py_ssize_t nargs, PyObject *kwnames) {
+  wr_enc enc;
+  if (wrpy_enc_call(&st->codec, args, nargs, kwnames, &enc)) return NULL;
+  int large = enc.total >= WRPY_BIG_ARG;
+  PyObject *refs = WR_LIKELY(!large) ? submit_encoded(st, spec, &enc) : NULL;
+  wrpy_enc_clear(&enc);
+  return WR_LIKELY(!large) ? refs : submit_large(st, spec, args, nargs, kwnames);
+}
+
+/* ---- TaskSubmitter -------------------------------------------------------------------------- */
+
+typedef struct {
+  PyObject_HEAD
+  vectorcallfunc call;
+  PyObject *owner, *names, *fn;
+  int nmin, nmax;
+  int shape, nreturns, retries, options;
+  char retry_exceptions;
+  unsigned int epoch;
+} wrpy_submitter;
+
+static int prepare(wrpy_state *st, wrpy_submitter *s) {
+  PyObject *ok = PyObject_CallMethodOneArg(s->owner, st->s_prepare, (PyObject *)s);
+  if (!ok) return -1;
+  Py_DECREF(ok);
+  if (s->epoch && s->epoch == wrpy_sess.epoch) return 0;
+  if (!wrpy_attached(st)) PyErr_SetString(PyExc_RuntimeError, "_prepare() left no valid epoch");
+  return -1;
+}
+
+PyObject *wrpy_kwargs_dict(PyObject *const *values, PyObject *kwnames) {
+  PyObject *dict = PyDict_New();
+  Py_ssize_t n = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+  for (Py_ssize_t i = 0; dict && i < n; i++)
+    if (PyDict_SetItem(dict, PyTuple_GET_ITEM(kwnames, i), values[i])) Py_CLEAR(dict);
+  return dict;
+}
+
+PyObject *wrpy_args_tuple(PyObject *const *args, Py_ssize_t n) {
+  PyObject *tuple = PyTuple_New(n);
+  for (Py_ssize_t i = 0; tuple && i < n; i++) PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
+  return tuple;
+}
+
+/* Asks Python about arguments that are not plainly right: 0, or -1 with a TypeError. */
+int wrpy_check_args(wrpy_state *st, PyObject *owner, PyObject *name, PyObject *const *args,
+                    Py_ssize_t nargs, PyObject *kwnames) {
+  PyObject *tuple = wrpy_args_tuple(args, nargs);
+  PyObject *dict = wrpy_kwargs_dict(args + nargs, kwnames);
+  PyObject *ok = NULL;
+  if (tuple && dict)
+    ok = name ? PyObject_CallMethodObjArgs(owner, st->s_check_args, name, tuple, dict, NULL)
+              : PyObject_CallMethodObjArgs(owner, st->s_check_args, tuple, dict, NULL);
+  Py_XDECREF(tuple);
+  Py_XDECREF(dict);
+  Py_XDECREF(ok);
+  return ok ? 0 : -1;
+}
+
+static int submitter_spec(wrpy_state *st, wrpy_submitter *s, wr_task_spec *spec) {
+  wr_id fn;
+  if (!s->fn || s->fn == Py_None) {
+    PyErr_SetString(PyExc_RuntimeError, "_prepare() set no function");
+    return -1;
+  }
+  if (wrpy_ref_id(st, s->fn, &fn)) return -1;
+  if (s->nreturns < 0 || s->nreturns > UINT16_MAX) {
+    PyErr_Format(PyExc_ValueError, "num_returns must be between 0 and %d", UINT16_MAX);
+    return -1;
+  }
+  *spec = (wr_task_spec){.fn = fn.idx,
+                         .shape = (uint16_t)s->shape,
+                         .nreturns = (uint16_t)s->nreturns,
+                         .flags = s->retry_exceptions ? WR_TF_RETRY_EXC : 0,
+                         .retries = wrpy_retries(s->retries),
+                         .options = (uint16_t)s->options};
+  return 0;
+}
+
+static PyObject *submitter_call(PyObject *self, PyObject *const *args, size_t nargsf,
+                                PyObject *kwnames) {
+  wrpy_submitter *s = (wrpy_submitter *)self;
+  wrpy_state *st = wrpy_state_of_type(Py_TYPE(self));
+  Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
+  if (WR_UNLIKELY(!s->epoch || s->epoch != wrpy_sess.epoch) && prepare(st, s)) return NULL;
+  int plain = !kwnames && nargs >= s->nmin && (nargs <= s->nmax || s->nmax < 0);
+  if (WR_UNLIKELY(!plain) && wrpy_check_args(st, s->owner, NULL, args, nargs, kwnames)) return NULL;
+  wr_task_spec spec;
+  if (submitter_spec(st, s, &spec)) return NULL;
+  return wrpy_submit(st, &spec, args, nargs, kwnames);
+}
+
+static int submitter_init(PyObject *self, PyObject *args, PyObject *kwargs) {
+  static char *names[] = {"owner", "nmin", "nmax", "names", NULL};
+  wrpy_submitter *s = (wrpy_submitter *)self;
+  PyObject *owner, *params = Py_None;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oii|O", names, &owner, &s->nmin, &s->nmax,
+                                   &params))
+    return -1;
+  s->call = submitter_call;
+  s->nreturns = 1;
+  Py_XSETREF(s->owner, Py_NewRef(owner));
+  Py_XSETREF(s->names, Py_NewRef(params));
+  return 0;
+}
+
+static int submitter_traverse(PyObject *self, visitproc visit, void *arg) {
+  wrpy_submitter *s = (wrpy_submitter *)self;
+  Py_VISIT(Py_TYPE(self));
+  Py_VISIT(s->owner);
+  Py_VISIT(s->names);
+  Py_VISIT(s->fn);
+  return 0;
+}
+
+static int submitter_clear(PyObject *self) {
+  wrpy_submitter *s = (wrpy_submitter *)self;
+  Py_CLEAR(s->owner);
+  Py_CLEAR(s->names);
+  Py_CLEAR(s->fn);
+  return 0;
+}
+
+static void submitter_dealloc(PyObject *self) {
+  PyTypeObject *type = Py_TYPE(self);
+  PyObject_GC_UnTrack(self);
+  submitter_clear(self);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+static PyMemberDef submitter_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(wrpy_submitter, call), READONLY, NULL},
+    {"owner", T_OBJECT, offsetof(wrpy_submitter, owner), READONLY, NULL},
+    {"names", T_OBJECT, offsetof(wrpy_submitter, names), READONLY, NULL},
+    {"nmin", T_INT, offsetof(wrpy_submitter, nmin), 0, "fewest positional arguments"},
+    {"nmax", T_INT, offsetof(wrpy_submitter, nmax), 0, "most of them; -1: no bound"},
+    {"fn", T_OBJECT, offsetof(wrpy_submitter, fn), 0, "ObjectRef of the exported function"},
+    {"shape", T_INT, offsetof(wrpy_submitter, shape), 0, "resources and pool"},
+    {"nreturns", T_INT, offsetof(wrpy_submitter, nreturns), 0, NULL},
+    {"retries", T_INT, offsetof(wrpy_submitter, retries), 0, "-1: endless"},
+    {"retry_exceptions", T_BOOL, offsetof(wrpy_submitter, retry_exceptions), 0, NULL},
+    {"options", T_INT, offsetof(wrpy_submitter, options), 0, NULL},
+    {"epoch", T_UINT, offsetof(wrpy_submitter, epoch), 0, "session these fields are for"},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot submitter_slots[] = {
+    {Py_tp_doc, "Submits a task for each call; what `remote` of a remote function is."},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_init, submitter_init},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_traverse, submitter_traverse},
+    {Py_tp_clear, submitter_clear},
+    {Py_tp_dealloc, submitter_dealloc},
+    {Py_tp_members, submitter_members},
+    {0, NULL},
+};
+
+PyType_Spec wrpy_submitter_spec = {
+    .name = "whipray._core.TaskSubmitter",
+    .basicsize = sizeof(wrpy_submitter),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
+    .slots = submitter_slots,
+};

@@ -1,0 +1,191 @@
+/* Values in the store: writing what was encoded, reading it back, holding what a view shows. */
+#include "os/os.h"
+#include "pyext/module.h"
+
+#define ROOM_WAIT_NS UINT64_C(10000000000) /* a full store gets this long to make room */
+#define ROOM_NAP_MAX UINT64_C(50000000)
+
+/* ---- the base of zero-copy views ------------------------------------------------------------ */
+
+/* Keeps an object while arrays and buffers show its bytes. */
+typedef struct {
+  PyObject_HEAD
+  wr_id id;
+  uint32_t epoch;
+} wrpy_hold;
+
+static PyObject *hold_new(wrpy_state *st, wr_id id) {
+  uint32_t gen;
+  int rc = wr_hold(wrpy_sess.client, id.idx, id.gen, &gen);
+  if (rc != WR_OK) return wrpy_fail_null(st, rc, "holding an object");
+  wrpy_hold *h = PyObject_New(wrpy_hold, st->hold_type);
+  if (!h) {
+    wr_unhold(wrpy_sess.client, id);
+    return NULL;
+  }
+  h->id = id;
+  h->epoch = wrpy_sess.epoch;
+  wrpy_sess.views++;
+  return (PyObject *)h;
+}
+
+static void hold_dealloc(PyObject *self) {
+  wrpy_hold *h = (wrpy_hold *)self;
+  PyTypeObject *type = Py_TYPE(self);
+  if (h->epoch == wrpy_sess.epoch) {
+    wrpy_sess.views--;
+    wr_unhold(wrpy_sess.client, h->id);
+  }
+  PyObject_Free(self);
+  Py_DECREF(type);
+}
+
+static PyType_Slot hold_slots[] = {
+    {Py_tp_dealloc, hold_dealloc},
+    {0, NULL},
+};
+
+PyType_Spec wrpy_hold_spec = {
+    .name = "whipray._core._Hold",
+    .basicsize = sizeof(wrpy_hold),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = hold_slots,
+};
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+static int no_room(wrpy_state *st, size_t len, double waited) {
+  char text[200];
+  PyOS_snprintf(text, sizeof text,
+                "no room for an object of %zu bytes in an object store of %llu bytes (waited %.1f s)",
+                len, (unsigned long long)(wrpy_sess.seg->heap_chunks * WR_CHUNK), waited);
+  return wrpy_raise(st, "ObjectStoreFullError", "%s", text);
+}
+
+/* Readers elsewhere may let go of something soon; so may garbage in cycles here. */
+int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len) {
+  uint64_t now = wr_os_now_ns();
+  if (len >= wrpy_sess.seg->heap_chunks * WR_CHUNK) return no_room(st, len, 0);
+  if (!room->start) {
+    room->start = now;
+    room->nap = 500000;
+    PyGC_Collect();
+    return 0;
+  }
+  if (now - room->start > ROOM_WAIT_NS) return no_room(st, len, (double)(now - room->start) / 1e9);
+  uint32_t epoch = wrpy_sess.epoch;
+  Py_BEGIN_ALLOW_THREADS
+  wr_os_sleep_ns(room->nap);
+  Py_END_ALLOW_THREADS
+  if (room->nap < ROOM_NAP_MAX) room->nap *= 2;
+  if (PyErr_CheckSignals()) return -1;
+  return epoch == wrpy_sess.epoch ? 0 : wrpy_fail(st, WR_CLOSED, "waiting for room");
+}
+
+void wrpy_copy_out(wr_enc *enc, uint8_t *dst) {
+  if (enc->total < WRPY_BIG_COPY || !enc->nogil_ok) {
+    wrpy_enc_write(enc, dst);
+    return;
+  }
+  WRPY_LEAVE
+  wrpy_enc_write(enc, dst);
+  WRPY_ENTER
+}
+
+int wrpy_store(wrpy_state *st, wr_idx idx, wr_enc *enc) {
+  wrpy_room room = {0, 0};
+  uint8_t *dst = NULL;
+  for (;;) {
+    int rc =
+        wr_value_reserve(wrpy_sess.client, idx, enc->total, enc->refs, enc->nrefs, &dst);
+    if (rc == WR_OK) break;
+    if (rc != WR_FULL) return wrpy_fail(st, rc, "storing a value");
+    if (wrpy_room_wait(st, &room, enc->total)) return -1;
+  }
+  wrpy_copy_out(enc, dst);
+  return 0;
+}
+
+static int put_encoded(wrpy_state *st, wr_enc *enc, wr_id *out) {
+  int rc = wr_object_create(wrpy_sess.client, out);
+  if (rc != WR_OK) return wrpy_fail(st, rc, "creating an object");
+  uint32_t epoch = wrpy_sess.epoch;
+  if (wrpy_store(st, out->idx, enc) == 0) {
+    rc = wr_object_seal(wrpy_sess.client, out->idx, 0, 0);
+    if (rc == WR_OK) return 0;
+    wrpy_fail(st, rc, "storing a value");
+  }
+  if (epoch == wrpy_sess.epoch) wr_creator_drop(wrpy_sess.client, *out);
+  return -1;
+}
+
+int wrpy_put_value(wrpy_state *st, PyObject *v, wr_id *out) {
+  wr_enc enc;
+  if (wrpy_enc_value(&st->codec, v, &enc)) return -1;
+  int rc = put_encoded(st, &enc, out);
+  wrpy_enc_clear(&enc);
+  return rc;
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+static PyObject *make_ref(void *ctx, wr_idx idx) { return wrpy_ref_hold(ctx, idx, 0); }
+
+void wrpy_dec_init(wr_dec_ctx *cx, wrpy_state *st, const wr_idx *refs, uint32_t nrefs) {
+  *cx = (wr_dec_ctx){.refs = refs, .nrefs = nrefs, .make_ref = make_ref, .ctx = st};
+}
+
+/* [code, text, extra] as an exception object. */
+static PyObject *engine_error(wrpy_state *st, const wr_view *view) {
+  PyObject *fields = wrpy_unpack(view->data, view->len);
+  PyObject *errors = fields ? wrpy_errors(st) : NULL;
+  PyObject *fn = errors ? PyObject_GetAttrString(errors, "system_error") : NULL;
+  PyObject *args = fn ? PySequence_Tuple(fields) : NULL;
+  PyObject *exc = args ? PyObject_CallObject(fn, args) : NULL;
+  Py_XDECREF(args);
+  Py_XDECREF(fn);
+  Py_XDECREF(fields);
+  return exc;
+}
+
+static PyObject *decode_view(wrpy_state *st, wr_id id, const wr_view *view) {
+  if (WR_UNLIKELY(view->is_error && view->flags & WR_VAL_SYSERR)) return engine_error(st, view);
+  wr_dec_ctx cx;
+  wrpy_dec_init(&cx, st, view->refs, view->nrefs);
+  if (view->is_block && view->len >= WRPY_VIEW_MIN) {
+    cx.base = hold_new(st, id);
+    if (!cx.base) return NULL;
+  }
+  PyObject *value = wrpy_dec_value(&st->codec, view->data, view->len, &cx);
+  Py_XDECREF(cx.base);
+  return value;
+}
+
+PyObject *wrpy_load(wrpy_state *st, wr_id id, int *is_error) {
+  wr_view view;
+  int rc = wr_value_view(wrpy_sess.client, id, &view);
+  if (WR_UNLIKELY(rc != WR_OK)) return wrpy_fail_null(st, rc, "reading an object");
+  *is_error = view.is_error;
+  return decode_view(st, id, &view);
+}
+
+static void raise_value(wrpy_state *st, PyObject *exc) {
+  PyObject *errors = wrpy_errors(st);
+  if (!errors) return;
+  PyObject *result = PyObject_CallMethod(errors, "raise_from_value", "O", exc);
+  if (!result) return;
+  Py_DECREF(result);
+  if (PyExceptionInstance_Check(exc))
+    PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
+  else
+    wrpy_raise(st, "RaySystemError", "the error of a task is not an exception: %R", exc);
+}
+
+PyObject *wrpy_load_or_raise(wrpy_state *st, wr_id id) {
+  int is_error = 0;
+  PyObject *value = wrpy_load(st, id, &is_error);
+  if (WR_LIKELY(!is_error) || !value) return value;
+  raise_value(st, value);
+  Py_DECREF(value);
+  return NULL;
+}

@@ -1,0 +1,396 @@
+/* The worker's loop: takes jobs, runs them, stores what comes out.
+ *
+ * `handlers` is Python's side: load, construct, split, dependency_failed, failed.  They are asked
+ * when a function is met for the first time and when something goes wrong; a task that succeeds
+ * runs through here alone. */
+#include "pyext/module.h"
+
+#define CACHE 64 /* functions remembered, by their index */
+
+typedef struct {
+  wr_id id;
+  PyObject *fn, *name;
+} cached_fn;
+
+typedef struct wrpy_worker {
+  wrpy_state *st;
+  PyObject *load, *construct, *split, *dependency_failed, *failed;
+  PyObject *table;  /* methods of the actor that this process is, by number */
+  PyObject *name;   /* display name of the actor */
+  wrpy_job *job;    /* the one that runs, or an old one to be used again */
+  unsigned long thread;
+  int leave;        /* after the current job */
+  int retire;       /* as an actor, for good */
+  int serving;      /* Python takes the jobs */
+  wr_idx titled;    /* function whose name the process shows */
+  cached_fn cache[CACHE];
+} wrpy_worker;
+
+/* ---- jobs ----------------------------------------------------------------------------------- */
+
+int wrpy_next_job(wr_job *out, int64_t timeout_ns) {
+  int rc = wr_work_next(wrpy_sess.client, out, 0);
+  if (rc != WR_TIMEOUT && rc != WR_AGAIN) return rc;
+  if (timeout_ns == 0) return WR_TIMEOUT;
+  WRPY_LEAVE
+  rc = wr_work_next(wrpy_sess.client, out, timeout_ns);
+  WRPY_ENTER
+  return wrpy_sess.epoch ? rc : WR_CLOSED;
+}
+
+/* The Job object of the last task serves again unless somebody kept it. */
+static wrpy_job *job_for(wrpy_worker *w, const wr_job *raw) {
+  if (w->job && Py_REFCNT(w->job) == 1) {
+    Py_CLEAR(w->job->fn);
+    Py_CLEAR(w->job->name);
+    wrpy_job_take(w->job, raw);
+    return w->job;
+  }
+  Py_XSETREF(w->job, wrpy_job_new(w->st, raw));
+  return w->job;
+}
+
+static void show_title(wrpy_worker *w, wr_idx fn, PyObject *name) {
+  if (w->titled == fn) return;
+  w->titled = fn;
+  const char *text = PyUnicode_AsUTF8(name);
+  wr_proc *me = &wrpy_sess.seg->procs[wr_client_slot(wrpy_sess.client)];
+  if (text)
+    PyOS_snprintf(me->title, sizeof me->title, "%s", text);
+  else
+    PyErr_Clear();
+}
+
+/* ---- functions ------------------------------------------------------------------------------ */
+
+static int load_fn(wrpy_worker *w, wr_id id, int kind, cached_fn *c) {
+  wr_view view;
+  int rc = wr_value_view(wrpy_sess.client, id, &view);
+  if (rc != WR_OK) return wrpy_fail(w->st, rc, "reading a function");
+  PyObject *pair = PyObject_CallFunction(w->load, "y#i", view.data, (Py_ssize_t)view.len, kind);
+  if (!pair) return -1;
+  if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2 ||
+      !PyUnicode_Check(PyTuple_GET_ITEM(pair, 1))) {
+    PyErr_SetString(PyExc_TypeError, "load() must return (object, name)");
+    Py_DECREF(pair);
+    return -1;
+  }
+  c->id = id;
+  Py_XSETREF(c->fn, Py_NewRef(PyTuple_GET_ITEM(pair, 0)));
+  Py_XSETREF(c->name, Py_NewRef(PyTuple_GET_ITEM(pair, 1)));
+  Py_DECREF(pair);
+  return 0;
+}
+
+/* Sets the job's fn and name. */
+static int find_fn(wrpy_worker *w, wrpy_job *j) {
+  wr_id id = {j->number, wrpy_gen_of(j->number)};
+  cached_fn *c = &w->cache[(id.idx ^ id.idx >> 6) % CACHE];
+  if ((c->id.idx != id.idx || c->id.gen != id.gen || !c->fn) && load_fn(w, id, j->kind, c))
+    return -1;
+  Py_XSETREF(j->fn, Py_NewRef(c->fn));
+  Py_XSETREF(j->name, Py_NewRef(c->name));
+  show_title(w, id.idx, c->name);
+  return 0;
+}
+
+/* ---- failures ------------------------------------------------------------------------------- */
+
+/* Leaves the job to the sweep, which treats this process as crashed. */
+static int abandon(wrpy_job *j) {
+  j->open = 0;
+  return -1;
+}
+
+static int store_error(wrpy_worker *w, wrpy_job *j, PyObject *err) {
+  if (!err) return abandon(j);
+  int rc = 0;
+  if (err != Py_None) rc = wrpy_job_finish(w->st, j, err, 1);
+  Py_DECREF(err);
+  return rc ? abandon(j) : 0;
+}
+
+static PyObject *current_exception(void) {
+  PyObject *type, *exc, *tb;
+  PyErr_Fetch(&type, &exc, &tb);
+  PyErr_NormalizeException(&type, &exc, &tb);
+  if (tb && exc) PyException_SetTraceback(exc, tb);
+  Py_XDECREF(type);
+  Py_XDECREF(tb);
+  return exc;
+}
+
+/* Python decides about the exception that is set: an error value, a retry, or the end. */
+static int failed(wrpy_worker *w, wrpy_job *j) {
+  PyObject *exc = current_exception();
+  PyObject *err = PyObject_CallFunctionObjArgs(w->failed, (PyObject *)j, exc, NULL);
+  Py_XDECREF(exc);
+  return store_error(w, j, err);
+}
+
+/* 1: an argument is an error, and the job is done with. */
+static int bad_argument(wrpy_worker *w, wrpy_job *j) {
+  if (!j->job.ndeps) return 0;
+  PyObject *bad = wrpy_job_bad_argument(w->st, j);
+  if (!bad) return PyErr_Occurred() ? (failed(w, j) ? -1 : 1) : 0;
+  PyObject *err = PyObject_CallFunctionObjArgs(w->dependency_failed, (PyObject *)j, bad, NULL);
+  Py_DECREF(bad);
+  return (err ? store_error(w, j, err) : failed(w, j)) ? -1 : 1;
+}
+
+/* ---- running -------------------------------------------------------------------------------- */
+
+static int finish(wrpy_worker *w, wrpy_job *j, PyObject *result) {
+  if (j->nreturns > 1) {
+    PyObject *parts = PyObject_CallFunctionObjArgs(w->split, (PyObject *)j, result, NULL);
+    Py_DECREF(result);
+    if (!parts) return failed(w, j);
+    result = parts;
+  }
+  int rc = wrpy_job_finish(w->st, j, result, 0);
+  Py_DECREF(result);
+  if (!rc) return 0;
+  return j->open ? failed(w, j) : abandon(j);
+}
+
+static int call(wrpy_worker *w, wrpy_job *j, PyObject *fn) {
+  PyObject **args, *kwnames;
+  Py_ssize_t n;
+  if (wrpy_job_args(w->st, j, &args, &n, &kwnames)) return failed(w, j);
+  PyObject *result =
+      PyObject_Vectorcall(fn, args, (size_t)n | PY_VECTORCALL_ARGUMENTS_OFFSET, kwnames);
+  wrpy_dec_call_free(args, n, kwnames);
+  return result ? finish(w, j, result) : failed(w, j);
+}
+
+static int run_call(wrpy_worker *w, wrpy_job *j) {
+  if (!w->table || j->number >= (size_t)PyList_GET_SIZE(w->table)) {
+    PyErr_Format(PyExc_AttributeError, "this actor has no method number %u", j->number);
+    return failed(w, j);
+  }
+  Py_XSETREF(j->name, Py_XNewRef(w->name));
+  PyObject *fn = Py_NewRef(PyList_GET_ITEM(w->table, j->number));
+  int rc = call(w, j, fn);
+  Py_DECREF(fn);
+  return rc;
+}
+
+/* The instance exists: this process is the actor from now on. */
+static int become(wrpy_worker *w, wrpy_job *j, PyObject *table) {
+  Py_XSETREF(w->name, Py_NewRef(j->name));
+  int rc = wr_work_actor_up(wrpy_sess.client, &j->job, 1);
+  if (rc != WR_OK) {
+    wrpy_fail(w->st, rc, "starting an actor");
+    return abandon(j);
+  }
+  if (wrpy_job_finish(w->st, j, Py_None, 0)) return abandon(j);
+  if (PyList_Check(table)) {
+    Py_XSETREF(w->table, Py_NewRef(table));
+    return 0;
+  }
+  w->serving = w->leave = 1;
+  PyObject *done = PyObject_CallNoArgs(table);
+  Py_XDECREF(done);
+  return done ? 0 : -1;
+}
+
+static int run_creation(wrpy_worker *w, wrpy_job *j) {
+  PyObject *args, *kwargs, *table = NULL;
+  if (wrpy_job_args_objects(w->st, j, &args, &kwargs) == 0) {
+    table = PyObject_CallFunctionObjArgs(w->construct, (PyObject *)j, j->fn, args, kwargs, NULL);
+    Py_DECREF(args);
+    Py_DECREF(kwargs);
+  }
+  if (!table) return failed(w, j);
+  int rc = become(w, j, table);
+  Py_DECREF(table);
+  return rc;
+}
+
+/* An actor that did not come up: the error is stored first, so that its callers find it. */
+static int creation_failed(wrpy_worker *w, const wr_job *raw, int rc) {
+  if (rc == 0 && !w->table && !w->serving) wr_work_actor_up(wrpy_sess.client, raw, 0);
+  return rc;
+}
+
+static int run(wrpy_worker *w, const wr_job *raw) {
+  wrpy_job *j = job_for(w, raw);
+  if (!j) return -1;
+  Py_INCREF(j);
+  int rc = j->kind == WRPY_CALL ? 0 : find_fn(w, j);
+  if (rc)
+    rc = failed(w, j);
+  else if ((rc = bad_argument(w, j)) == 0)
+    rc = j->kind == WRPY_TASK  ? call(w, j, j->fn)
+         : j->kind == WRPY_CALL ? run_call(w, j)
+                                : run_creation(w, j);
+  if (j->kind == WRPY_CREATION) rc = creation_failed(w, raw, rc < 0 ? rc : 0);
+  Py_DECREF(j);
+  return rc < 0 ? -1 : 0;
+}
+
+static int loop(wrpy_worker *w) {
+  while (!w->leave) {
+    wr_job raw;
+    int rc = wrpy_next_job(&raw, WRPY_SLICE_NS);
+    if (rc == WR_OK) {
+      if (run(w, &raw)) return -1;
+    } else if (rc == WR_DEAD || rc == WR_CLOSED) {
+      return 0;
+    } else if (rc != WR_TIMEOUT && rc != WR_INTR && rc != WR_AGAIN) {
+      return wrpy_fail(w->st, rc, "waiting for work");
+    } else if (PyErr_CheckSignals()) {
+      return -1;
+    }
+  }
+  if (w->retire && wrpy_sess.epoch) wr_work_actor_exit(wrpy_sess.client);
+  return 0;
+}
+
+/* ---- the loop's life ------------------------------------------------------------------------ */
+
+static void worker_clear(wrpy_worker *w) {
+  Py_CLEAR(w->load);
+  Py_CLEAR(w->construct);
+  Py_CLEAR(w->split);
+  Py_CLEAR(w->dependency_failed);
+  Py_CLEAR(w->failed);
+  Py_CLEAR(w->table);
+  Py_CLEAR(w->name);
+  Py_CLEAR(w->job);
+  for (int i = 0; i < CACHE; i++) {
+    Py_CLEAR(w->cache[i].fn);
+    Py_CLEAR(w->cache[i].name);
+  }
+}
+
+static int worker_init(wrpy_worker *w, PyObject *handlers) {
+  struct {
+    PyObject **slot;
+    const char *name;
+  } wanted[] = {{&w->load, "load"},
+                {&w->construct, "construct"},
+                {&w->split, "split"},
+                {&w->dependency_failed, "dependency_failed"},
+                {&w->failed, "failed"}};
+  for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
+    if (!(*wanted[i].slot = PyObject_GetAttrString(handlers, wanted[i].name))) return -1;
+  return 0;
+}
+
+static PyObject *m_worker_loop(PyObject *module, PyObject *handlers) {
+  wrpy_state *st = wrpy_state_of(module);
+  if (wrpy_attached(st)) return NULL;
+  if (st->worker) {
+    PyErr_SetString(PyExc_RuntimeError, "the worker loop runs already");
+    return NULL;
+  }
+  wrpy_worker *w = PyMem_Calloc(1, sizeof *w);
+  if (!w) return PyErr_NoMemory();
+  w->st = st;
+  w->thread = PyThread_get_thread_ident();
+  st->worker = w;
+  int rc = worker_init(w, handlers);
+  if (rc == 0) rc = loop(w);
+  st->worker = NULL;
+  PyObject *type, *exc, *tb;
+  PyErr_Fetch(&type, &exc, &tb);
+  worker_clear(w);
+  PyMem_Free(w);
+  PyErr_Restore(type, exc, tb);
+  if (rc) return NULL;
+  Py_RETURN_NONE;
+}
+
+/* ---- serving from Python -------------------------------------------------------------------- */
+
+static PyObject *no_job(wrpy_state *st, int rc) {
+  if (rc == WR_DEAD)
+    PyErr_SetString(PyExc_EOFError, "this actor has retired");
+  else if (rc == WR_CLOSED)
+    PyErr_SetString(PyExc_ConnectionError, "the session has ended");
+  else if (rc != WR_TIMEOUT && rc != WR_INTR && rc != WR_AGAIN)
+    wrpy_fail(st, rc, "waiting for work");
+  else if (!PyErr_CheckSignals())
+    Py_RETURN_NONE;
+  return NULL;
+}
+
+static PyObject *m_next_job(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
+  PyObject *timeout = Py_None;
+  int64_t deadline;
+  if (!PyArg_ParseTuple(args, "|O", &timeout) || wrpy_deadline(timeout, &deadline)) return NULL;
+  wr_job raw;
+  int rc;
+  do {
+    rc = wrpy_sess.epoch ? wrpy_next_job(&raw, wrpy_slice(deadline)) : WR_CLOSED;
+  } while (rc == WR_TIMEOUT && wrpy_slice(deadline) > 0 && !PyErr_CheckSignals());
+  if (PyErr_Occurred()) return NULL;
+  return rc == WR_OK ? (PyObject *)wrpy_job_new(st, &raw) : no_job(st, rc);
+}
+
+static PyObject *m_finish_job(PyObject *module, PyObject *args, PyObject *kwargs) {
+  static char *names[] = {"job", "value", "is_error", NULL};
+  wrpy_state *st = wrpy_state_of(module);
+  PyObject *job, *value;
+  int is_error = 0;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O|p", names, st->job_type, &job, &value,
+                                   &is_error))
+    return NULL;
+  if (wrpy_job_finish(st, (wrpy_job *)job, value, is_error)) return NULL;
+  Py_RETURN_NONE;
+}
+
+static PyObject *m_actor_exit(PyObject *module, PyObject *unused) {
+  (void)unused;
+  wrpy_state *st = wrpy_state_of(module);
+  wrpy_worker *w = st->worker;
+  if (wrpy_attached(st)) return NULL;
+  if (w) w->leave = 1;
+  if (w && !w->serving)
+    w->retire = 1; /* the running call still has to be answered */
+  else
+    wr_work_actor_exit(wrpy_sess.client);
+  Py_RETURN_NONE;
+}
+
+static PyObject *m_quit_soon(PyObject *module, PyObject *unused) {
+  (void)unused;
+  wrpy_worker *w = wrpy_state_of(module)->worker;
+  if (w) w->leave = 1;
+  Py_RETURN_NONE;
+}
+
+/* A thread that Python serves jobs from says which one it runs; the loop's thread need not. */
+static PyObject *m_set_current_job(PyObject *module, PyObject *job) {
+  wrpy_state *st = wrpy_state_of(module);
+  PyObject *dict = PyThreadState_GetDict();
+  if (dict && PyDict_SetItem(dict, st->s_job_key, job)) return NULL;
+  Py_RETURN_NONE;
+}
+
+static PyObject *m_current_job(PyObject *module, PyObject *unused) {
+  (void)unused;
+  wrpy_state *st = wrpy_state_of(module);
+  wrpy_worker *w = st->worker;
+  PyObject *dict = PyThreadState_GetDict();
+  PyObject *job = dict ? PyDict_GetItemWithError(dict, st->s_job_key) : NULL;
+  if (job && job != Py_None) return Py_NewRef(job);
+  if (PyErr_Occurred()) return NULL;
+  if (w && w->job && w->job->open && w->thread == PyThread_get_thread_ident())
+    return Py_NewRef((PyObject *)w->job);
+  Py_RETURN_NONE;
+}
+
+PyMethodDef wrpy_worker_methods[] = {
+    {"worker_loop", m_worker_loop, METH_O, "worker_loop(handlers): runs jobs until told to leave."},
+    {"next_job", m_next_job, METH_VARARGS, "next_job(timeout=None) -> Job | None."},
+    {"finish_job", WRPY_FASTCALL(m_finish_job), METH_VARARGS | METH_KEYWORDS,
+     "finish_job(job, value, is_error=False): stores the result."},
+    {"actor_exit", m_actor_exit, METH_NOARGS, "This actor leaves for good."},
+    {"quit_soon", m_quit_soon, METH_NOARGS, "Leaves worker_loop after the current job."},
+    {"current_job", m_current_job, METH_NOARGS, "The Job that the calling thread runs, or None."},
+    {"set_current_job", m_set_current_job, METH_O, "Says which Job this thread runs."},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,224 @@
+#include "sched/actor.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/failpoint.h"
+#include "base/status.h"
+#include "sched/task.h"
+
+static uint16_t put_text(wr_actor *a, size_t *at, const char *s) {
+  size_t n = s ? strlen(s) : 0;
+  if (n > sizeof a->text - *at) n = sizeof a->text - *at;
+  if (n) memcpy(a->text + *at, s, n);
+  *at += n;
+  return (uint16_t)n;
+}
+
+static void fill(wr_self *me, wr_actor *a, const wr_actor_init *spec) {
+  size_t at = 0;
+  a->creation = 0;
+  a->creation_gen = 0;
+  a->cls = spec->cls;
+  a->creator = (uint16_t)me->slot;
+  a->job = (uint16_t)me->p->job;
+  a->pool = spec->pool;
+  a->shape = spec->shape;
+  a->group = spec->group;
+  a->max_restarts = spec->max_restarts;
+  a->max_concurrency = spec->max_concurrency;
+  a->max_pending = spec->max_pending;
+  a->meta = spec->meta;
+  a->cls_len = put_text(a, &at, spec->cls_name);
+  a->name_len = put_text(a, &at, spec->name);
+  a->ns_len = put_text(a, &at, spec->ns);
+  wr_store32(&a->restarts, 0);
+  wr_store32(&a->cause, WR_CAUSE_NONE);
+  wr_store32(&a->exit_code, 0);
+  wr_store32(&a->last_pid, 0);
+  wr_store32(&a->pending, 0);
+  wr_store32(&a->flags, spec->flags);
+}
+
+int wr_actors_create(wr_self *me, const wr_actor_init *spec, uint32_t *idx, uint32_t *gen) {
+  wr_seg *s = me->s;
+  for (uint32_t i = 0; i < WR_MAX_ACTORS; i++) {
+    wr_actor *a = &s->actors[i];
+    uint64_t st = wr_load(&a->state);
+    if (WR_ACTOR_PHASE(st) != WR_ACTOR_FREE) continue;
+    uint32_t g = WR_ACTOR_GEN(st) ? WR_ACTOR_GEN(st) : 1;
+    if (!wr_cas(&a->state, &st, WR_ACTOR_STATE(WR_ACTOR_PENDING, me->slot, g))) continue;
+    fill(me, a, spec);
+    WR_FAILPOINT("actor.claimed");
+    uint64_t box = wr_load(&a->mailbox);
+    wr_store(&a->mailbox, wr_tag_make(0, wr_tag_slot(box), wr_tag_seq(box)));
+    wr_store(&a->refs, wr_tag_make(WR_REF_CREATOR, 0, 0));
+    uint32_t high = wr_load32(&s->h->nactors);
+    while (high < i + 1 && !wr_cas32(&s->h->nactors, &high, i + 1)) {
+    }
+    *idx = i;
+    *gen = g;
+    return WR_OK;
+  }
+  return WR_LIMIT;
+}
+
+void wr_actors_set_creation(wr_seg *s, uint32_t idx, wr_idx task) {
+  wr_actor *a = &s->actors[idx];
+  a->creation_gen = WR_TASK_GEN(wr_load(&wr_task_at(s, task)->tstate));
+  a->creation = task;
+}
+
+int wr_actor_move(wr_seg *s, uint32_t idx, uint32_t gen, uint32_t from_a, uint32_t from_b,
+                  uint32_t to, uint32_t slot) {
+  wr_a64 *w = &s->actors[idx].state;
+  uint64_t st = wr_load(w);
+  for (;;) {
+    uint32_t phase = WR_ACTOR_PHASE(st);
+    if (WR_ACTOR_GEN(st) != gen || (phase != from_a && phase != from_b)) return 0;
+    if (wr_cas(w, &st, WR_ACTOR_STATE(to, slot, gen))) return 1;
+  }
+}
+
+/* ---- failing calls ------------------------------------------------------------------------- */
+
+static const char *cause_text(uint32_t cause) {
+  switch (cause) {
+    case WR_CAUSE_KILLED: return "it was killed by a kill request";
+    case WR_CAUSE_EXITED: return "it exited: exit_actor was called or its last handle went away";
+    case WR_CAUSE_CONSTRUCTOR: return "its constructor raised an error";
+    case WR_CAUSE_OWNER: return "the process that created it has ended";
+    default: return "its process died";
+  }
+}
+
+/* The constructor's own error, if that is why: same bytes for every call. */
+static int copy_constructor_error(wr_self *me, wr_actor *a, wr_idx task) {
+  wr_seg *s = me->s;
+  if (wr_load32(&a->cause) != WR_CAUSE_CONSTRUCTOR || !a->creation) return 0;
+  wr_object *from = wr_obj(s, a->creation);
+  uint64_t st = wr_load(&from->state);
+  if (WR_OBJ_PHASE(st) != WR_OBJ_ERROR || WR_OBJ_GEN(st) != a->creation_gen) return 0;
+  int block = from->flags & WR_VAL_BLOCK;
+  uint64_t len = block ? from->v.b.len : from->len;
+  const uint8_t *src = block ? wr_at(s, from->v.b.off) : from->v.bytes;
+  uint8_t *dst;
+  if (block && from->v.b.nrefs) return 0;
+  if (wr_tasks_nextra(wr_task_at(s, task))) return 0;
+  if (wr_objects_reserve(me, task, len, NULL, 0, &dst) < 0) return 0;
+  memcpy(dst, src, len);
+  wr_tasks_finish(me, task, 1, from->flags & WR_VAL_SYSERR);
+  return 1;
+}
+
+void wr_actor_fail_call(wr_self *me, wr_idx task) {
+  wr_task *t = wr_task_at(me->s, task);
+  uint32_t idx = t->actor - 1;
+  char text[512];
+  if (idx >= WR_MAX_ACTORS) {
+    wr_tasks_fail(me, task, "ACTOR_DIED", "the actor no longer exists");
+    return;
+  }
+  wr_actor *a = &me->s->actors[idx];
+  if (WR_ACTOR_GEN(wr_load(&a->state)) != t->actor_gen) {
+    wr_tasks_fail(me, task, "ACTOR_DIED", "the actor no longer exists");
+    return;
+  }
+  if (copy_constructor_error(me, a, task)) return;
+  uint32_t cause = wr_load32(&a->cause);
+  int code = (int)wr_load32(&a->exit_code), n;
+  n = snprintf(text, sizeof text, "The actor died because %s.\n\tclass_name: %.*s\n\tpid: %u",
+               cause_text(cause), a->cls_len <= sizeof a->text ? a->cls_len : 0, a->text,
+               wr_load32(&a->last_pid));
+  if (a->name_len && (size_t)a->cls_len + a->name_len <= sizeof a->text)
+    n += snprintf(text + n, sizeof text - (size_t)n, "\n\tname: %.*s", a->name_len,
+                  a->text + a->cls_len);
+  if (cause == WR_CAUSE_CRASHED && (code & 0x7f))
+    n += snprintf(text + n, sizeof text - (size_t)n, "\n\tended by signal %d", code & 0x7f);
+  else if (cause == WR_CAUSE_CRASHED)
+    n += snprintf(text + n, sizeof text - (size_t)n, "\n\texit code %d", (code >> 8) & 0xff);
+  (void)n;
+  wr_tasks_fail(me, task, "ACTOR_DIED", text);
+}
+
+/* ---- mailboxes ----------------------------------------------------------------------------- */
+
+static int is_dead(const wr_actor *a, uint32_t gen) {
+  uint64_t st = wr_load(&a->state);
+  return WR_ACTOR_GEN(st) != gen || WR_ACTOR_PHASE(st) == WR_ACTOR_DEAD ||
+         WR_ACTOR_PHASE(st) == WR_ACTOR_FREE;
+}
+
+static void push(wr_self *me, wr_actor *a, wr_idx task) {
+  wr_task *t = wr_task_at(me->s, task);
+  wr_tagger tag = wr_tagger_of(me);
+  uint64_t head = wr_load(&a->mailbox);
+  do wr_store32(&t->qnext, wr_tag_value(head));
+  while (!wr_tag_swap(tag, &a->mailbox, &head, task));
+}
+
+/* The intent stands from before the call is QUEUED until it is in the mailbox: a call that a dead
+ * process left QUEUED was pushed exactly if the intent is gone or took effect. */
+void wr_actor_call(wr_self *me, wr_idx task) {
+  wr_task *t = wr_task_at(me->s, task);
+  WR_CHECK(t->actor && t->actor <= WR_MAX_ACTORS);
+  wr_actor *a = &me->s->actors[t->actor - 1];
+  uint32_t gen = WR_TASK_GEN(wr_load(&t->tstate)), actor_gen = t->actor_gen;
+  wr_tag_begin(wr_tagger_of(me), WR_OP_PUSH, task, 0);
+  wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_QUEUED, 0, WR_SHAPE_ACTOR, gen));
+  WR_FAILPOINT("actor.queued");
+  int alive = !is_dead(a, actor_gen);
+  if (alive) push(me, a, task);
+  wr_tag_done(wr_tagger_of(me));
+  if (alive) {
+    WR_FAILPOINT("actor.pushed");
+    uint64_t st = wr_load(&a->state);
+    if (!is_dead(a, actor_gen)) {
+      if (WR_ACTOR_PHASE(st) == WR_ACTOR_ALIVE) wr_wake(me->s, WR_ACTOR_SLOT(st));
+      return;
+    }
+  }
+  /* Dead, perhaps only since: the daemon may have emptied the mailbox before our call was in it. */
+  if (wr_tasks_claim(me, task, gen)) wr_actor_fail_call(me, task);
+}
+
+wr_idx wr_actor_take_all(wr_self *me, uint32_t idx) {
+  wr_seg *s = me->s;
+  wr_a64 *box = &s->actors[idx].mailbox;
+  uint64_t head = wr_load(box);
+  if (wr_tag_value(head) == 0) return 0;
+  while (!wr_tag_swap(wr_tagger_of(me), box, &head, 0)) {
+  }
+  wr_idx out = 0, i = wr_tag_value(head);
+  while (i) {
+    wr_task *t = wr_task_at(s, i);
+    wr_idx next = wr_load32(&t->qnext);
+    wr_store32(&t->qnext, out);
+    out = i;
+    i = next;
+  }
+  return out;
+}
+
+void wr_actor_put_back(wr_self *me, uint32_t idx, wr_idx oldest) {
+  wr_seg *s = me->s;
+  wr_a64 *box = &s->actors[idx].mailbox;
+  wr_idx top = 0, i = oldest; /* turn the list over: mailboxes run newest first */
+  while (i) {
+    wr_idx next = wr_load32(&wr_task_at(s, i)->qnext);
+    wr_store32(&wr_task_at(s, i)->qnext, top);
+    top = i;
+    i = next;
+  }
+  while (top) {
+    uint64_t head = wr_load(box);
+    if (wr_tag_value(head) == 0 && wr_tag_swap(wr_tagger_of(me), box, &head, top)) break;
+    for (i = wr_actor_take_all(me, idx); i;) { /* came in meanwhile: newer, so on top */
+      wr_idx next = wr_load32(&wr_task_at(s, i)->qnext);
+      wr_store32(&wr_task_at(s, i)->qnext, top);
+      top = i;
+      i = next;
+    }
+  }
+}

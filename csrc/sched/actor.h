@@ -1,0 +1,41 @@
+/* sched/actor.h - actors: their records, their mailboxes, and the calls made on them.
+ *
+ *   PENDING -> ALIVE -> (RESTARTING -> ALIVE)* -> DEAD -> record freed with its last handle
+ *
+ * A mailbox is a list that callers push to and the actor's process takes whole, so calls of one
+ * caller keep their order.  The creation task stays as it was built, arguments included, until the
+ * actor is gone: a restart runs it again. */
+#ifndef WR_SCHED_ACTOR_H
+#define WR_SCHED_ACTOR_H
+
+#include "store/objects.h"
+
+typedef struct {
+  uint32_t cls, max_concurrency, flags, max_pending;
+  int32_t max_restarts;
+  uint16_t pool, shape, group;
+  uint64_t meta;
+  const char *name, *ns, *cls_name; /* may be NULL */
+} wr_actor_init;
+
+/* A pending actor with the creator's reference; *idx is its number, without WR_ACTOR_BIT. */
+int wr_actors_create(wr_self *me, const wr_actor_init *spec, uint32_t *idx, uint32_t *gen);
+/* Its creation task has been built (before it is submitted). */
+void wr_actors_set_creation(wr_seg *s, uint32_t idx, wr_idx task);
+
+/* The call is built, or is to be run again (this process has claimed it): makes it QUEUED and puts
+ * it into the mailbox, or fails it when the actor is dead. */
+void wr_actor_call(wr_self *me, wr_idx task);
+/* Fails a call that this process has claimed, for the reason its actor died of. */
+void wr_actor_fail_call(wr_self *me, wr_idx task);
+/* Takes the whole mailbox: the oldest call, linked by qnext; 0: it is empty. */
+wr_idx wr_actor_take_all(wr_self *me, uint32_t idx);
+/* Puts a list (oldest first) back below whatever has come since. */
+void wr_actor_put_back(wr_self *me, uint32_t idx, wr_idx oldest);
+
+static inline wr_actor *wr_actor_at(const wr_seg *s, uint32_t idx) { return &s->actors[idx]; }
+/* One swap of its phase and slot; 0 when the actor is in neither of the two phases. */
+int wr_actor_move(wr_seg *s, uint32_t idx, uint32_t gen, uint32_t from_a, uint32_t from_b,
+                  uint32_t to, uint32_t slot);
+
+#endif

@@ -1,0 +1,34 @@
+/* sched/ledger.h - resources: how much of each is free, and who holds what.
+ *
+ * Invariant: free + the sum of all claims = total.  A claim (a shape and the bits of its resources
+ * that are taken) stands in the process record of its holder; each take and give is one tagged
+ * operation, so a sweep returns exactly what a dead process held. */
+#ifndef WR_SCHED_LEDGER_H
+#define WR_SCHED_LEDGER_H
+
+#include "store/refs.h"
+
+#define WR_RES_CPU 0u /* the first resource of every session */
+
+/* Claims all that the shape needs, or nothing (WR_AGAIN).  The process holds no other claim. */
+int wr_ledger_claim(wr_self *me, uint32_t shape);
+/* Gives back all, or only the CPU part while its holder is blocked. */
+void wr_ledger_release(wr_self *me);
+void wr_ledger_release_cpu(wr_self *me);
+/* Takes the CPU part again without waiting for it: the ledger may go below zero for a while. */
+void wr_ledger_retake_cpu(wr_self *me);
+/* Does the process hold the whole claim for `shape`? */
+int wr_ledger_holds(const wr_self *me, uint32_t shape);
+/* Could the shape be claimed now (a hint)?  Could it ever be? */
+int wr_ledger_fits(wr_seg *s, uint32_t shape);
+int wr_ledger_feasible(wr_seg *s, uint32_t shape);
+
+/* The claim word and what stands in it. */
+#define WR_CLAIM(shape, mask) (((uint64_t)(shape) + 1) | (uint64_t)(mask) << 16)
+#define WR_CLAIM_SHAPE(c) ((uint32_t)((c) & 0xFFFF) - 1)
+#define WR_CLAIM_MASK(c) ((uint32_t)((c) >> 16) & 0xFFFF)
+
+/* For the sweep: returns what process record `slot` holds, in-flight operation included. */
+void wr_ledger_return_dead(wr_self *me, uint32_t slot);
+
+#endif

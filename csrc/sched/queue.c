@@ -1,0 +1,159 @@
+#include "sched/queue.h"
+
+#include "base/assert.h"
+#include "base/failpoint.h"
+#include "base/status.h"
+#include "sched/ledger.h"
+#include "shm/ring.h"
+
+static uint64_t bit_of(uint32_t i) { return (uint64_t)1 << (i & 63); }
+
+static void set_bit(wr_a64 *w, uint64_t bit) {
+  if (!(wr_load(w) & bit)) atomic_fetch_or(w, bit);
+}
+
+static int shape_empty(wr_seg *s, wr_shape *sh) {
+  return wr_ring_empty(s, &sh->ready) && wr_ring_empty(s, &sh->overflow);
+}
+
+/* ---- wake-ups ------------------------------------------------------------------------------ */
+
+void wr_pool_set_idle(wr_seg *s, uint32_t pool, uint32_t slot) {
+  wr_pool *p = &s->pools[pool];
+  atomic_fetch_or(&p->idle[slot / 64], bit_of(slot));
+  atomic_fetch_or(&p->idle_any, bit_of(slot / 64));
+}
+
+void wr_pool_clear_idle(wr_seg *s, uint32_t pool, uint32_t slot) {
+  atomic_fetch_and(&s->pools[pool].idle[slot / 64], ~bit_of(slot));
+}
+
+/* Takes one sleeper off the idle set; 0: there is none. */
+static uint32_t pick_idle(wr_pool *p) {
+  uint64_t any;
+  while ((any = wr_load(&p->idle_any)) != 0) {
+    uint32_t w = (uint32_t)__builtin_ctzll(any);
+    uint64_t bits = wr_load(&p->idle[w]);
+    while (bits) {
+      uint64_t low = bits & (~bits + 1);
+      if (wr_cas(&p->idle[w], &bits, bits & ~low)) return w * 64 + (uint32_t)__builtin_ctzll(low);
+    }
+    atomic_fetch_and(&p->idle_any, ~bit_of(w));
+    if (wr_load(&p->idle[w])) atomic_fetch_or(&p->idle_any, bit_of(w)); /* came in between */
+  }
+  return 0;
+}
+
+static int any_shape_fits(wr_seg *s, wr_pool *p) {
+  for (uint32_t w = 0; w < WR_MAX_SHAPES / 64; w++)
+    for (uint64_t b = wr_load(&p->shapes[w]); b; b &= b - 1)
+      if (wr_ledger_fits(s, w * 64 + (uint32_t)__builtin_ctzll(b))) return 1;
+  return 0;
+}
+
+void wr_pool_kick(wr_self *me, uint32_t pool) {
+  wr_pool *p = &me->s->pools[pool];
+  wr_fence(); /* the work is visible before we look for sleepers */
+  if (wr_load(&p->spinning)) return; /* a worker that watches will find it */
+  if (!any_shape_fits(me->s, p)) return; /* whoever holds the resources looks again later */
+  uint32_t slot = pick_idle(p);
+  if (slot) {
+    wr_wake(me->s, slot);
+    return;
+  }
+  if (!me->want || wr_load32(&p->want)) return;
+  if (wr_swap32(&p->want, 1) == 0) me->want(me->want_ctx, pool);
+}
+
+void wr_pool_kick_all(wr_self *me) {
+  uint32_t n = wr_load32(&me->s->h->npools);
+  for (uint32_t i = 0; i < n && i < WR_MAX_POOLS; i++)
+    if (wr_queue_has_work(me->s, i)) wr_pool_kick(me, i);
+}
+
+/* ---- queues -------------------------------------------------------------------------------- */
+
+int wr_queue_push(wr_self *me, uint32_t shape, wr_idx task) {
+  wr_seg *s = me->s;
+  WR_CHECK(shape < WR_MAX_SHAPES);
+  wr_shape *sh = &s->shapes[shape];
+  int rc = WR_FULL;
+  if (wr_ring_empty(s, &sh->overflow)) rc = wr_ring_put(s, &sh->ready, task);
+  if (rc == WR_FULL) rc = wr_ring_put(s, &sh->overflow, task);
+  if (rc < 0) return rc;
+  WR_FAILPOINT("queue.push");
+  set_bit(&s->pools[sh->pool].shapes[shape / 64], bit_of(shape));
+  wr_pool_kick(me, sh->pool);
+  return WR_OK;
+}
+
+int wr_queue_has_work(wr_seg *s, uint32_t pool) {
+  wr_pool *p = &s->pools[pool];
+  for (uint32_t w = 0; w < WR_MAX_SHAPES / 64; w++)
+    for (uint64_t b = wr_load(&p->shapes[w]); b; b &= b - 1)
+      if (!shape_empty(s, &s->shapes[w * 64 + (uint32_t)__builtin_ctzll(b)])) return 1;
+  return 0;
+}
+
+static int claim_task(wr_self *me, uint32_t shape, wr_idx i) {
+  wr_task *t = wr_task_at(me->s, i);
+  uint64_t st = wr_load(&t->tstate);
+  if (WR_TASK_PHASE(st) != WR_TASK_QUEUED || WR_TASK_SHAPE(st) != shape) return 0;
+  uint64_t now = WR_TASK_STATE(WR_TASK_RUNNING, me->slot, shape, WR_TASK_GEN(st));
+  return wr_cas(&t->tstate, &st, now);
+}
+
+/* Takes from one shape's queue until a task could be claimed or it is empty. */
+static int take_from(wr_self *me, uint32_t shape, wr_idx *task) {
+  wr_shape *sh = &me->s->shapes[shape];
+  uint32_t v;
+  while (wr_ring_take(me->s, &sh->ready, &v, &me->p->hand) == WR_OK ||
+         wr_ring_take(me->s, &sh->overflow, &v, &me->p->hand) == WR_OK) {
+    WR_FAILPOINT("queue.taken");
+    int mine = claim_task(me, shape, v);
+    if (mine) {
+      WR_FAILPOINT("queue.claimed");
+      *task = v;
+      return WR_OK;
+    }
+    wr_store32(&me->p->hand, 0);
+  }
+  return WR_AGAIN;
+}
+
+static int try_shape(wr_self *me, uint32_t shape, wr_idx *task) {
+  wr_seg *s = me->s;
+  wr_shape *sh = &s->shapes[shape];
+  if (shape_empty(s, sh)) {
+    wr_a64 *w = &s->pools[sh->pool].shapes[shape / 64];
+    atomic_fetch_and(w, ~bit_of(shape));
+    if (shape_empty(s, sh)) return WR_AGAIN;
+    atomic_fetch_or(w, bit_of(shape));
+  }
+  if (!wr_ledger_holds(me, shape)) {
+    wr_ledger_release(me);
+    if (wr_ledger_claim(me, shape) < 0) {
+      wr_store32(&sh->starved, 1);
+      return WR_AGAIN;
+    }
+  }
+  return take_from(me, shape, task);
+}
+
+int wr_queue_take(wr_self *me, uint32_t pool, wr_idx *task) {
+  wr_pool *p = &me->s->pools[pool];
+  uint64_t c = wr_load(&me->p->claim);
+  uint32_t first = c ? WR_CLAIM_SHAPE(c) : 0;
+  if (c && (me->takes++ & 15) == 15) first++; /* let other shapes have a turn */
+  for (uint32_t k = 0; k <= WR_MAX_SHAPES / 64; k++) {
+    uint32_t w = (first / 64 + k) % (WR_MAX_SHAPES / 64);
+    uint64_t bits = wr_load(&p->shapes[w]);
+    if (k == 0) bits &= ~(uint64_t)0 << (first & 63);
+    if (k == WR_MAX_SHAPES / 64) bits &= ~(~(uint64_t)0 << (first & 63));
+    for (; bits; bits &= bits - 1) {
+      uint32_t shape = w * 64 + (uint32_t)__builtin_ctzll(bits);
+      if (try_shape(me, shape, task) == WR_OK) return WR_OK;
+    }
+  }
+  return WR_AGAIN;
+}

@@ -1,0 +1,406 @@
+#include "sched/sweep.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "sched/actor.h"
+#include "sched/deps.h"
+#include "sched/ledger.h"
+#include "sched/queue.h"
+#include "sched/sweep_memory.h"
+#include "sched/task.h"
+
+int wr_sweeper_init(wr_sweeper *sw, wr_seg *s, uint32_t daemon_slot,
+                    void (*actor_died)(void *ctx, uint32_t actor, uint32_t gen, int restarting),
+                    void *ctx) {
+  memset(sw, 0, sizeof *sw);
+  sw->ctx = ctx;
+  sw->actor_died = actor_died;
+  return wr_self_init(&sw->self, s, daemon_slot, WR_PROC_GEN(wr_load(&s->procs[daemon_slot].state)));
+}
+
+void wr_sweeper_close(wr_sweeper *sw) { wr_self_close(&sw->self); }
+
+typedef struct {
+  wr_sweeper *sw;
+  uint32_t slot, actor, gen; /* actor: number, when the pass concerns one */
+  const wr_death *why;
+  wr_idx hand;
+  int draining;
+  wr_vec32 *found;
+} pass;
+
+/* ---- tasks ----------------------------------------------------------------------------------- */
+
+static void describe_death(char *buf, size_t cap, const wr_death *why) {
+  int st = why ? why->wait_status : -1, n;
+  n = snprintf(buf, cap, "The worker process%s%.0d died while it ran this task: ", why ? " " : "", 0);
+  if (n < 0 || (size_t)n >= cap) return;
+  if (why) n += snprintf(buf + n, cap - (size_t)n, "(pid %d) ", why->pid);
+  if (why && why->reason)
+    n += snprintf(buf + n, cap - (size_t)n, "%s", why->reason);
+  else if (st >= 0 && (st & 0x7f))
+    n += snprintf(buf + n, cap - (size_t)n, "it was ended by signal %d (%s)", st & 0x7f,
+                  (st & 0x7f) == 9    ? "SIGKILL: killed by a user or by the out-of-memory killer"
+                  : (st & 0x7f) == 11 ? "SIGSEGV: a crash in native code"
+                                      : "see signal(7)");
+  else if (st >= 0)
+    n += snprintf(buf + n, cap - (size_t)n, "it exited with code %d", (st >> 8) & 0xff);
+  else
+    n += snprintf(buf + n, cap - (size_t)n, "how it ended is not known");
+  if (why && why->rss && (size_t)n < cap)
+    snprintf(buf + n, cap - (size_t)n, "; resident memory at death %llu MiB",
+             (unsigned long long)(why->rss >> 20));
+}
+
+static void task_of_the_dead(pass *p, wr_idx i, wr_task *t) {
+  wr_self *me = &p->sw->self;
+  if (t->flags & WR_TF_WRITTEN) { /* its result was complete */
+    wr_tasks_finish(me, i, t->flags & WR_TF_FAILED, t->flags & WR_TF_SYSERR ? WR_VAL_SYSERR : 0);
+    return;
+  }
+  if (t->flags & WR_TF_CREATION) return; /* goes with its actor */
+  if (wr_load32(&t->cancel) & WR_CANCEL_WANTED) {
+    wr_tasks_fail(me, i, "CANCELLED", "the task was cancelled");
+    return;
+  }
+  if (t->flags & WR_TF_CALL) return; /* the actor's fate decides */
+  if (t->retries != 0) {
+    wr_tasks_requeue(me, i);
+    return;
+  }
+  char text[512];
+  describe_death(text, sizeof text, p->why);
+  wr_tasks_fail(me, i, "WORKER_DIED", text);
+}
+
+static void visit_task(void *ctx, wr_idx i) {
+  pass *p = ctx;
+  wr_self *me = &p->sw->self;
+  wr_task *t = wr_task_at(me->s, i);
+  uint64_t st = wr_load(&t->tstate);
+  switch (WR_TASK_PHASE(st)) {
+    case WR_TASK_BUILDING:
+      if (WR_TASK_SLOT(st) == p->slot) wr_tasks_discard(me, i);
+      break;
+    case WR_TASK_WAITING:
+      if (p->draining || p->hand == i) wr_deps_resume(me, i);
+      break;
+    case WR_TASK_QUEUED:
+      if (p->hand == i && !(t->flags & WR_TF_CALL)) (void)wr_queue_push(me, WR_TASK_SHAPE(st), i);
+      break;
+    case WR_TASK_RUNNING:
+      if (WR_TASK_SLOT(st) == p->slot) task_of_the_dead(p, i, t);
+      break;
+    case WR_TASK_FINISHED:
+      if (WR_TASK_SLOT(st) == p->slot &&
+          (wr_tag_value(wr_load(&t->ret.refs)) & WR_REF_TASK))
+        wr_refs_clear(me, i, WR_TASK_GEN(st), WR_REF_TASK);
+      break;
+    default: break;
+  }
+}
+
+/* A call that the dead process was putting into a mailbox. */
+static void settle_push(wr_sweeper *sw, uint32_t slot) {
+  wr_seg *s = sw->self.s;
+  wr_proc *p = &s->procs[slot];
+  uint64_t op = wr_load(&p->op);
+  wr_idx i = WR_OP_IDX(op);
+  if (WR_OP_KIND(op) != WR_OP_PUSH) return;
+  if (WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(i) % WR_REC_CHUNKS])) == WR_REC_TASKS) {
+    wr_task *t = wr_task_at(s, i);
+    uint32_t a = t->actor - 1;
+    if (a < WR_MAX_ACTORS && WR_TASK_PHASE(wr_load(&t->tstate)) == WR_TASK_QUEUED &&
+        !wr_tag_applied(p, slot, &s->actors[a].mailbox))
+      wr_actor_call(&sw->self, i);
+  }
+  wr_store(&p->op, WR_OP(WR_OP_NONE, WR_OP_SEQ(op), 0));
+}
+
+/* ---- actors ---------------------------------------------------------------------------------- */
+
+static int is_call_on(const pass *p, const wr_task *t) {
+  return (t->flags & WR_TF_CALL) && t->actor == p->actor + 1 && t->actor_gen == p->gen;
+}
+
+/* Fails every call on an actor that is dead for good. */
+static void fail_call(void *ctx, wr_idx i) {
+  pass *p = ctx;
+  wr_self *me = &p->sw->self;
+  wr_task *t = wr_task_at(me->s, i);
+  uint64_t st = wr_load(&t->tstate);
+  if (WR_TASK_PHASE(st) == WR_TASK_FREE || !is_call_on(p, t)) return;
+  if (WR_TASK_PHASE(st) == WR_TASK_RUNNING && WR_TASK_SLOT(st) == p->slot && p->slot) {
+    wr_actor_fail_call(me, i);
+  } else if (WR_TASK_PHASE(st) == WR_TASK_QUEUED && wr_tasks_claim(me, i, WR_TASK_GEN(st))) {
+    wr_actor_fail_call(me, i);
+  }
+}
+
+/* The creation task has been kept for restarts; now it may go. */
+static void drop_creation(wr_sweeper *sw, wr_actor *a) {
+  wr_self *me = &sw->self;
+  wr_idx i = a->creation;
+  if (!i) return;
+  wr_task *t = wr_task_at(me->s, i);
+  uint64_t st = wr_load(&t->tstate);
+  if (WR_TASK_GEN(st) != a->creation_gen || WR_TASK_PHASE(st) == WR_TASK_FREE) return;
+  if (WR_TASK_PHASE(st) != WR_TASK_FINISHED) {
+    if (WR_TASK_PHASE(st) != WR_TASK_RUNNING && !wr_tasks_claim(me, i, a->creation_gen)) return;
+    wr_actor_fail_call(me, i);
+  }
+  t->flags &= (uint16_t)~WR_TF_CREATION;
+  wr_tasks_finish(me, i, t->flags & WR_TF_FAILED, t->flags & WR_TF_SYSERR ? WR_VAL_SYSERR : 0);
+  a->creation = 0;
+}
+
+static void bury(wr_sweeper *sw, uint32_t actor, uint32_t slot) {
+  wr_seg *s = sw->self.s;
+  wr_actor *a = &s->actors[actor];
+  uint64_t st = wr_load(&a->state);
+  uint32_t gen = WR_ACTOR_GEN(st);
+  if (WR_ACTOR_PHASE(st) == WR_ACTOR_FREE || WR_ACTOR_PHASE(st) == WR_ACTOR_DEAD) return;
+  while (!wr_cas(&a->state, &st, WR_ACTOR_STATE(WR_ACTOR_DEAD, 0, gen))) {
+  }
+  pass p = {.sw = sw, .slot = slot, .actor = actor, .gen = gen};
+  wr_sweep_each(s, WR_REC_TASKS, fail_call, &p);
+  drop_creation(sw, a);
+  if (sw->actor_died) sw->actor_died(sw->ctx, actor, gen, 0);
+  st = WR_ACTOR_STATE(WR_ACTOR_DEAD, 0, gen);
+  if (wr_tag_value(wr_load(&a->refs)) == 0)
+    (void)wr_cas(&a->state, &st, WR_ACTOR_STATE(WR_ACTOR_FREE, 0, gen + 1));
+}
+
+void wr_actor_fail(wr_sweeper *sw, uint32_t actor, int cause, int exit_code) {
+  if (actor >= WR_MAX_ACTORS) return;
+  wr_actor *a = &sw->self.s->actors[actor];
+  if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, (uint32_t)cause);
+  wr_store32(&a->exit_code, (uint32_t)exit_code);
+  bury(sw, actor, 0);
+}
+
+/* ---- restarting an actor --------------------------------------------------------------------- */
+
+/* Calls that ran when the process died are run again or fail; calls that it had fetched from the
+ * mailbox and not started must go back.  A call is lost in that sense if it is QUEUED, in neither
+ * of two emptyings of the mailbox around this look, and in no living process's hand. */
+static void sort_call(void *ctx, wr_idx i) {
+  pass *p = ctx;
+  wr_self *me = &p->sw->self;
+  wr_task *t = wr_task_at(me->s, i);
+  uint64_t st = wr_load(&t->tstate);
+  if (WR_TASK_PHASE(st) == WR_TASK_FREE || !is_call_on(p, t)) return;
+  if (WR_TASK_PHASE(st) == WR_TASK_QUEUED) (void)wr_vec32_push(p->found, i);
+  if (WR_TASK_PHASE(st) != WR_TASK_RUNNING || WR_TASK_SLOT(st) != p->slot) return;
+  if (t->retries == 0) {
+    char text[512];
+    describe_death(text, sizeof text, p->why);
+    wr_tasks_fail(me, i, "ACTOR_UNAVAILABLE", text);
+    return;
+  }
+  if (t->retries > 0) t->retries--;
+  wr_objects_discard(me, i);
+  wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_QUEUED, 0, WR_SHAPE_ACTOR, WR_TASK_GEN(st)));
+  (void)wr_vec32_push(p->found, i);
+}
+
+static const wr_seg *order_seg; /* qsort has no context; the daemon has one thread */
+
+static int by_order(const void *x, const void *y) {
+  const wr_task *a = wr_task_at(order_seg, *(const uint32_t *)x);
+  const wr_task *b = wr_task_at(order_seg, *(const uint32_t *)y);
+  if (a->submitter != b->submitter) return a->submitter < b->submitter ? -1 : 1;
+  int32_t d = (int32_t)((uint32_t)wr_load(&a->wait) - (uint32_t)wr_load(&b->wait));
+  return d < 0 ? -1 : d > 0;
+}
+
+static void drop_listed(wr_seg *s, wr_map32 *listed, wr_idx i) {
+  for (; i; i = wr_load32(&wr_task_at(s, i)->qnext)) (void)wr_map32_put(listed, i, 1);
+}
+
+static void drop_hands(wr_seg *s, wr_map32 *listed, uint32_t dead_slot) {
+  uint32_t high = wr_load32(&s->h->proc_high);
+  for (uint32_t k = 1; k <= high && k < WR_MAX_PROCS; k++) {
+    wr_idx i = wr_load32(&s->procs[k].hand);
+    if (k != dead_slot && i) (void)wr_map32_put(listed, i, 1);
+  }
+}
+
+static wr_idx link_after(wr_seg *s, wr_idx list, wr_idx more) {
+  if (!list) return more;
+  wr_idx i = list;
+  while (wr_load32(&wr_task_at(s, i)->qnext)) i = wr_load32(&wr_task_at(s, i)->qnext);
+  wr_store32(&wr_task_at(s, i)->qnext, more);
+  return list;
+}
+
+static void rebuild_mailbox(wr_sweeper *sw, uint32_t actor, uint32_t gen, uint32_t slot,
+                            const wr_death *why) {
+  wr_self *me = &sw->self;
+  wr_seg *s = me->s;
+  wr_vec32 found = {0};
+  wr_map32 listed = {0};
+  pass p = {.sw = sw, .slot = slot, .actor = actor, .gen = gen, .why = why, .found = &found};
+  wr_idx before = wr_actor_take_all(me, actor);
+  wr_sweep_each(s, WR_REC_TASKS, sort_call, &p);
+  drop_hands(s, &listed, slot);
+  wr_idx since = wr_actor_take_all(me, actor);
+  drop_listed(s, &listed, before);
+  drop_listed(s, &listed, since);
+  uint32_t n = 0;
+  for (uint32_t k = 0; k < found.n; k++)
+    if (!wr_map32_get(&listed, found.v[k])) found.v[n++] = found.v[k];
+  order_seg = s;
+  if (n) qsort(found.v, n, sizeof *found.v, by_order);
+  for (uint32_t k = 0; k < n; k++)
+    wr_store32(&wr_task_at(s, found.v[k])->qnext, k + 1 < n ? found.v[k + 1] : 0);
+  wr_idx all = link_after(s, n ? found.v[0] : 0, link_after(s, before, since));
+  if (all) wr_actor_put_back(me, actor, all);
+  wr_vec32_free(&found);
+  wr_map32_free(&listed);
+}
+
+static int may_restart(const wr_actor *a) {
+  if (wr_load32(&a->flags) & (WR_AF_NO_RESTART | WR_AF_RETIRE)) return 0;
+  return a->max_restarts < 0 || wr_load32(&a->restarts) < (uint32_t)a->max_restarts;
+}
+
+static void actor_process_died(wr_sweeper *sw, uint32_t slot, uint32_t actor, const wr_death *why) {
+  wr_seg *s = sw->self.s;
+  wr_actor *a = &s->actors[actor];
+  uint64_t st = wr_load(&a->state);
+  uint32_t gen = WR_ACTOR_GEN(st);
+  if (WR_ACTOR_SLOT(st) != slot || WR_ACTOR_PHASE(st) == WR_ACTOR_DEAD) return;
+  wr_store32(&a->exit_code, why ? (uint32_t)why->wait_status : 0);
+  if (why) wr_store32(&a->last_pid, (uint32_t)why->pid);
+  if (!may_restart(a) || !a->creation) {
+    if (wr_load32(&a->cause) == WR_CAUSE_NONE)
+      wr_store32(&a->cause, wr_load32(&a->flags) & WR_AF_RETIRE ? WR_CAUSE_EXITED
+                                                                 : WR_CAUSE_CRASHED);
+    bury(sw, actor, slot);
+    return;
+  }
+  atomic_fetch_add(&a->restarts, 1);
+  wr_store(&a->state, WR_ACTOR_STATE(WR_ACTOR_RESTARTING, 0, gen));
+  rebuild_mailbox(sw, actor, gen, slot, why);
+  wr_tasks_requeue(&sw->self, a->creation);
+  if (sw->actor_died) sw->actor_died(sw->ctx, actor, gen, 1);
+}
+
+uint32_t wr_actor_kill(wr_sweeper *sw, uint32_t actor, uint32_t gen, int no_restart) {
+  wr_self *me = &sw->self;
+  if (actor >= WR_MAX_ACTORS) return 0;
+  wr_actor *a = &me->s->actors[actor];
+  uint64_t st = wr_load(&a->state);
+  uint32_t phase = WR_ACTOR_PHASE(st);
+  if (WR_ACTOR_GEN(st) != gen || phase == WR_ACTOR_FREE || phase == WR_ACTOR_DEAD) return 0;
+  if (no_restart) {
+    if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, WR_CAUSE_KILLED);
+    atomic_fetch_or(&a->flags, WR_AF_NO_RESTART);
+  }
+  if (phase != WR_ACTOR_ALIVE) { /* not placed yet, or its constructor runs */
+    uint64_t ts = a->creation ? wr_load(&wr_task_at(me->s, a->creation)->tstate) : 0;
+    if (WR_TASK_PHASE(ts) == WR_TASK_RUNNING) return WR_TASK_SLOT(ts);
+    if (no_restart) bury(sw, actor, 0);
+    return 0;
+  }
+  return WR_ACTOR_SLOT(st);
+}
+
+/* Actors live no longer than the process that created them, unless detached. */
+static void orphan_actors(wr_sweeper *sw, uint32_t slot) {
+  wr_seg *s = sw->self.s;
+  for (uint32_t i = 0; i < wr_load32(&s->h->nactors) && i < WR_MAX_ACTORS; i++) {
+    wr_actor *a = &s->actors[i];
+    uint64_t st = wr_load(&a->state);
+    if (a->creator != slot || (wr_load32(&a->flags) & WR_AF_DETACHED)) continue;
+    if (WR_ACTOR_PHASE(st) == WR_ACTOR_FREE || WR_ACTOR_PHASE(st) == WR_ACTOR_DEAD) continue;
+    if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, WR_CAUSE_OWNER);
+    uint32_t proc = wr_actor_kill(sw, i, WR_ACTOR_GEN(st), 1);
+    if (proc && proc != slot && sw->kill_process) sw->kill_process(sw->ctx, proc);
+  }
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+static void leave_pools(wr_seg *s, uint32_t slot) {
+  for (uint32_t i = 0; i < wr_load32(&s->h->npools) && i < WR_MAX_POOLS; i++) {
+    uint64_t spinner = slot + 1;
+    wr_pool_clear_idle(s, i, slot);
+    (void)wr_cas(&s->pools[i].spinning, &spinner, 0);
+  }
+}
+
+static void clear_proc(wr_proc *p) {
+  wr_store32(&p->hand, 0);
+  wr_store32(&p->drain, 0);
+  wr_store32(&p->current, 0);
+  wr_store32(&p->actor, 0);
+  wr_store32(&p->cancel, 0);
+  wr_store32(&p->waiting, 0);
+  wr_store32(&p->quit, 0);
+  wr_store32(&p->activity, WR_ACT_NONE);
+}
+
+int wr_sweep_slot(wr_sweeper *sw, uint32_t slot, const wr_death *why) {
+  wr_self *me = &sw->self;
+  wr_seg *s = me->s;
+  if (slot == 0 || slot >= WR_MAX_PROCS || slot == me->slot) return WR_INVAL;
+  wr_proc *p = &s->procs[slot];
+  uint32_t actor = wr_load32(&p->actor);
+  leave_pools(s, slot);
+  wr_sweep_intent(me, slot);
+  settle_push(sw, slot);
+  wr_ledger_return_dead(me, slot);
+  pass t = {.sw = sw, .slot = slot, .why = why, .hand = wr_load32(&p->hand)};
+  t.draining = wr_load32(&p->drain) != 0;
+  wr_sweep_each(s, WR_REC_TASKS, visit_task, &t);
+  if (actor && actor <= WR_MAX_ACTORS) actor_process_died(sw, slot, actor - 1, why);
+  orphan_actors(sw, slot);
+  wr_sweep_references(me, slot);
+  wr_sweep_chunks(me, slot);
+  clear_proc(p);
+  atomic_fetch_add(&s->h->sweeps, 1);
+  wr_pool_kick_all(me);
+  wr_wake_waiting(s);
+  return WR_OK;
+}
+
+static void cancel_job_task(void *ctx, wr_idx i) {
+  pass *p = ctx;
+  wr_self *me = &p->sw->self;
+  wr_task *t = wr_task_at(me->s, i);
+  uint64_t st = wr_load(&t->tstate);
+  uint32_t phase = WR_TASK_PHASE(st), shape = WR_TASK_SHAPE(st);
+  if (phase != WR_TASK_WAITING && phase != WR_TASK_QUEUED) return;
+  if (t->flags & WR_TF_CALL) { /* linked in a mailbox: its actor drops it */
+    if (t->submitter == p->slot) wr_store32(&t->cancel, WR_CANCEL_WANTED);
+    return;
+  }
+  if (shape >= WR_MAX_SHAPES || me->s->pools[me->s->shapes[shape].pool].job != p->slot) return;
+  if ((t->flags & WR_TF_CREATION) && t->actor &&
+      (wr_load32(&me->s->actors[(t->actor - 1) % WR_MAX_ACTORS].flags) & WR_AF_DETACHED))
+    return;
+  if (wr_tasks_claim(me, i, WR_TASK_GEN(st)))
+    wr_tasks_fail(me, i, "CANCELLED", "the driver of this task's job has ended");
+}
+
+int wr_sweep_job(wr_sweeper *sw, uint32_t driver_slot) {
+  wr_seg *s = sw->self.s;
+  pass p = {.sw = sw, .slot = driver_slot};
+  for (uint32_t i = 0; i < wr_load32(&s->h->nactors) && i < WR_MAX_ACTORS; i++) {
+    wr_actor *a = &s->actors[i];
+    uint64_t st = wr_load(&a->state);
+    uint32_t phase = WR_ACTOR_PHASE(st);
+    if (a->job != driver_slot || (wr_load32(&a->flags) & WR_AF_DETACHED)) continue;
+    if (phase == WR_ACTOR_FREE || phase == WR_ACTOR_DEAD) continue;
+    if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, WR_CAUSE_OWNER);
+    if (wr_actor_kill(sw, i, WR_ACTOR_GEN(st), 1) && sw->kill_process)
+      sw->kill_process(sw->ctx, WR_ACTOR_SLOT(st));
+  }
+  wr_sweep_each(s, WR_REC_TASKS, cancel_job_task, &p);
+  return WR_OK;
+}

@@ -1,0 +1,42 @@
+/* sched/sweep.h - what the daemon does after a death: takes back what the dead process held.
+ * Single writer: only whiprayd calls this, from its loop.  A sweep is idempotent. */
+#ifndef WR_SCHED_SWEEP_H
+#define WR_SCHED_SWEEP_H
+
+#include "store/self.h"
+
+typedef struct {
+  int wait_status;    /* as waitpid gives it; -1 when unknown */
+  int pid;
+  uint64_t rss;       /* resident bytes at death, 0 when unknown */
+  const char *reason; /* the daemon's own reason ("the driver exited"), or NULL */
+} wr_death;
+
+typedef struct wr_sweeper wr_sweeper;
+struct wr_sweeper {
+  wr_self self; /* the daemon's */
+  void *ctx;
+  /* An actor's process died; `restarting` 1: its creation task is queued again. */
+  void (*actor_died)(void *ctx, uint32_t actor, uint32_t gen, int restarting);
+  /* A process must end: an actor whose owner has gone.  May be NULL in tests. */
+  void (*kill_process)(void *ctx, uint32_t slot);
+};
+
+int wr_sweeper_init(wr_sweeper *sw, wr_seg *s, uint32_t daemon_slot,
+                    void (*actor_died)(void *ctx, uint32_t actor, uint32_t gen, int restarting),
+                    void *ctx);
+void wr_sweeper_close(wr_sweeper *sw);
+
+/* The process of `slot` is dead (its phase is WR_PROC_DEAD): fails or retries its tasks, drops its
+ * references, ends or restarts the actor it was, returns its resources, hands its memory on. */
+int wr_sweep_slot(wr_sweeper *sw, uint32_t slot, const wr_death *why);
+/* The driver of a job has gone: its queued tasks are cancelled and its non-detached actors marked
+ * for good.  Their processes are the caller's to kill (before) and to sweep (after). */
+int wr_sweep_job(wr_sweeper *sw, uint32_t driver_slot);
+/* Ends an actor: its queued calls fail.  For one that never had a process, or has none any more. */
+void wr_actor_fail(wr_sweeper *sw, uint32_t actor, int cause, int exit_code);
+/* Marks an actor killed: no_restart also forbids restarts.  Its process, if any, is returned for
+ * the caller to kill; 0: there is none, and the actor has been failed if it may not restart. */
+uint32_t wr_actor_kill(wr_sweeper *sw, uint32_t actor, uint32_t gen, int no_restart);
+
+#endif

@@ -1,0 +1,240 @@
+#include "sched/task.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/failpoint.h"
+#include "base/status.h"
+#include "sched/actor.h"
+#include "sched/deps.h"
+#include "sched/queue.h"
+#include "store/heap.h"
+#include "store/records.h"
+
+static uint64_t area_head(uint32_t nrefs, uint32_t nextra) {
+  return sizeof(wr_pins) + 4ull * nrefs + 4ull * nextra;
+}
+
+/* Finds room for pins, extra returns and arguments: in the record, or in a block of the heap. */
+static int place_args(wr_self *me, wr_idx i, uint32_t gen, uint32_t nrefs, uint32_t nextra,
+                      size_t len) {
+  wr_task *t = wr_task_at(me->s, i);
+  uint64_t head = area_head(nrefs, nextra);
+  t->args_len = (uint32_t)len;
+  if (head + len <= WR_INLINE_ARGS) {
+    t->args = wr_off(me->s, t->inl);
+    t->args_pos = (uint32_t)head;
+    return WR_OK;
+  }
+  head = (head + 63) / 64 * 64;
+  int rc = wr_heap_alloc(me, head + len, i, gen, &t->args);
+  if (rc < 0) {
+    t->args = 0;
+    return rc;
+  }
+  t->args_pos = (uint32_t)head;
+  t->flags |= WR_TF_ARGS_BLOCK;
+  return WR_OK;
+}
+
+static int make_extra(wr_self *me, wr_task *t, wr_idx i, wr_idx *out) {
+  uint32_t n = wr_tasks_nextra(t);
+  wr_idx *extra = wr_tasks_extra(me->s, t);
+  memset(extra, 0, 4ull * n);
+  for (uint32_t k = 0; k < n; k++) {
+    uint32_t gen;
+    int rc = wr_objects_create(me, WR_REF_CREATOR | WR_REF_TASK, &extra[k], &gen);
+    if (rc < 0) return rc;
+    wr_obj(me->s, extra[k])->v.b.producer = i;
+    out[k + 1] = extra[k];
+  }
+  return WR_OK;
+}
+
+int wr_tasks_build(wr_self *me, const wr_task_spec2 *spec, size_t len, const wr_idx *refs,
+                   uint32_t nrefs, uint32_t ndeps, wr_idx *out, uint8_t **dst) {
+  if (len > UINT32_MAX / 2 || ndeps > UINT16_MAX) return WR_LIMIT;
+  wr_idx i;
+  int rc = wr_rec_alloc(me, WR_REC_TASKS, &i);
+  if (rc < 0) return rc;
+  wr_task *t = wr_task_at(me->s, i);
+  t->args = 0;
+  wr_objects_init(me, i, WR_REF_CREATOR | WR_REF_TASK);
+  uint32_t gen = WR_OBJ_GEN(wr_load_relaxed(&t->ret.state));
+  uint32_t shape = spec->flags & WR_TF_CALL ? WR_SHAPE_ACTOR : spec->shape;
+  wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_BUILDING, me->slot, shape, gen));
+  WR_FAILPOINT("task.building");
+  t->fn = spec->fn;
+  t->actor = spec->actor;
+  t->actor_gen = spec->actor_gen;
+  t->submitter = (uint16_t)me->slot;
+  t->nreturns = spec->nreturns;
+  t->ndeps = (uint16_t)ndeps;
+  t->flags = spec->flags;
+  t->retries = spec->retries;
+  t->options = spec->options;
+  wr_store32(&t->qnext, 0);
+  wr_store32(&t->cancel, 0);
+  wr_store(&t->wait, WR_WAIT(spec->flags & WR_TF_CALL ? me->calls++ : 0, gen));
+  out[0] = i;
+  rc = place_args(me, i, gen, nrefs, wr_tasks_nextra(t), len);
+  if (rc == WR_OK) {
+    wr_pins *pins = wr_tasks_pins(me->s, t);
+    wr_store32(&pins->npinned, 0);
+    pins->n = nrefs;
+    if (nrefs) memcpy(pins->idx, refs, 4ull * nrefs);
+    rc = make_extra(me, t, i, out);
+    if (rc == WR_OK && nrefs) rc = wr_pins_take(me, pins);
+  }
+  if (rc < 0) {
+    wr_tasks_discard(me, i);
+    return rc;
+  }
+  *dst = wr_at(me->s, t->args + t->args_pos);
+  return WR_OK;
+}
+
+void wr_tasks_discard(wr_self *me, wr_idx task) {
+  wr_task *t = wr_task_at(me->s, task);
+  uint32_t n = t->args ? wr_tasks_nextra(t) : 0;
+  for (uint32_t k = 0; k < n; k++) {
+    wr_idx e = wr_tasks_extra(me->s, t)[k];
+    if (e) wr_refs_clear(me, e, wr_gen_of(me->s, e), WR_REF_CREATOR | WR_REF_TASK);
+  }
+  uint32_t gen = WR_TASK_GEN(wr_load(&t->tstate));
+  wr_refs_clear(me, task, gen, WR_REF_CREATOR | WR_REF_TASK);
+}
+
+uint32_t wr_tasks_pending_dep(wr_seg *s, const wr_task *t) {
+  const wr_pins *p = wr_tasks_pins(s, t);
+  uint32_t k = 0;
+  while (k < t->ndeps && WR_OBJ_PHASE(wr_load(&wr_obj(s, p->idx[k])->state)) != WR_OBJ_PENDING) k++;
+  return k;
+}
+
+int wr_tasks_submit(wr_self *me, wr_idx task) {
+  wr_task *t = wr_task_at(me->s, task);
+  uint64_t st = wr_load_relaxed(&t->tstate);
+  uint32_t gen = WR_TASK_GEN(st), shape = WR_TASK_SHAPE(st);
+  wr_store32(&me->p->hand, task); /* until it stands in a queue, a sweep finds it through us */
+  if (t->flags & WR_TF_CALL) {
+    wr_actor_call(me, task);
+  } else if (t->ndeps && wr_tasks_pending_dep(me->s, t) < t->ndeps) {
+    wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_WAITING, 0, shape, gen));
+    WR_FAILPOINT("submit.waiting");
+    int rc = wr_deps_start(me, task);
+    if (rc < 0 && wr_tasks_claim(me, task, gen)) wr_tasks_fail(me, task, "NO_ROOM", "");
+  } else {
+    wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_QUEUED, 0, shape, gen));
+    WR_FAILPOINT("submit.queued");
+    int rc = wr_queue_push(me, shape, task);
+    if (rc < 0 && wr_tasks_claim(me, task, gen)) wr_tasks_fail(me, task, "NO_ROOM", "");
+  }
+  wr_store32(&me->p->hand, 0);
+  return WR_OK;
+}
+
+int wr_tasks_claim(wr_self *me, wr_idx task, uint32_t gen) {
+  wr_task *t = wr_task_at(me->s, task);
+  uint64_t st = wr_load(&t->tstate);
+  for (;;) {
+    uint32_t phase = WR_TASK_PHASE(st);
+    if (WR_TASK_GEN(st) != gen || (phase != WR_TASK_WAITING && phase != WR_TASK_QUEUED)) return 0;
+    uint64_t now = WR_TASK_STATE(WR_TASK_RUNNING, me->slot, WR_TASK_SHAPE(st), gen);
+    if (wr_cas(&t->tstate, &st, now)) return 1;
+  }
+}
+
+static void seal_and_release(wr_self *me, wr_idx i, int is_error, uint16_t flags) {
+  if (wr_objects_seal(me, i, is_error, flags) == WR_OK) WR_FAILPOINT("finish.sealed");
+  wr_deps_release(me, i); /* also when a dead claimer sealed it and got no further */
+}
+
+/* The task forgets the return before it lets it go: after that the record may be another's.  The
+ * note in between lets a sweep finish the job. */
+static void let_go(wr_self *me, wr_idx *extra) {
+  wr_idx e = *extra;
+  if (!e) return;
+  uint32_t gen = wr_gen_of(me->s, e);
+  wr_store(&me->p->letting, (uint64_t)e | (uint64_t)gen << 32);
+  *extra = 0;
+  WR_FAILPOINT("finish.letting");
+  wr_refs_clear(me, e, gen, WR_REF_TASK);
+  wr_store(&me->p->letting, 0);
+}
+
+void wr_tasks_finish(wr_self *me, wr_idx task, int is_error, uint16_t flags) {
+  wr_seg *s = me->s;
+  wr_task *t = wr_task_at(s, task);
+  uint64_t st = wr_load_relaxed(&t->tstate);
+  uint32_t gen = WR_TASK_GEN(st), n = wr_tasks_nextra(t);
+  wr_pins *pins = wr_tasks_pins(s, t);
+  t->flags |= (uint16_t)(WR_TF_WRITTEN | (is_error ? WR_TF_FAILED : 0) |
+                         (flags & WR_VAL_SYSERR ? WR_TF_SYSERR : 0));
+  atomic_thread_fence(memory_order_release);
+  WR_FAILPOINT("finish.written");
+  if (WR_UNLIKELY(n)) {
+    wr_idx *extra = wr_tasks_extra(s, t);
+    for (uint32_t k = 0; k < n; k++)
+      if (extra[k]) seal_and_release(me, extra[k], is_error, flags);
+  }
+  seal_and_release(me, task, is_error, flags);
+  WR_FAILPOINT("finish.before_pins");
+  if (t->flags & WR_TF_CREATION) { /* kept as it is, for restarts, until its actor is gone */
+    wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_FINISHED, 0, WR_TASK_SHAPE(st), gen));
+    return;
+  }
+  if (WR_UNLIKELY(wr_load32(&pins->npinned))) wr_pins_drop(me, pins);
+  WR_FAILPOINT("finish.after_pins");
+  if (WR_UNLIKELY(n)) {
+    wr_idx *extra = wr_tasks_extra(s, t);
+    for (uint32_t k = 0; k < n; k++) let_go(me, &extra[k]);
+  }
+  wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_FINISHED, me->slot, 0, gen));
+  WR_FAILPOINT("finish.finished");
+  wr_refs_clear(me, task, gen, WR_REF_TASK);
+}
+
+static void put_error(wr_self *me, wr_idx i, const char *code, const char *text) {
+  wr_object *o = wr_obj(me->s, i);
+  if (WR_OBJ_PHASE(wr_load(&o->state)) != WR_OBJ_PENDING) return;
+  uint8_t buf[1024], *dst;
+  wr_objects_discard(me, i);
+  size_t n = wr_error_value(buf, sizeof buf, code, text);
+  if (wr_objects_reserve(me, i, n, NULL, 0, &dst) < 0) { /* no room: the code alone fits inline */
+    n = wr_error_value(buf, WR_INLINE_VALUE, code, "");
+    if (wr_objects_reserve(me, i, n, NULL, 0, &dst) < 0) return;
+  }
+  memcpy(dst, buf, n);
+}
+
+void wr_tasks_fail(wr_self *me, wr_idx task, const char *code, const char *text) {
+  wr_task *t = wr_task_at(me->s, task);
+  uint32_t n = wr_tasks_nextra(t);
+  put_error(me, task, code, text);
+  for (uint32_t k = 0; k < n; k++) {
+    wr_idx e = wr_tasks_extra(me->s, t)[k];
+    if (e) put_error(me, e, code, text);
+  }
+  wr_tasks_finish(me, task, 1, WR_VAL_SYSERR);
+}
+
+int wr_tasks_requeue(wr_self *me, wr_idx task) {
+  wr_task *t = wr_task_at(me->s, task);
+  uint64_t st = wr_load(&t->tstate);
+  uint32_t shape = WR_TASK_SHAPE(st), n = wr_tasks_nextra(t);
+  wr_objects_discard(me, task);
+  for (uint32_t k = 0; k < n; k++) wr_objects_discard(me, wr_tasks_extra(me->s, t)[k]);
+  if (t->retries > 0) t->retries--;
+  t->flags &= (uint16_t) ~(WR_TF_WRITTEN | WR_TF_FAILED | WR_TF_SYSERR);
+  wr_store32(&me->p->hand, task);
+  if (t->flags & WR_TF_CALL) {
+    wr_actor_call(me, task);
+  } else {
+    wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_QUEUED, 0, shape, WR_TASK_GEN(st)));
+    WR_FAILPOINT("requeue.queued");
+    (void)wr_queue_push(me, shape, task);
+  }
+  wr_store32(&me->p->hand, 0);
+  return WR_OK;
+}

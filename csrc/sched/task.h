@@ -1,0 +1,47 @@
+/* sched/task.h - the life of a task: built by its submitter, claimed by one process, finished.
+ *
+ *   BUILDING -> WAITING -> QUEUED -> RUNNING -> FINISHED -> (record freed)
+ *
+ * RUNNING names the claimer, and only the claimer finishes a task, whatever "running" means: a
+ * worker runs it, a canceller or the sweep claims it to fail it.  A retry goes back to QUEUED. */
+#ifndef WR_SCHED_TASK_H
+#define WR_SCHED_TASK_H
+
+#include "store/objects.h"
+
+typedef struct {
+  uint32_t fn;
+  uint32_t actor, actor_gen; /* actor idx + 1, or 0 */
+  uint16_t shape, nreturns, flags, options;
+  int16_t retries;
+} wr_task_spec2;
+
+/* Builds a task: see wr_task_create in client/client.h.  out[] gets the idx of the returns. */
+int wr_tasks_build(wr_self *me, const wr_task_spec2 *spec, size_t len, const wr_idx *refs,
+                   uint32_t nrefs, uint32_t ndeps, wr_idx *out, uint8_t **dst);
+void wr_tasks_discard(wr_self *me, wr_idx task);
+int wr_tasks_submit(wr_self *me, wr_idx task);
+
+static inline wr_pins *wr_tasks_pins(const wr_seg *s, const wr_task *t) { return wr_at(s, t->args); }
+static inline wr_idx *wr_tasks_extra(const wr_seg *s, const wr_task *t) {
+  wr_pins *p = wr_tasks_pins(s, t);
+  return &p->idx[p->n];
+}
+static inline uint32_t wr_tasks_nextra(const wr_task *t) {
+  return t->nreturns > 1 ? t->nreturns - 1u : 0;
+}
+/* Does a worker's run need the args to be there still; are all dependencies sealed? 
+ * Returns the first pending one, or ndeps. */
+uint32_t wr_tasks_pending_dep(wr_seg *s, const wr_task *t);
+
+/* One swap from WAITING or QUEUED to RUNNING under this process; 0: somebody else has it. */
+int wr_tasks_claim(wr_self *me, wr_idx task, uint32_t gen);
+/* The task is RUNNING under this process (or, for the sweep, under `slot`, which is dead).  Seals
+ * every return that is not sealed yet, lets dependents go, drops pins, lets the record go. */
+void wr_tasks_finish(wr_self *me, wr_idx task, int is_error, uint16_t flags);
+/* Gives every unsealed return an engine-made error, then finishes. */
+void wr_tasks_fail(wr_self *me, wr_idx task, const char *code, const char *text);
+/* Queues it again: RUNNING -> QUEUED.  Values reserved so far are discarded. */
+int wr_tasks_requeue(wr_self *me, wr_idx task);
+
+#endif

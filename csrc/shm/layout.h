@@ -1,0 +1,447 @@
+/* shm/layout.h - every structure that processes share, in the order it lies in the segment.
+ *
+ * Glossary
+ *   segment   one memfd per node, mapped by every process of the session at an address of its own:
+ *             shared structures hold offsets and indexes, never pointers
+ *   slot      index of a process in the process table (1..4095; 0 means nobody).  A slot is given to
+ *             a new process only after the sweep of its last holder has ended, so a slot alone
+ *             names a holder exactly; its generation tells apart uses over time
+ *   record    memory whose kind never changes: cells of 64 bytes and tasks of 256 bytes, handed out
+ *             in chunks of 64 KiB to the process that fills them.  Records are type-stable: a stale
+ *             index always meets a word of the right type
+ *   idx       index of a record in units of 64 bytes; with the top bit set, index of an actor
+ *   cell      a 64-byte record: an object, or a node of a list of waiting tasks
+ *   heap      memory for values: 64 KiB chunks, alone or in runs (large values), or cut into
+ *             blocks of one size class (spans)
+ *   tagged    a 64-bit word: 32 bits of value and a tag (slot, sequence) that names the last
+ *             operation, so that a sweep can tell whether a dead process's operation took effect
+ *   hold      one reference of a process on a record it did not create; the hold table is the truth
+ *   pin       one reference of a record (a task's argument, a value that contains refs) on another
+ *   shape     resources + pool; ready tasks of one shape share a queue
+ *   pool      the workers of one job and one runtime environment
+ *
+ * Rules
+ *   - every transition is one atomic operation on one word; several in a row are listed, with what
+ *     the sweep does between any two of them, in docs/internals/failure-model.md
+ *   - queues and lists are hints: duplicates, stale entries and losses are all repaired
+ */
+#ifndef WR_SHM_LAYOUT_H
+#define WR_SHM_LAYOUT_H
+
+#include <stddef.h>
+
+#include "shm/atomic.h"
+
+#define WR_SEGMENT_MAGIC UINT64_C(0x3179617270696877) /* "whipray1" */
+#define WR_SEGMENT_VERSION 1u
+
+#define WR_CHUNK_SHIFT 16
+#define WR_CHUNK ((uint64_t)1 << WR_CHUNK_SHIFT)
+#define WR_CELL 64u
+#define WR_TASK_CELLS 4u /* a task takes four cells */
+
+#define WR_MAX_PROCS 4096u
+#define WR_MAX_ACTORS 16384u
+#define WR_MAX_POOLS 256u
+#define WR_MAX_SHAPES 256u
+#define WR_MAX_RESOURCES 64u
+#define WR_SHAPE_RESOURCES 8u
+#define WR_REC_CHUNKS 131072u /* 8 GiB of records */
+#ifdef WR_HOSTILE
+#define WR_RING_SHORT 64u
+#define WR_RING_LONG 16384u
+#else
+#define WR_RING_SHORT 65536u
+#define WR_RING_LONG 4194304u
+#endif
+#define WR_INLINE_VALUE 32u /* bytes of a value inside an object record */
+#define WR_INLINE_ARGS 128u /* bytes of encoded arguments inside a task record */
+#define WR_RES_SCALE 10000  /* resource amounts are fixed point, 1/10000 */
+
+#define WR_ACTOR_BIT 0x80000000u
+
+typedef uint32_t wr_idx;
+
+/* ---- tagged words -------------------------------------------------------------------------- */
+
+#define WR_TAG_SLOT_SHIFT 32
+#define WR_TAG_SEQ_SHIFT 44
+#define WR_TAG_SEQ_MASK 0xFFFFFu /* 20 bits */
+static inline uint32_t wr_tag_value(uint64_t w) { return (uint32_t)w; }
+static inline uint32_t wr_tag_slot(uint64_t w) { return (uint32_t)(w >> WR_TAG_SLOT_SHIFT) & 0xFFF; }
+static inline uint32_t wr_tag_seq(uint64_t w) { return (uint32_t)(w >> WR_TAG_SEQ_SHIFT); }
+static inline uint64_t wr_tag_make(uint32_t value, uint32_t slot, uint32_t seq) {
+  return (uint64_t)value | (uint64_t)slot << WR_TAG_SLOT_SHIFT |
+         (uint64_t)(seq & WR_TAG_SEQ_MASK) << WR_TAG_SEQ_SHIFT;
+}
+
+/* value of a refs word: two idempotent flags and a count of pins and holds */
+#define WR_REF_CREATOR 0x80000000u /* the creating process still holds its own reference */
+#define WR_REF_TASK 0x40000000u    /* the producing task has not let go */
+#define WR_REF_COUNT 0x3FFFFFFFu
+
+/* ---- objects ------------------------------------------------------------------------------- */
+
+enum wr_object_phase {
+  WR_OBJ_FREE = 0,
+  WR_OBJ_PENDING = 1, /* a producer will seal it */
+  WR_OBJ_READY = 2,
+  WR_OBJ_ERROR = 3, /* sealed, and the value is an error */
+  WR_OBJ_DYING = 4, /* claimed for freeing by the slot in the w0 field */
+  WR_OBJ_NODE = 5   /* not an object: a node of a waiting list */
+};
+/* state: phase:4 | w0:12 | w1:12 | many:1 | 0:3 | gen:32.  w0 and w1 are slots to wake when the
+ * object is sealed; `many` says that more wait: wake every process that waits for objects. */
+#define WR_OBJ_PHASE(s) ((uint32_t)((s) & 0xF))
+#define WR_OBJ_W0(s) ((uint32_t)((s) >> 4) & 0xFFF)
+#define WR_OBJ_W1(s) ((uint32_t)((s) >> 16) & 0xFFF)
+#define WR_OBJ_MANY ((uint64_t)1 << 28)
+#define WR_OBJ_GEN(s) ((uint32_t)((s) >> 32))
+#define WR_OBJ_STATE(phase, gen) ((uint64_t)(phase) | (uint64_t)(gen) << 32)
+
+/* deps: head node idx:32 | 0:16 | closer slot:12 | 0:2 | done:1 | closed:1 */
+#define WR_DEPS_CLOSED ((uint64_t)1 << 63)
+#define WR_DEPS_DONE ((uint64_t)1 << 62)
+#define WR_DEPS_SLOT(d) ((uint32_t)((d) >> 48) & 0xFFF)
+
+/* flags of a value */
+#define WR_VAL_BLOCK 0x01u  /* in the heap at v[0], v[1] bytes; else inline */
+#define WR_VAL_SYSERR 0x02u /* error made by the engine: text after a code, not a pickle */
+#define WR_VAL_EXTRA 0x04u  /* object is an extra return of a task: producer in `producer` */
+#define WR_VAL_FUNC 0x08u   /* an exported function or class: kept until the session ends */
+
+typedef struct {
+  _Alignas(64) wr_a64 state;
+  wr_a64 refs; /* tagged */
+  wr_a64 deps;
+  uint16_t flags;   /* WR_VAL_*; written before the seal */
+  uint16_t creator; /* slot that made the record */
+  uint32_t len;     /* inline length, or number of contained refs when in a block */
+  union {
+    uint8_t bytes[WR_INLINE_VALUE];
+    struct {
+      uint64_t off;   /* of the value, 64-byte aligned */
+      uint64_t len;   /* of the value */
+      uint64_t block; /* start of the block: the list of contained refs, then the value */
+      uint32_t producer; /* task of a pending extra return */
+      uint32_t nrefs;
+    } b;
+  } v;
+} wr_object;
+_Static_assert(sizeof(wr_object) == 64, "shared layout: bump WR_SEGMENT_VERSION");
+
+/* A node says: task `task` waits for object `obj`.  Nodes are hints: the task's own `wait` word
+ * decides, so a node may stand twice or be stale. */
+typedef struct {
+  _Alignas(64) wr_a64 state; /* as an object's; phase NODE while in use */
+  uint32_t task, task_gen;
+  uint32_t obj, obj_gen;
+  uint32_t pos;  /* the argument waited for */
+  uint32_t next; /* node idx */
+  uint64_t pad[4];
+} wr_node;
+_Static_assert(sizeof(wr_node) == 64, "shared layout: bump WR_SEGMENT_VERSION");
+
+/* References that a block or a task keeps alive.  `npinned` counts how many of idx[] are pinned
+ * now; its only writer is the process that owns the record at that time. */
+typedef struct {
+  wr_a32 npinned;
+  uint32_t n;
+  uint32_t idx[];
+} wr_pins;
+
+/* ---- tasks --------------------------------------------------------------------------------- */
+
+enum wr_task_phase {
+  WR_TASK_FREE = 0,
+  WR_TASK_BUILDING = 1, /* private to the submitter */
+  WR_TASK_WAITING = 2,  /* an argument is pending */
+  WR_TASK_QUEUED = 3,   /* may be claimed: from its shape's queue or its actor's mailbox */
+  WR_TASK_RUNNING = 4,  /* claimed by the slot in the word */
+  WR_TASK_FINISHED = 5
+};
+/* tstate: phase:4 | slot:12 | shape:12 | attempt:4 | gen:32 */
+#define WR_TASK_PHASE(s) ((uint32_t)((s) & 0xF))
+#define WR_TASK_SLOT(s) ((uint32_t)((s) >> 4) & 0xFFF)
+#define WR_TASK_SHAPE(s) ((uint32_t)((s) >> 16) & 0xFFF)
+#define WR_TASK_GEN(s) ((uint32_t)((s) >> 32))
+#define WR_TASK_STATE(phase, slot, shape, gen)                                                   \
+  ((uint64_t)(phase) | (uint64_t)(slot) << 4 | (uint64_t)(shape) << 16 | (uint64_t)(gen) << 32)
+#define WR_SHAPE_ACTOR 0xFFFu /* shape of a call on an actor: only the actor's process claims it */
+
+/* wait: pos:32 | gen:32.  The position of the argument waited for; advancing it is one swap.
+ * For a call on an actor pos is its number among its submitter's calls instead. */
+#define WR_WAIT(pos, gen) ((uint64_t)(pos) | (uint64_t)(gen) << 32)
+
+#define WR_TF_RETRY_EXC 0x01u  /* application errors are retried too */
+#define WR_TF_CREATION 0x02u   /* creates actor `actor` */
+#define WR_TF_CALL 0x04u       /* a call on actor `actor` */
+#define WR_TF_ARGS_BLOCK 0x08u /* arguments lie in a heap block, not in the record */
+#define WR_TF_CONTROL 0x10u    /* a call that the worker handles itself (terminate) */
+#define WR_TF_WRITTEN 0x20u    /* every return's value is complete: whoever follows may seal them */
+#define WR_TF_FAILED 0x40u     /* ... as errors */
+#define WR_TF_SYSERR 0x80u     /* ... made by the engine */
+
+#define WR_CANCEL_WANTED 1u
+#define WR_CANCEL_FORCE 2u
+
+typedef struct {
+  wr_object ret; /* the first return; its idx is the task's */
+  wr_a64 tstate;
+  wr_a64 wait;
+  uint32_t fn;         /* exported function, class or, for a call, the method's number */
+  uint32_t actor;      /* actor idx without WR_ACTOR_BIT, plus one; 0: none */
+  uint32_t actor_gen;
+  wr_a32 qnext;        /* link in a mailbox */
+  uint16_t submitter;  /* slot */
+  uint16_t nreturns;   /* 0, 1 or more; extra ones stand after the pins */
+  uint16_t ndeps;      /* the first refs of the pins are arguments to be resolved */
+  uint16_t flags;      /* WR_TF_* */
+  int16_t retries;     /* left; -1 endless */
+  uint16_t options;    /* free for the client layer (concurrency group, ...) */
+  wr_a32 cancel;       /* WR_CANCEL_* */
+  uint32_t args_len;   /* bytes of the encoded arguments */
+  uint32_t args_pos;   /* where they start, from the start of the argument area */
+  uint64_t args;       /* offset of the argument area in the segment */
+  /* argument area: wr_pins, extra returns (uint32_t each), padding, encoded arguments */
+  uint8_t inl[WR_INLINE_ARGS];
+} wr_task;
+_Static_assert(sizeof(wr_task) == 256, "shared layout: bump WR_SEGMENT_VERSION");
+_Static_assert(offsetof(wr_task, tstate) == 64, "task words start a cache line");
+_Static_assert(offsetof(wr_task, inl) == 128, "arguments start a cache line");
+
+/* ---- actors -------------------------------------------------------------------------------- */
+
+enum wr_actor_phase {
+  WR_ACTOR_FREE = 0,
+  WR_ACTOR_PENDING = 1, /* its creation task has not finished */
+  WR_ACTOR_ALIVE = 2,
+  WR_ACTOR_RESTARTING = 3,
+  WR_ACTOR_DEAD = 4
+};
+/* state: phase:4 | slot:12 | 0:16 | gen:32; slot is the process that runs it */
+#define WR_ACTOR_PHASE(s) ((uint32_t)((s) & 0xF))
+#define WR_ACTOR_SLOT(s) ((uint32_t)((s) >> 4) & 0xFFF)
+#define WR_ACTOR_GEN(s) ((uint32_t)((s) >> 32))
+#define WR_ACTOR_STATE(phase, slot, gen)                                                         \
+  ((uint64_t)(phase) | (uint64_t)(slot) << 4 | (uint64_t)(gen) << 32)
+
+#define WR_AF_DETACHED 0x01u
+#define WR_AF_ASYNC 0x02u
+#define WR_AF_NAMED 0x04u
+#define WR_AF_NO_RESTART 0x08u /* killed for good, or left by itself */
+#define WR_AF_RETIRE 0x10u     /* the last handle has gone: end after the queued calls */
+
+/* why an actor is dead */
+enum wr_actor_cause {
+  WR_CAUSE_NONE = 0,
+  WR_CAUSE_KILLED = 1,      /* kill() */
+  WR_CAUSE_EXITED = 2,      /* exit_actor(), or out of scope */
+  WR_CAUSE_CONSTRUCTOR = 3, /* the constructor failed: the creation task's object has the error */
+  WR_CAUSE_CRASHED = 4,     /* its process died */
+  WR_CAUSE_OWNER = 5        /* its job or its owner ended */
+};
+
+typedef struct {
+  _Alignas(64) wr_a64 state;
+  wr_a64 refs;    /* tagged; handles */
+  wr_a64 mailbox; /* tagged; head of the list of calls, newest first */
+  uint32_t creation, creation_gen; /* task */
+  uint32_t cls;          /* exported class */
+  uint16_t creator;      /* slot */
+  uint16_t job;          /* driver's slot */
+  uint16_t pool, shape;  /* where it runs; what it holds for life */
+  int32_t max_restarts;  /* -1 endless */
+  wr_a32 restarts;       /* done so far */
+  uint32_t max_concurrency;
+  _Alignas(64) wr_a32 flags; /* WR_AF_* */
+  wr_a32 cause;          /* enum wr_actor_cause */
+  wr_a32 exit_code;      /* wait status of its last process */
+  wr_a32 last_pid;
+  wr_a32 pending;        /* hint: calls submitted and not finished */
+  uint32_t max_pending;  /* 0: no limit */
+  uint16_t name_len, ns_len, cls_len, group;
+  uint32_t pad;
+  uint64_t meta;         /* object idx of the class's public description, for get_actor */
+  uint8_t pad2[16];
+  char text[128]; /* name, namespace, class name, cut to fit; not terminated */
+} wr_actor;
+_Static_assert(sizeof(wr_actor) == 256, "shared layout: bump WR_SEGMENT_VERSION");
+
+/* ---- processes ----------------------------------------------------------------------------- */
+
+enum wr_proc_phase {
+  WR_PROC_FREE = 0,
+  WR_PROC_STARTING = 1, /* slot given, process not running yet */
+  WR_PROC_LIVE = 2,
+  WR_PROC_DEAD = 3 /* death seen, sweep not done */
+};
+enum wr_role { WR_ROLE_DAEMON = 1, WR_ROLE_DRIVER = 2, WR_ROLE_WORKER = 3, WR_ROLE_OBSERVER = 4 };
+
+/* state: phase:8 | role:8 | pool:16 | gen:32 */
+#define WR_PROC_PHASE(s) ((uint32_t)((s) & 0xFF))
+#define WR_PROC_ROLE(s) ((uint32_t)((s) >> 8) & 0xFF)
+#define WR_PROC_POOL(s) ((uint32_t)((s) >> 16) & 0xFFFF)
+#define WR_PROC_GEN(s) ((uint32_t)((s) >> 32))
+#define WR_PROC_STATE(phase, role, pool, gen)                                                    \
+  ((uint64_t)(phase) | (uint64_t)(role) << 8 | (uint64_t)(pool) << 16 | (uint64_t)(gen) << 32)
+
+/* What a worker does now: a hint for wake-ups, spinning and observers. */
+enum wr_activity {
+  WR_ACT_NONE = 0,
+  WR_ACT_SPIN = 1,    /* idle, watching the queues */
+  WR_ACT_PARKED = 2,  /* idle, asleep */
+  WR_ACT_RUN = 3,     /* runs a task */
+  WR_ACT_BLOCKED = 4, /* waits for objects inside a task; its CPU is given back */
+  WR_ACT_ACTOR = 5    /* is an actor, idle or not */
+};
+
+/* intent: what a multi-step operation is about to do, written before its first step */
+enum wr_op_kind {
+  WR_OP_NONE = 0,
+  WR_OP_HOLD = 1,   /* pin idx for the process, then note it in the hold table at op_arg */
+  WR_OP_UNHOLD = 2, /* unpin idx, then clear the hold table at op_arg */
+  WR_OP_PIN = 3,    /* pin idx for the list at offset op_arg, then count it */
+  WR_OP_UNPIN = 4,  /* unpin idx for the list at offset op_arg, then count down */
+  WR_OP_PUSH = 5,   /* push task idx on its actor's mailbox */
+  WR_OP_TAKE = 6,   /* take resource op_arg from the ledger, then set its bit in the claim */
+  WR_OP_GIVE = 7    /* give resource op_arg back, then clear its bit in the claim */
+};
+/* op: kind:8 | 0:4 | seq:20 | idx:32 */
+#define WR_OP(kind, seq, idx)                                                                    \
+  ((uint64_t)(kind) | (uint64_t)((seq) & WR_TAG_SEQ_MASK) << 12 | (uint64_t)(idx) << 32)
+#define WR_OP_KIND(op) ((uint32_t)((op) & 0xFF))
+#define WR_OP_SEQ(op) ((uint32_t)((op) >> 12) & WR_TAG_SEQ_MASK)
+#define WR_OP_IDX(op) ((uint32_t)((op) >> 32))
+
+typedef struct {
+  _Alignas(64) wr_a64 state;
+  wr_a32 park;     /* 1: asleep on this word */
+  wr_a32 waiting;  /* 1: waits for objects; broadcast wake-ups reach it */
+  wr_a32 pid;
+  wr_a32 activity; /* enum wr_activity */
+  wr_a32 current;  /* task it runs, 0: none */
+  wr_a32 actor;    /* actor idx + 1 that it is, 0: none */
+  wr_a32 cancel;   /* task idx whose interruption was asked for; the signal handler checks it */
+  wr_a32 quit;     /* 1: leave the worker loop when idle */
+  uint64_t started_ns;
+  uint32_t job;    /* driver's slot */
+  wr_a32 events;   /* wake-ups so far: a sleeper compares before it lies down */
+  _Alignas(64) wr_a64 op; /* intent, with its argument; one at a time, under the private lock */
+  wr_a64 op_arg;
+  wr_a32 hand;  /* task taken from or about to be put on a queue */
+  wr_a32 drain; /* object whose waiting list is being walked */
+  wr_a64 claim; /* shape + 1:16 | mask of its resources that are held:16; 0: nothing */
+  wr_a64 letting; /* extra return (idx | gen << 32) whose task flag is about to be cleared */
+  wr_a64 tasks_done, tasks_failed; /* counters for observers */
+  uint64_t pad1[1];
+  _Alignas(64) wr_a32 acked; /* highest seq of this slot whose tag another process overwrote */
+  uint32_t pad2[15];
+  _Alignas(64) char title[64]; /* name of the function or actor, for logs and listings */
+  uint8_t pad3[256];
+} wr_proc;
+_Static_assert(sizeof(wr_proc) >= 512, "shared layout: bump WR_SEGMENT_VERSION");
+
+/* ---- queues, shapes, pools, resources ------------------------------------------------------ */
+
+/* A ring of 64-bit words: value:32 | full:1 | lap:31.  The word is the truth; head and tail are
+ * hints that anyone moves on. */
+typedef struct {
+  _Alignas(64) wr_a64 tail;
+  _Alignas(64) wr_a64 head;
+  _Alignas(64) uint64_t off; /* of the words */
+  uint64_t cap;              /* a power of two */
+  uint8_t pad[48];
+} wr_ring;
+_Static_assert(sizeof(wr_ring) == 192, "shared layout: bump WR_SEGMENT_VERSION");
+
+typedef struct {
+  uint32_t res;   /* index in the resource table */
+  uint32_t amount; /* fixed point */
+} wr_need;
+
+typedef struct {
+  _Alignas(64) wr_a32 state; /* 0 free, 1 in use */
+  uint32_t pool;
+  uint32_t n;
+  wr_a32 starved; /* a worker found tasks here and could not claim the resources */
+  wr_need need[WR_SHAPE_RESOURCES];
+  wr_ring ready;    /* first choice */
+  wr_ring overflow; /* used while `ready` is full, and until it is empty again */
+} wr_shape;
+
+typedef struct {
+  _Alignas(64) wr_a32 state; /* 0 free, 1 in use */
+  uint32_t job;              /* driver's slot */
+  uint32_t env;              /* 0: the job's own environment */
+  wr_a32 want;               /* 1: a request for workers is on its way to the daemon */
+  wr_a32 workers;            /* hint: live workers that are not actors */
+  wr_a32 starting;           /* hint: workers asked for and not yet live */
+  uint32_t pad[10];
+  _Alignas(64) wr_a64 idle_any; /* bit i: word i of idle may be non-zero */
+  _Alignas(64) wr_a64 idle[WR_MAX_PROCS / 64]; /* parked workers */
+  wr_a64 shapes[WR_MAX_SHAPES / 64];           /* shapes of this pool that may have tasks */
+  wr_a64 spinning; /* hint: 1 + slot of a worker that watches the queues; 0: none */
+} wr_pool;
+
+typedef struct {
+  _Alignas(64) wr_a64 avail; /* tagged; signed fixed point */
+  wr_a32 total;              /* fixed point */
+  uint32_t unit_shift;       /* amounts are in units of 2^shift (memory counts in MiB) */
+  char name[48];             /* "" : free; NUL terminated */
+} wr_resource;
+_Static_assert(sizeof(wr_resource) == 64, "shared layout: bump WR_SEGMENT_VERSION");
+
+/* ---- chunk tables -------------------------------------------------------------------------- */
+
+enum wr_rec_kind { WR_REC_NONE = 0, WR_REC_CELLS = 1, WR_REC_TASKS = 2, WR_REC_HOLDS = 3 };
+/* word of a record chunk: kind:4 | slot:12.  Slot 0: an orphan, free to adopt.  The kind of a
+ * chunk never changes once it is set. */
+#define WR_REC_WORD(kind, slot) ((uint64_t)(kind) | (uint64_t)(slot) << 4)
+#define WR_REC_KIND(w) ((uint32_t)((w) & 0xF))
+#define WR_REC_SLOT(w) ((uint32_t)((w) >> 4) & 0xFFF)
+#define WR_HOLDS_PER_CHUNK ((uint32_t)(WR_CHUNK / 4))
+
+enum wr_heap_kind { WR_HEAP_FREE = 0, WR_HEAP_RUN = 1, WR_HEAP_INNER = 2, WR_HEAP_SPAN = 3 };
+/* word of a heap chunk: 0 free, or kind:4 | slot:12 | low:16 | high:32 where
+ *   RUN    low: low bits of the owner's generation   high: owner's idx
+ *   INNER  high: first chunk of its run or span
+ *   SPAN   low: size class                           (slot 0: an orphan) */
+#define WR_HEAP_WORD(kind, slot, low, high)                                                      \
+  ((uint64_t)(kind) | (uint64_t)(slot) << 4 | (uint64_t)((low) & 0xFFFF) << 16 |                 \
+   (uint64_t)(high) << 32)
+#define WR_HEAP_KIND(w) ((uint32_t)((w) & 0xF))
+#define WR_HEAP_SLOT(w) ((uint32_t)((w) >> 4) & 0xFFF)
+#define WR_HEAP_LOW(w) ((uint32_t)((w) >> 16) & 0xFFFF)
+#define WR_HEAP_HIGH(w) ((uint32_t)((w) >> 32))
+
+/* owner word of a block in a span: idx:32 | gen:32; 0: free */
+#define WR_OWNER(idx, gen) ((uint64_t)(idx) | (uint64_t)(gen) << 32)
+
+/* ---- the segment --------------------------------------------------------------------------- */
+
+typedef struct {
+  _Alignas(64) uint64_t magic;
+  uint32_t version, header_size;
+  uint64_t size;            /* of the segment */
+  uint8_t session[16];      /* random */
+  uint64_t procs, actors, pools, shapes, resources, rings; /* offsets */
+  uint64_t rec_table, rec_freed, heap_table, heap_freed;   /* offsets */
+  uint64_t recs, heap;      /* offsets of the two areas, chunk aligned */
+  uint64_t heap_chunks;
+  uint64_t start_ns;
+  uint32_t cpus; /* cores of the machine that the session may use */
+  uint32_t daemon_pid;
+  _Alignas(64) wr_a32 ended; /* 1: the session is over; every wait returns WR_CLOSED */
+  wr_a32 sweeps;             /* number of completed sweeps; a change means "look again" */
+  _Alignas(64) wr_a32 nshapes, npools, nresources, nactors; /* in use: high-water marks */
+  wr_a32 rec_high;           /* first record chunk never used */
+  wr_a32 rec_orphans;        /* hint: orphans among the record chunks */
+  wr_a32 heap_orphans;       /* hint */
+  wr_a32 proc_high;          /* first process slot never used */
+  _Alignas(64) wr_a64 heap_high; /* hint: first heap chunk never used */
+  wr_a64 heap_low;               /* hint: below this no heap chunk is free */
+  _Alignas(64) wr_a32 active;    /* hint: processes that run or spin now */
+} wr_header;
+
+#endif

@@ -1,0 +1,83 @@
+#include "shm/ring.h"
+
+#include "base/failpoint.h"
+#include "base/status.h"
+
+#define FULL ((uint64_t)1 << 32)
+
+/* word: value:32 | full:1 | lap:31 */
+static uint64_t lap_of(uint64_t pos, uint64_t cap) { return (pos / cap) & 0x7FFFFFFF; }
+static uint64_t word_empty(uint64_t lap) { return (lap & 0x7FFFFFFF) << 33; }
+static uint64_t word_full(uint64_t lap, uint32_t v) { return word_empty(lap) | FULL | v; }
+static uint64_t word_lap(uint64_t w) { return w >> 33; }
+
+static wr_a64 *words(wr_seg *s, const wr_ring *r) { return wr_at(s, r->off); }
+
+void wr_ring_init(wr_ring *r, uint64_t off, uint64_t cap) {
+  wr_store(&r->head, 0);
+  wr_store(&r->tail, 0);
+  r->off = off;
+  r->cap = cap;
+}
+
+static void move_on(wr_a64 *hint, uint64_t from) { (void)wr_cas(hint, &from, from + 1); }
+
+int wr_ring_put(wr_seg *s, wr_ring *r, uint32_t value) {
+  wr_a64 *w = words(s, r);
+  for (;;) {
+    uint64_t t = wr_load(&r->tail), lap = lap_of(t, r->cap);
+    wr_a64 *slot = &w[t & (r->cap - 1)];
+    uint64_t e = wr_load(slot);
+    if (e == word_empty(lap)) {
+      if (!wr_cas(slot, &e, word_full(lap, value))) continue;
+      WR_FAILPOINT("ring.put.word");
+      move_on(&r->tail, t);
+      return WR_OK;
+    }
+    if (t != wr_load(&r->tail)) continue;
+    if (word_lap(e) == lap || word_lap(e) == ((lap + 1) & 0x7FFFFFFF))
+      move_on(&r->tail, t); /* put here already (and perhaps taken) */
+    else
+      return WR_FULL; /* still holds the value of the lap before */
+  }
+}
+
+int wr_ring_take(wr_seg *s, wr_ring *r, uint32_t *value, wr_a32 *hand) {
+  wr_a64 *w = words(s, r);
+  for (;;) {
+    uint64_t h = wr_load(&r->head), lap = lap_of(h, r->cap);
+    wr_a64 *slot = &w[h & (r->cap - 1)];
+    uint64_t e = wr_load(slot);
+    if ((e & FULL) && word_lap(e) == lap) {
+      wr_store32(hand, (uint32_t)e);
+      if (!wr_cas(slot, &e, word_empty(lap + 1))) continue;
+      WR_FAILPOINT("ring.take.word");
+      move_on(&r->head, h);
+      *value = (uint32_t)e;
+      return WR_OK;
+    }
+    if (h != wr_load(&r->head)) continue;
+    if (word_lap(e) == ((lap + 1) & 0x7FFFFFFF)) {
+      move_on(&r->head, h); /* taken already */
+      continue;
+    }
+    wr_store32(hand, 0);
+    return WR_AGAIN;
+  }
+}
+
+uint64_t wr_ring_len(const wr_ring *r) {
+  uint64_t t = wr_load_relaxed(&r->tail), h = wr_load_relaxed(&r->head);
+  return t > h ? t - h : 0;
+}
+
+int wr_ring_empty(wr_seg *s, wr_ring *r) {
+  for (;;) {
+    uint64_t h = wr_load(&r->head), lap = lap_of(h, r->cap);
+    uint64_t e = wr_load(&words(s, r)[h & (r->cap - 1)]);
+    if ((e & FULL) && word_lap(e) == lap) return 0;
+    if (h != wr_load(&r->head)) continue;
+    if (word_lap(e) != ((lap + 1) & 0x7FFFFFFF)) return 1;
+    move_on(&r->head, h);
+  }
+}

@@ -1,0 +1,156 @@
+#include "shm/segment.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/status.h"
+#include "os/os.h"
+#include "shm/ring.h"
+
+static uint64_t align_up(uint64_t v, uint64_t to) { return (v + to - 1) / to * to; }
+
+/* Offsets of all areas, from the sizes alone: creator and joiners compute the same. */
+static void lay_out(wr_header *h, uint64_t heap_chunks) {
+  uint64_t at = align_up(sizeof *h, 4096);
+  h->procs = at;
+  at = align_up(at + sizeof(wr_proc) * WR_MAX_PROCS, 4096);
+  h->actors = at;
+  at = align_up(at + sizeof(wr_actor) * WR_MAX_ACTORS, 4096);
+  h->pools = at;
+  at = align_up(at + sizeof(wr_pool) * WR_MAX_POOLS, 4096);
+  h->shapes = at;
+  at = align_up(at + sizeof(wr_shape) * WR_MAX_SHAPES, 4096);
+  h->resources = at;
+  at = align_up(at + sizeof(wr_resource) * WR_MAX_RESOURCES, 4096);
+  h->rec_table = at;
+  at = align_up(at + sizeof(wr_a64) * WR_REC_CHUNKS, 4096);
+  h->rec_freed = at;
+  at = align_up(at + sizeof(wr_a32) * WR_REC_CHUNKS, 4096);
+  h->heap_table = at;
+  at = align_up(at + sizeof(wr_a64) * heap_chunks, 4096);
+  h->heap_freed = at;
+  at = align_up(at + sizeof(wr_a32) * heap_chunks, 4096);
+  h->rings = at;
+  at = align_up(at + (uint64_t)WR_MAX_SHAPES * (WR_RING_SHORT + WR_RING_LONG) * 8, WR_CHUNK);
+  h->recs = at;
+  at += (uint64_t)WR_REC_CHUNKS * WR_CHUNK;
+  h->heap = at;
+  h->heap_chunks = heap_chunks;
+  h->size = at + heap_chunks * WR_CHUNK;
+}
+
+static void point(wr_seg *s) {
+  wr_header *h = s->h;
+  s->procs = wr_at(s, h->procs);
+  s->actors = wr_at(s, h->actors);
+  s->pools = wr_at(s, h->pools);
+  s->shapes = wr_at(s, h->shapes);
+  s->resources = wr_at(s, h->resources);
+  s->rec_table = wr_at(s, h->rec_table);
+  s->rec_freed = wr_at(s, h->rec_freed);
+  s->heap_table = wr_at(s, h->heap_table);
+  s->heap_freed = wr_at(s, h->heap_freed);
+  s->recs = wr_at(s, h->recs);
+  s->heap = wr_at(s, h->heap);
+  s->heap_chunks = h->heap_chunks;
+}
+
+static void init_rings(wr_seg *s) {
+  for (uint32_t i = 0; i < WR_MAX_SHAPES; i++) {
+    uint64_t at = s->h->rings + (uint64_t)i * (WR_RING_SHORT + WR_RING_LONG) * 8;
+    wr_ring_init(&s->shapes[i].ready, at, WR_RING_SHORT);
+    wr_ring_init(&s->shapes[i].overflow, at + (uint64_t)WR_RING_SHORT * 8, WR_RING_LONG);
+  }
+}
+
+int wr_seg_create(wr_seg *s, const wr_seg_config *cfg) {
+  memset(s, 0, sizeof *s);
+  s->fd = -1;
+  wr_header plan = {0};
+  uint64_t chunks = align_up(cfg->heap_bytes, WR_CHUNK) / WR_CHUNK;
+  if (chunks == 0 || chunks > UINT32_MAX / 2) return WR_INVAL;
+  lay_out(&plan, chunks);
+  int fd = wr_os_memfd_create("whipray", plan.size);
+  if (fd < 0) return fd;
+  void *base;
+  int rc = wr_os_map(fd, 0, plan.size, 1, &base);
+  if (rc < 0) {
+    wr_os_close(fd);
+    return rc;
+  }
+  s->fd = fd;
+  s->base = base;
+  s->h = base;
+  *s->h = plan;
+  s->h->version = WR_SEGMENT_VERSION;
+  s->h->header_size = sizeof(wr_header);
+  s->h->cpus = cfg->cpus ? cfg->cpus : 1;
+  s->h->start_ns = wr_os_now_ns();
+  s->h->daemon_pid = (uint32_t)wr_os_pid();
+  memcpy(s->h->session, cfg->session, sizeof s->h->session);
+  point(s);
+  init_rings(s);
+  wr_store(&s->rec_table[0], WR_REC_WORD(WR_REC_CELLS, 1)); /* idx 0 is nil: never handed out */
+  wr_store32(&s->h->rec_high, 1);
+  wr_store32(&s->h->proc_high, 1);
+  s->h->magic = WR_SEGMENT_MAGIC;
+  return WR_OK;
+}
+
+int wr_seg_attach(wr_seg *s, int fd) {
+  memset(s, 0, sizeof *s);
+  s->fd = -1;
+  uint64_t size = 0;
+  int rc = wr_os_memfd_size(fd, &size);
+  if (rc < 0) return rc;
+  if (size < sizeof(wr_header)) return WR_PROTO;
+  void *base;
+  rc = wr_os_map(fd, 0, size, 1, &base);
+  if (rc < 0) return rc;
+  wr_header plan = {0};
+  const wr_header *h = base;
+  int ok = h->magic == WR_SEGMENT_MAGIC && h->version == WR_SEGMENT_VERSION;
+  if (ok) lay_out(&plan, h->heap_chunks);
+  if (!ok || plan.size != size || h->header_size != sizeof(wr_header) || h->recs != plan.recs ||
+      h->heap != plan.heap || h->rings != plan.rings) {
+    rc = h->magic == WR_SEGMENT_MAGIC ? WR_VERSION : WR_PROTO;
+    wr_os_unmap(base, size);
+    return rc;
+  }
+  s->fd = fd;
+  s->base = base;
+  s->h = base;
+  point(s);
+  return WR_OK;
+}
+
+void wr_seg_detach(wr_seg *s) {
+  if (s->base) wr_os_unmap(s->base, s->h->size);
+  if (s->fd >= 0) wr_os_close(s->fd);
+  memset(s, 0, sizeof *s);
+  s->fd = -1;
+}
+
+/* Pairs with the sleeper, which reads events, checks its condition, sets park, compares events and
+ * then sleeps on park: either it sees the event or we see it parked. */
+void wr_wake(wr_seg *s, uint32_t slot) {
+  if (slot == 0 || slot >= WR_MAX_PROCS) return;
+  atomic_fetch_add(&s->procs[slot].events, 1);
+  wr_a32 *park = &s->procs[slot].park;
+  if (wr_load32(park) && wr_swap32(park, 0)) wr_os_futex_wake(park, 1 << 30);
+}
+
+static void wake_where(wr_seg *s, int waiting_only) {
+  wr_fence();
+  uint32_t high = wr_load32(&s->h->proc_high);
+  for (uint32_t i = 1; i <= high && i < WR_MAX_PROCS; i++)
+    if (!waiting_only || wr_load32(&s->procs[i].waiting)) wr_wake(s, i);
+}
+
+void wr_wake_waiting(wr_seg *s) { wake_where(s, 1); }
+void wr_wake_all(wr_seg *s) { wake_where(s, 0); }
+
+void wr_seg_end(wr_seg *s) {
+  wr_store32(&s->h->ended, 1);
+  wr_wake_all(s);
+}

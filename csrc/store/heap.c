@@ -1,0 +1,306 @@
+#include "store/heap.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/failpoint.h"
+#include "base/status.h"
+#include "os/os.h"
+
+static const uint32_t class_size[WR_HEAP_CLASSES] = {
+    64,   128,  192,  256,  384,   512,   768,   1024,  1536,   2048,
+    3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768, 65536, WR_HEAP_BLOCK_MAX};
+#define SMALL_SPAN_MAX 4096u /* blocks up to this size come from spans of one chunk */
+#define BIG_SPAN_CHUNKS 16u
+
+wr_span_geometry wr_heap_geometry(uint32_t class) {
+  wr_span_geometry g;
+  g.block = class_size[class];
+  g.chunks = g.block <= SMALL_SPAN_MAX ? 1 : BIG_SPAN_CHUNKS;
+  uint64_t bytes = g.chunks * WR_CHUNK;
+  g.n = (uint32_t)((bytes - 64) / (g.block + 8));
+  g.first = (g.n * 8 + 63) / 64 * 64;
+  WR_ASSERT(g.first + (uint64_t)g.n * g.block <= bytes);
+  return g;
+}
+
+static uint32_t class_of(uint64_t size) {
+  uint32_t c = 0;
+  while (class_size[c] < size) c++;
+  return c;
+}
+
+static uint64_t chunk_off(wr_seg *s, uint32_t chunk) {
+  return s->h->heap + (uint64_t)chunk * WR_CHUNK;
+}
+
+static uint32_t chunk_at(wr_seg *s, uint64_t off) {
+  return (uint32_t)((off - s->h->heap) >> WR_CHUNK_SHIFT);
+}
+
+wr_a64 *wr_heap_owners(wr_seg *s, uint32_t chunk) { return wr_at(s, chunk_off(s, chunk)); }
+
+/* ---- runs ---------------------------------------------------------------------------------- */
+
+static void unclaim(wr_seg *s, uint32_t first, uint32_t n, uint64_t first_word) {
+  for (uint32_t i = n; i-- > 1;) {
+    uint64_t w = WR_HEAP_WORD(WR_HEAP_INNER, WR_HEAP_SLOT(first_word), 0, first);
+    (void)wr_cas(&s->heap_table[first + i], &w, 0);
+    WR_FAILPOINT("heap.unclaim");
+  }
+  (void)wr_cas(&s->heap_table[first], &first_word, 0);
+}
+
+/* Claims chunks [first, first + n); on a conflict gives all back and says where it was. */
+static int claim(wr_self *me, uint32_t first, uint32_t n, uint64_t word, uint32_t *conflict) {
+  uint64_t zero = 0;
+  if (!wr_cas(&me->s->heap_table[first], &zero, word)) {
+    *conflict = first;
+    return WR_AGAIN;
+  }
+  for (uint32_t i = 1; i < n; i++) {
+    WR_FAILPOINT("heap.claim");
+    zero = 0;
+    if (!wr_cas(&me->s->heap_table[first + i], &zero,
+                WR_HEAP_WORD(WR_HEAP_INNER, me->slot, 0, first))) {
+      *conflict = first + i;
+      unclaim(me->s, first, i, word);
+      return WR_AGAIN;
+    }
+  }
+  uint64_t high = wr_load_relaxed(&me->s->h->heap_high);
+  while (high < first + n && !wr_cas(&me->s->h->heap_high, &high, first + n)) {
+  }
+  return WR_OK;
+}
+
+/* Runs freed here lately are still mapped and warm: try them first. */
+static int claim_warm(wr_self *me, uint32_t n, uint64_t word, uint32_t *first) {
+  for (uint32_t k = me->warm.n; k-- > 0;) {
+    uint32_t at = (uint32_t)me->warm.v[k], len = (uint32_t)(me->warm.v[k] >> 32), conflict;
+    if (len < n) continue;
+    int rc = claim(me, at, n, word, &conflict);
+    if (rc == WR_OK && len > n)
+      me->warm.v[k] = (uint64_t)(at + n) | (uint64_t)(len - n) << 32;
+    else
+      me->warm.v[k] = me->warm.v[--me->warm.n];
+    if (rc == WR_OK) {
+      *first = at;
+      return WR_OK;
+    }
+  }
+  return WR_AGAIN;
+}
+
+static int claim_anywhere(wr_self *me, uint32_t n, uint64_t word, uint32_t *first) {
+  wr_seg *s = me->s;
+  uint64_t total = s->heap_chunks, run = 0;
+  uint64_t low = wr_load_relaxed(&s->h->heap_low), seen_low = total;
+  if (low > total) low = 0;
+  for (int pass = 0; pass < 2; pass++, low = 0) {
+    run = 0;
+    for (uint64_t i = low; i < total; i++) {
+      if (wr_load_relaxed(&s->heap_table[i]) != 0) {
+        run = 0;
+        continue;
+      }
+      if (seen_low == total) seen_low = i;
+      if (++run < n) continue;
+      uint32_t conflict, at = (uint32_t)(i + 1 - n);
+      if (claim(me, at, n, word, &conflict) == WR_OK) {
+        wr_store_relaxed(&s->h->heap_low, seen_low == at ? at + n : seen_low);
+        *first = at;
+        return WR_OK;
+      }
+      run = 0;
+      i = conflict;
+    }
+    if (low == 0) break;
+  }
+  return WR_FULL;
+}
+
+static int claim_run(wr_self *me, uint32_t n, uint64_t word, uint32_t *first) {
+  if (n > me->s->heap_chunks) return WR_FULL;
+  if (claim_warm(me, n, word, first) == WR_OK) return WR_OK;
+  return claim_anywhere(me, n, word, first);
+}
+
+static void freed_below(wr_seg *s, uint32_t chunk) {
+  uint64_t low = wr_load_relaxed(&s->h->heap_low);
+  while (chunk < low && !wr_cas(&s->h->heap_low, &low, chunk)) {
+  }
+}
+
+static uint32_t run_length(wr_seg *s, uint32_t first, uint32_t slot) {
+  uint64_t inner = WR_HEAP_WORD(WR_HEAP_INNER, slot, 0, first);
+  uint32_t n = 1;
+  while (first + n < s->heap_chunks && wr_load(&s->heap_table[first + n]) == inner) n++;
+  return n;
+}
+
+static void free_run(wr_self *me, uint32_t first, uint64_t word) {
+  wr_seg *s = me->s;
+  uint32_t n = run_length(s, first, WR_HEAP_SLOT(word));
+  unclaim(s, first, n, word);
+  freed_below(s, first);
+  if (me->warm.n >= 16) memmove(me->warm.v, me->warm.v + 1, --me->warm.n * sizeof *me->warm.v);
+  (void)wr_vec64_push(&me->warm, (uint64_t)first | (uint64_t)n << 32);
+}
+
+/* ---- spans --------------------------------------------------------------------------------- */
+
+static int collect_span(wr_self *me, uint32_t class, uint32_t chunk) {
+  wr_span_geometry g = wr_heap_geometry(class);
+  wr_span_cache *c = &me->spans[class];
+  wr_a64 *owner = wr_heap_owners(me->s, chunk);
+  uint64_t base = chunk_off(me->s, chunk) + g.first;
+  uint32_t before = c->free.n;
+  for (uint32_t i = g.n; i-- > 0;) {
+    if (wr_load(&owner[i]) != 0) continue;
+    int rc = wr_vec64_push(&c->free, base + (uint64_t)i * g.block);
+    if (rc < 0) return rc;
+  }
+  return c->free.n > before ? WR_OK : WR_AGAIN;
+}
+
+static int scan_spans(wr_self *me, uint32_t class) {
+  wr_span_cache *c = &me->spans[class];
+  uint32_t sweeps = wr_load32(&me->s->h->sweeps);
+  int full = c->sweeps != sweeps;
+  c->sweeps = sweeps;
+  for (uint32_t k = 0; k < c->spans.n; k++) {
+    uint32_t chunk = c->spans.v[c->cursor++ % c->spans.n];
+    wr_a32 *hint = &me->s->heap_freed[chunk];
+    if (!full && atomic_load_explicit(hint, memory_order_relaxed) == 0) continue;
+    wr_swap32(hint, 0);
+    int rc = collect_span(me, class, chunk);
+    if (rc < 0 && rc != WR_AGAIN) return rc;
+    if (rc == WR_OK && !full) return WR_OK;
+  }
+  return c->free.n ? WR_OK : WR_AGAIN;
+}
+
+static int adopt_span(wr_self *me, uint32_t class) {
+  wr_seg *s = me->s;
+  if (wr_load32(&s->h->heap_orphans) == 0) return WR_AGAIN;
+  uint64_t high = wr_load(&s->h->heap_high);
+  for (uint32_t i = 0; i < high && i < s->heap_chunks; i++) {
+    uint64_t w = WR_HEAP_WORD(WR_HEAP_SPAN, 0, class, 0);
+    if (wr_load(&s->heap_table[i]) != w) continue;
+    if (!wr_cas(&s->heap_table[i], &w, WR_HEAP_WORD(WR_HEAP_SPAN, me->slot, class, 0))) continue;
+    atomic_fetch_sub(&s->h->heap_orphans, 1);
+    int rc = wr_vec32_push(&me->spans[class].spans, i);
+    if (rc == WR_OK) rc = collect_span(me, class, i);
+    if (rc != WR_AGAIN) return rc;
+  }
+  return WR_AGAIN;
+}
+
+/* While its owner words are cleared the chunk is a run without owner, so that a death in between
+ * leaves something a sweep frees. */
+static int new_span(wr_self *me, uint32_t class) {
+  wr_seg *s = me->s;
+  wr_span_geometry g = wr_heap_geometry(class);
+  uint64_t raw = WR_HEAP_WORD(WR_HEAP_RUN, me->slot, 0, 0);
+  uint32_t first;
+  int rc = claim_run(me, g.chunks, raw, &first);
+  if (rc < 0) return rc;
+  WR_FAILPOINT("heap.span.raw");
+  wr_os_populate(wr_at(s, chunk_off(s, first)), g.chunks == 1 ? WR_CHUNK : g.first);
+  memset(wr_at(s, chunk_off(s, first)), 0, g.first);
+  wr_store32(&s->heap_freed[first], 0);
+  wr_store(&s->heap_table[first], WR_HEAP_WORD(WR_HEAP_SPAN, me->slot, class, 0));
+  rc = wr_vec32_push(&me->spans[class].spans, first);
+  return rc < 0 ? rc : collect_span(me, class, first);
+}
+
+static wr_a64 *block_owner(wr_seg *s, uint32_t span, uint32_t class, uint64_t off) {
+  wr_span_geometry g = wr_heap_geometry(class);
+  uint64_t rel = off - chunk_off(s, span);
+  if (rel < g.first || (rel - g.first) % g.block) return NULL;
+  uint64_t i = (rel - g.first) / g.block;
+  return i < g.n ? &wr_heap_owners(s, span)[i] : NULL;
+}
+
+static int alloc_block(wr_self *me, uint32_t class, wr_idx idx, uint32_t gen, uint64_t *off) {
+  wr_span_cache *c = &me->spans[class];
+  if (c->free.n == 0) {
+    int rc = scan_spans(me, class);
+    if (rc == WR_AGAIN) rc = adopt_span(me, class);
+    if (rc == WR_AGAIN) rc = new_span(me, class);
+    if (rc < 0) return rc;
+  }
+  *off = c->free.v[--c->free.n];
+  wr_seg *s = me->s;
+  uint32_t chunk = chunk_at(s, *off);
+  uint64_t w = wr_load(&s->heap_table[chunk]);
+  uint32_t span = WR_HEAP_KIND(w) == WR_HEAP_INNER ? WR_HEAP_HIGH(w) : chunk;
+  wr_store(block_owner(s, span, class, *off), WR_OWNER(idx, gen));
+  WR_FAILPOINT("heap.block");
+  return WR_OK;
+}
+
+/* ---- both ---------------------------------------------------------------------------------- */
+
+int wr_heap_alloc(wr_self *me, uint64_t size, wr_idx idx, uint32_t gen, uint64_t *off) {
+  if (size <= WR_HEAP_BLOCK_MAX) {
+    int rc = alloc_block(me, class_of(size), idx, gen, off);
+    if (rc != WR_FULL) return rc;
+  }
+  if (size > me->s->heap_chunks * WR_CHUNK) return WR_FULL;
+  uint32_t n = (uint32_t)((size + WR_CHUNK - 1) / WR_CHUNK), first;
+  int rc = claim_run(me, n, WR_HEAP_WORD(WR_HEAP_RUN, me->slot, gen, idx), &first);
+  if (rc < 0) return rc;
+  *off = chunk_off(me->s, first);
+  return WR_OK;
+}
+
+/* Finds the span or run that off lies in: its first chunk and that chunk's word; 0 if none. */
+static uint64_t locate(wr_seg *s, uint64_t off, uint32_t *first) {
+  if (off < s->h->heap || off >= s->h->heap + s->heap_chunks * WR_CHUNK) return 0;
+  *first = chunk_at(s, off);
+  uint64_t w = wr_load(&s->heap_table[*first]);
+  if (WR_HEAP_KIND(w) == WR_HEAP_INNER) {
+    *first = WR_HEAP_HIGH(w);
+    if (*first >= s->heap_chunks) return 0;
+    w = wr_load(&s->heap_table[*first]);
+  }
+  return w;
+}
+
+int wr_heap_owned(wr_seg *s, uint64_t off, wr_idx idx, uint32_t gen) {
+  uint32_t first = 0;
+  uint64_t w = locate(s, off, &first);
+  if (WR_HEAP_KIND(w) == WR_HEAP_RUN)
+    return off == chunk_off(s, first) && WR_HEAP_HIGH(w) == idx && WR_HEAP_LOW(w) == (gen & 0xFFFF);
+  if (WR_HEAP_KIND(w) != WR_HEAP_SPAN || WR_HEAP_LOW(w) >= WR_HEAP_CLASSES) return 0;
+  wr_a64 *o = block_owner(s, first, WR_HEAP_LOW(w), off);
+  return o && wr_load(o) == WR_OWNER(idx, gen);
+}
+
+void wr_heap_free(wr_self *me, uint64_t off, wr_idx idx, uint32_t gen) {
+  wr_seg *s = me->s;
+  uint32_t first = 0;
+  uint64_t w = locate(s, off, &first);
+  if (WR_HEAP_KIND(w) == WR_HEAP_RUN) {
+    if (WR_HEAP_HIGH(w) == idx && WR_HEAP_LOW(w) == (gen & 0xFFFF)) free_run(me, first, w);
+    return;
+  }
+  if (WR_HEAP_KIND(w) != WR_HEAP_SPAN || WR_HEAP_LOW(w) >= WR_HEAP_CLASSES) return;
+  wr_a64 *o = block_owner(s, first, WR_HEAP_LOW(w), off);
+  uint64_t owner = WR_OWNER(idx, gen);
+  if (!o || !wr_cas(o, &owner, 0)) return;
+  WR_FAILPOINT("heap.freed");
+  if (WR_HEAP_SLOT(w) == me->slot)
+    (void)wr_vec64_push(&me->spans[WR_HEAP_LOW(w)].free, off);
+  else
+    atomic_fetch_add_explicit(&s->heap_freed[first], 1, memory_order_release);
+}
+
+uint64_t wr_heap_chunks_used(wr_seg *s) {
+  uint64_t used = 0, high = wr_load(&s->h->heap_high);
+  for (uint64_t i = 0; i < high && i < s->heap_chunks; i++)
+    used += wr_load_relaxed(&s->heap_table[i]) != 0;
+  return used;
+}

@@ -1,0 +1,35 @@
+/* store/heap.h - memory for values.
+ *
+ * Values up to 128 KiB live in blocks of a size class, cut from spans that one process owns; larger
+ * ones in runs of whole chunks.  Every block and run names its owner record (idx, gen), so that a
+ * sweep can tell what a dead process left half made.
+ *
+ * Invariants: only a span's owner allocates from it; anybody frees, by one swap of the block's owner
+ * word from (idx, gen) to 0, which therefore happens once however often it is tried.  A run is
+ * claimed from its first chunk up and freed from its last chunk down, so that what remains is
+ * always a prefix.  Freed memory stays warm: it is reused before memory never touched. */
+#ifndef WR_STORE_HEAP_H
+#define WR_STORE_HEAP_H
+
+#include "store/self.h"
+
+#define WR_HEAP_BLOCK_MAX (128u << 10)
+
+/* Room for `size` bytes, 64-byte aligned, owned by record (idx, gen).  WR_FULL, WR_NOMEM. */
+int wr_heap_alloc(wr_self *me, uint64_t size, wr_idx idx, uint32_t gen, uint64_t *off);
+/* Frees what starts at `off` if (idx, gen) still owns it; otherwise does nothing. */
+void wr_heap_free(wr_self *me, uint64_t off, wr_idx idx, uint32_t gen);
+/* Does (idx, gen) own what starts at off? */
+int wr_heap_owned(wr_seg *s, uint64_t off, wr_idx idx, uint32_t gen);
+/* Chunks in use, for observers: walks the table. */
+uint64_t wr_heap_chunks_used(wr_seg *s);
+
+/* For sweeps: calls f for each block of a span with its owner; geometry of a size class. */
+typedef struct {
+  uint32_t block, chunks, n; /* bytes of a block, chunks of a span, blocks in it */
+  uint32_t first;            /* offset of the first block */
+} wr_span_geometry;
+wr_span_geometry wr_heap_geometry(uint32_t class);
+wr_a64 *wr_heap_owners(wr_seg *s, uint32_t chunk);
+
+#endif

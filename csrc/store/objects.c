@@ -1,0 +1,126 @@
+#include "store/objects.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/failpoint.h"
+#include "base/status.h"
+#include "store/heap.h"
+#include "store/records.h"
+
+void wr_objects_init(wr_self *me, wr_idx idx, uint32_t refs) {
+  wr_object *o = wr_obj(me->s, idx);
+  uint32_t gen = WR_OBJ_GEN(wr_load_relaxed(&o->state));
+  o->flags = 0;
+  o->creator = (uint16_t)me->slot;
+  o->len = 0;
+  wr_store_relaxed(&o->deps, 0);
+  wr_store_relaxed(&o->refs, wr_tag_make(refs, 0, 0));
+  wr_store(&o->state, WR_OBJ_STATE(WR_OBJ_PENDING, gen ? gen : 1));
+}
+
+int wr_objects_create(wr_self *me, uint32_t refs, wr_idx *idx, uint32_t *gen) {
+  int rc = wr_rec_alloc(me, WR_REC_CELLS, idx);
+  if (rc < 0) return rc;
+  wr_objects_init(me, *idx, refs);
+  *gen = WR_OBJ_GEN(wr_load_relaxed(&wr_obj(me->s, *idx)->state));
+  return WR_OK;
+}
+
+int wr_objects_reserve(wr_self *me, wr_idx idx, uint64_t len, const wr_idx *refs, uint32_t nrefs,
+                       uint8_t **dst) {
+  wr_object *o = wr_obj(me->s, idx);
+  if (len <= WR_INLINE_VALUE && nrefs == 0) {
+    o->flags &= (uint16_t)~WR_VAL_BLOCK;
+    o->len = (uint32_t)len;
+    *dst = o->v.bytes;
+    return WR_OK;
+  }
+  uint64_t head = nrefs ? (sizeof(wr_pins) + 4ull * nrefs + 63) / 64 * 64 : 0, off;
+  uint32_t gen = WR_OBJ_GEN(wr_load_relaxed(&o->state));
+  int rc = wr_heap_alloc(me, head + len, idx, gen, &off);
+  if (rc < 0) return rc;
+  o->v.b.block = off;
+  o->v.b.off = off + head;
+  o->v.b.len = len;
+  o->v.b.nrefs = 0;
+  o->len = nrefs;
+  *dst = wr_at(me->s, off + head);
+  if (nrefs) {
+    wr_pins *pins = wr_at(me->s, off);
+    wr_store32(&pins->npinned, 0);
+    pins->n = nrefs;
+    memcpy(pins->idx, refs, 4ull * nrefs);
+  }
+  atomic_thread_fence(memory_order_release);
+  o->v.b.nrefs = nrefs;
+  o->flags |= WR_VAL_BLOCK; /* from here a sweep finds the block through the object */
+  if (nrefs) return wr_pins_take(me, wr_at(me->s, off));
+  return WR_OK;
+}
+
+void wr_objects_discard(wr_self *me, wr_idx idx) {
+  wr_object *o = wr_obj(me->s, idx);
+  if (WR_OBJ_PHASE(wr_load(&o->state)) != WR_OBJ_PENDING) return;
+  if (o->flags & WR_VAL_BLOCK) {
+    if (o->v.b.nrefs) wr_pins_drop(me, wr_at(me->s, o->v.b.block));
+    wr_heap_free(me, o->v.b.block, idx, WR_OBJ_GEN(wr_load(&o->state)));
+    o->flags &= (uint16_t)~WR_VAL_BLOCK;
+  }
+  o->len = 0;
+}
+
+int wr_objects_seal(wr_self *me, wr_idx idx, int is_error, uint16_t flags) {
+  wr_object *o = wr_obj(me->s, idx);
+  o->flags |= flags;
+  WR_FAILPOINT("seal.before");
+  uint64_t st = wr_load(&o->state), now;
+  do {
+    if (WR_OBJ_PHASE(st) != WR_OBJ_PENDING) return WR_STATE;
+    now = WR_OBJ_STATE(is_error ? WR_OBJ_ERROR : WR_OBJ_READY, WR_OBJ_GEN(st));
+  } while (!wr_cas(&o->state, &st, now));
+  WR_FAILPOINT("seal.after");
+  if (WR_OBJ_W0(st)) wr_wake(me->s, WR_OBJ_W0(st));
+  if (WR_OBJ_W1(st)) wr_wake(me->s, WR_OBJ_W1(st));
+  if (st & WR_OBJ_MANY) wr_wake_waiting(me->s);
+  return WR_OK;
+}
+
+int wr_objects_watch(wr_seg *s, wr_idx idx, uint32_t gen, uint32_t slot) {
+  wr_object *o = wr_obj(s, idx);
+  uint64_t st = wr_load(&o->state), now;
+  do {
+    if (WR_OBJ_GEN(st) != gen) return WR_STALE;
+    uint32_t phase = WR_OBJ_PHASE(st);
+    if (phase == WR_OBJ_READY || phase == WR_OBJ_ERROR) return 1;
+    if (phase != WR_OBJ_PENDING) return WR_STALE;
+    if (WR_OBJ_W0(st) == slot || WR_OBJ_W1(st) == slot) return 0;
+    if (WR_OBJ_W0(st) == 0)
+      now = st | (uint64_t)slot << 4;
+    else if (WR_OBJ_W1(st) == 0)
+      now = st | (uint64_t)slot << 16;
+    else
+      now = st | WR_OBJ_MANY;
+  } while (now != st && !wr_cas(&o->state, &st, now));
+  return 0;
+}
+
+static size_t put_str(uint8_t *p, const char *s, size_t n) {
+  p[0] = 0xda; /* msgpack str 16 */
+  p[1] = (uint8_t)(n >> 8);
+  p[2] = (uint8_t)n;
+  memcpy(p + 3, s, n);
+  return n + 3;
+}
+
+size_t wr_error_value(uint8_t *buf, size_t cap, const char *code, const char *text) {
+  size_t nc = strlen(code), nt = strlen(text);
+  WR_CHECK(nc + 8 < cap);
+  if (nt > cap - nc - 8) nt = cap - nc - 8;
+  size_t at = 0;
+  buf[at++] = 0x93;
+  at += put_str(buf + at, code, nc);
+  at += put_str(buf + at, text, nt);
+  buf[at++] = 0x80;
+  return at;
+}

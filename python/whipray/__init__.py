@@ -1,0 +1,154 @@
+"""Tasks, actors and a shared object store with the API of Ray, on an engine written in C.
+
+    import whipray as ray
+
+    @ray.remote
+    def square(x):
+        return x * x
+
+    ray.get([square.remote(i) for i in range(4)])
+
+Importing the package loads the C extension and little else: everything that is not needed at once
+is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import sys as _sys
+
+from whipray import _core
+from whipray._core import ObjectRef, get, put
+from whipray._private import refs as _refs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from whipray import actor as actor
+    from whipray import cloudpickle as cloudpickle
+    from whipray import exceptions as exceptions
+    from whipray import runtime_context as runtime_context
+    from whipray import types as types
+    from whipray import util as util
+    from whipray._private.api import (
+        cancel,
+        get_actor,
+        get_gpu_ids,
+        is_initialized,
+        kill,
+        remote,
+        wait,
+    )
+    from whipray._private.ids import (
+        ActorClassID,
+        ActorID,
+        ClusterID,
+        FunctionID,
+        JobID,
+        NodeID,
+        PlacementGroupID,
+        TaskID,
+        UniqueID,
+        WorkerID,
+    )
+    from whipray._private.state import available_resources, cluster_resources, nodes
+    from whipray._private.worker import init, shutdown
+    from whipray.actor import method
+    from whipray.runtime_context import get_runtime_context
+
+__version__ = "0.1.0"
+
+SCRIPT_MODE = 0
+WORKER_MODE = 1
+ObjectID = ObjectRef
+
+_core.set_errors("whipray.exceptions")
+_core.set_hooks("whipray._private.hooks")
+_refs.attach(ObjectRef)
+
+_MODULES = frozenset({"actor", "cloudpickle", "exceptions", "runtime_context", "types", "util"})
+_LAZY = {
+    "init": "whipray._private.worker",
+    "shutdown": "whipray._private.worker",
+    "is_initialized": "whipray._private.api",
+    "remote": "whipray._private.api",
+    "wait": "whipray._private.api",
+    "cancel": "whipray._private.api",
+    "kill": "whipray._private.api",
+    "get_actor": "whipray._private.api",
+    "get_gpu_ids": "whipray._private.api",
+    "method": "whipray.actor",
+    "nodes": "whipray._private.state",
+    "cluster_resources": "whipray._private.state",
+    "available_resources": "whipray._private.state",
+    "get_runtime_context": "whipray.runtime_context",
+    "ActorClassID": "whipray._private.ids",
+    "ActorID": "whipray._private.ids",
+    "ClusterID": "whipray._private.ids",
+    "FunctionID": "whipray._private.ids",
+    "JobID": "whipray._private.ids",
+    "NodeID": "whipray._private.ids",
+    "PlacementGroupID": "whipray._private.ids",
+    "TaskID": "whipray._private.ids",
+    "UniqueID": "whipray._private.ids",
+    "WorkerID": "whipray._private.ids",
+}
+
+__all__ = [
+    "SCRIPT_MODE",
+    "WORKER_MODE",
+    "ActorClassID",
+    "ActorID",
+    "ClusterID",
+    "FunctionID",
+    "JobID",
+    "NodeID",
+    "ObjectID",
+    "ObjectRef",
+    "PlacementGroupID",
+    "TaskID",
+    "UniqueID",
+    "WorkerID",
+    "__version__",
+    "actor",
+    "available_resources",
+    "cancel",
+    "cloudpickle",
+    "cluster_resources",
+    "exceptions",
+    "get",
+    "get_actor",
+    "get_gpu_ids",
+    "get_runtime_context",
+    "init",
+    "is_initialized",
+    "kill",
+    "method",
+    "nodes",
+    "put",
+    "remote",
+    "runtime_context",
+    "shutdown",
+    "types",
+    "util",
+    "wait",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what a public name needs when it is first asked for."""
+    if name in _MODULES:
+        module = f"whipray.{name}"
+        __import__(module)
+        return _sys.modules[module]
+    source = _LAZY.get(name)
+    if source is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    __import__(source)
+    value = getattr(_sys.modules[source], name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""Internals of the Python layer; nothing here is public."""

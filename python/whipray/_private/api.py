@@ -1,0 +1,177 @@
+"""The public functions that are not needed by every program at import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any, TypeVar, overload
+
+from whipray import _core
+from whipray._core import ActorHandle, ObjectRef
+from whipray._private import hooks, options, worker
+from whipray.actor import ActorClass
+from whipray.remote_function import ConfiguredFunction, RemoteFunction
+
+T = TypeVar("T")
+
+_USAGE = (
+    "The @ray.remote decorator must be applied either with no arguments and no parentheses, for "
+    "example '@ray.remote', or it must be applied using some of the arguments in the list {}, for "
+    "example '@ray.remote(num_returns=2, resources={{\"CustomResource\": 1}})'."
+)
+
+
+@overload
+def remote(definition: type[T], /) -> ActorClass[T]: ...
+@overload
+def remote(definition: Callable[..., T], /) -> RemoteFunction[T]: ...
+@overload
+def remote(**task_or_actor_options: Any) -> Callable[[Any], Any]: ...
+
+
+def remote(*args: Any, **given: Any) -> Any:
+    """Make a function a task or a class an actor class.
+
+    Used bare, or with options: `@remote(num_cpus=2)`; `remote(f)` and `remote(num_cpus=2)(f)` work
+    on what is defined already.  ValueError and TypeError for wrong options.
+    """
+    if len(args) == 1 and not given:
+        return _make(args[0], {})
+    if args or not given:
+        raise TypeError(_USAGE.format(sorted({*options.TASK, *options.ACTOR})))
+    return lambda definition: _make(definition, given)
+
+
+def _make(definition: Any, given: dict[str, Any]) -> Any:
+    if isinstance(definition, RemoteFunction | ConfiguredFunction | ActorClass):
+        raise TypeError(f"{definition!r} is remote already; the decorator is applied once.")
+    if isinstance(definition, type):
+        options.check_actor(given, in_options=False)
+        return ActorClass(definition, dict(given))
+    if not _is_function(definition):
+        raise TypeError(
+            "The @ray.remote decorator must be applied to either a function or a class, not "
+            f"{definition!r}."
+        )
+    options.check_task(given, in_options=False)
+    return RemoteFunction(definition, dict(given))
+
+
+def _is_function(definition: Any) -> bool:
+    """Functions, built-ins and what wraps them; not any object that can be called."""
+    if isinstance(definition, FunctionType | BuiltinFunctionType | MethodType):
+        return True
+    return callable(definition) and (hasattr(definition, "__wrapped__") or _is_cython(definition))
+
+
+def _is_cython(definition: Any) -> bool:
+    return type(definition).__name__ in ("cython_function_or_method", "fused_cython_function")
+
+
+def is_initialized() -> bool:
+    """True while a session is open in this process."""
+    return _core.attached()
+
+
+def wait(
+    ray_waitables: list[ObjectRef[T]],
+    *,
+    num_returns: int = 1,
+    timeout: float | None = None,
+    fetch_local: bool = True,
+) -> tuple[list[ObjectRef[T]], list[ObjectRef[T]]]:
+    """(ready, not ready), each in the order given; ready has at most num_returns references.
+
+    Waits until num_returns of them are ready or `timeout` seconds have passed.
+    """
+    refs: Any = ray_waitables
+    if not isinstance(refs, list):
+        shown = f"got a single ObjectRef {refs}" if isinstance(refs, ObjectRef) else (
+            f"got {type(refs)}"
+        )
+        raise TypeError(f"wait() expected a list of ObjectRef, {shown}")
+    hooks.check_timeout(timeout)
+    for ref in refs:
+        if not isinstance(ref, ObjectRef):
+            raise TypeError(f"wait() expected a list of ObjectRef, got list containing {type(ref)}")
+    worker.ensure_attached()
+    if not refs:
+        return [], []
+    _check_wait(refs, num_returns)
+    return _core.wait(refs, num_returns, timeout)
+
+
+def _check_wait(refs: list[ObjectRef[T]], num_returns: int) -> None:
+    if len(set(refs)) != len(refs):
+        raise ValueError("Wait requires a list of unique ray_waitables.")
+    if isinstance(num_returns, bool) or not isinstance(num_returns, int):
+        raise TypeError(f"num_returns must be an int, not {num_returns!r}")
+    if num_returns <= 0:
+        raise ValueError(f"Invalid number of objects to return {num_returns}.")
+    if num_returns > len(refs):
+        raise ValueError(
+            "num_returns cannot be greater than the number of ray_waitables provided to ray.wait."
+        )
+
+
+def cancel(
+    ray_waitable: ObjectRef[Any], *, force: bool = False, recursive: bool = True
+) -> None:
+    """Cancel a task: queued, it never runs; running, it gets a KeyboardInterrupt.
+
+    With `force` its process is ended.  Calls of async actors are cancelled as asyncio does it;
+    other running calls only see `get_runtime_context().is_canceled()`.  Nothing happens to finished
+    work.
+    """
+    if not isinstance(ray_waitable, ObjectRef):
+        raise TypeError(
+            "ray.cancel() only supported for object refs. For actors, try ray.kill(). "
+            f"Got: {type(ray_waitable)}."
+        )
+    worker.ensure_attached()
+    if force and _core.is_actor_task(ray_waitable):
+        raise ValueError("force=True is not supported for actor tasks.")
+    _core.cancel(ray_waitable, force)
+
+
+def kill(actor: Any, *, no_restart: bool = True) -> None:
+    """End an actor's process at once; its pending calls fail.
+
+    With no_restart=False it is started again if its max_restarts allows.
+    """
+    if not isinstance(actor, ActorHandle):
+        raise ValueError(
+            "ray.kill() only supported for actors. For tasks, try ray.cancel(). "
+            f"Got: {type(actor)}."
+        )
+    worker.ensure_attached()
+    _core.kill(actor, no_restart)
+
+
+def get_actor(name: str, namespace: str | None = None) -> Any:
+    """The handle of a named actor; ValueError if there is none, or it is dead."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of an actor is a string, not {name!r}")
+    if not name:
+        raise ValueError("Please supply a non-empty value to get_actor")
+    if namespace == "":
+        raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
+    worker.ensure_attached()
+    found = _core.get_actor(name, namespace or worker.state.namespace)
+    if found is None:
+        raise ValueError(
+            f"Failed to look up actor with name '{name}'. It was never created, it has died, or "
+            "it lives in another namespace than the one that was searched "
+            f"('{namespace or worker.state.namespace}')."
+        )
+    return found
+
+
+def get_gpu_ids() -> list[int | str]:
+    """Ids of the GPUs that the task or actor may use."""
+    import os
+
+    worker.ensure_attached()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "") if worker.state.is_worker else ""
+    ids = [part.strip() for part in visible.split(",") if part.strip()]
+    return [int(part) if part.isdigit() else part for part in ids]

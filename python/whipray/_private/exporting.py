@@ -1,0 +1,130 @@
+"""Functions and classes on their way to the workers.
+
+A definition is pickled once per session and stored in it; tasks name it by its reference.  A
+function under another display name or with other exceptions to retry is a small alias of the
+first.  The payloads are read by `whipray._private.loading`.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from whipray import _core
+
+FUNCTION, CLASS, DESCRIPTION = 0, 1, 2
+"""Kinds of exports."""
+WARN_BYTES = 10 << 20
+REFUSE_BYTES = 95 << 20
+
+
+class FunctionExports:
+    """The exports of one function, by display name and by exceptions to retry."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self._epoch = 0
+        self._refs: dict[Any, _core.ObjectRef[Any]] = {}
+        self._lock = threading.Lock()
+
+    def ref(self, options: dict[str, Any]) -> _core.ObjectRef[Any]:
+        """Reference of the export for these options, made if need be."""
+        extras = task_extras(options)
+        key = repr(extras), tuple(extras.get("retry_exceptions") or ())
+        with self._lock:
+            if self._epoch != _core.epoch():
+                self._refs.clear()
+                self._epoch = _core.epoch()
+            found = self._refs.get(key)
+            if found is None:
+                found = self._refs[key] = self._export(extras)
+            return found
+
+    def _export(self, extras: dict[str, Any]) -> _core.ObjectRef[Any]:
+        plain = ("", ())
+        base = self._refs.get(plain)
+        if base is None:
+            payload = dumps_definition((self.function, full_name(self.function)), self.function)
+            base = self._refs[plain] = _core.export(payload, FUNCTION)
+        if not extras:
+            return base
+        from whipray import cloudpickle
+
+        return _core.export(cloudpickle.dumps(Alias(base.binary(), extras)), FUNCTION)
+
+
+class Alias:
+    """An exported function with further facts: name, retry_exceptions, max_calls."""
+
+    def __init__(self, base: bytes, extras: dict[str, Any]) -> None:
+        self.base = base
+        self.extras = extras
+
+
+def task_extras(options: dict[str, Any]) -> dict[str, Any]:
+    """Options that only the worker needs."""
+    extras: dict[str, Any] = {}
+    if options.get("name"):
+        extras["name"] = options["name"]
+    retry = options.get("retry_exceptions")
+    if isinstance(retry, list | tuple):
+        extras["retry_exceptions"] = tuple(retry)
+    if options.get("max_calls"):
+        extras["max_calls"] = options["max_calls"]
+    return extras
+
+
+def full_name(definition: Any) -> str:
+    """`module.name` of a function or class, without the places it is nested in."""
+    module = getattr(definition, "__module__", None) or "__main__"
+    return f"{module}.{short_name(definition)}"
+
+
+def short_name(definition: Any) -> str:
+    """The last part of the name; for objects that have none, that of their class."""
+    name = getattr(definition, "__qualname__", None) or getattr(definition, "__name__", None)
+    if name is None:
+        inner = getattr(definition, "func", None)
+        name = short_name(inner) if inner is not None else type(definition).__name__
+    return str(name).rpartition(".")[2]
+
+
+def dumps_definition(value: Any, named: Any) -> bytes:
+    """Pickle a definition; TypeError that names the culprit when it can not be done."""
+    from whipray import cloudpickle
+
+    try:
+        payload: bytes = cloudpickle.dumps(value)
+    except Exception as error:
+        raise TypeError(_why(named, error)) from error
+    if len(payload) > REFUSE_BYTES:
+        raise ValueError(_size(named, len(payload), f"more than {REFUSE_BYTES >> 20} MiB allowed"))
+    if len(payload) > WARN_BYTES:
+        import warnings
+
+        warnings.warn(_size(named, len(payload), "rather large"), stacklevel=6)
+    return payload
+
+
+def _why(named: Any, error: Exception) -> str:
+    text = f"Could not serialize {kind_of(named)} {full_name(named)}: {error}"
+    try:
+        from whipray.util import inspect_serializability
+
+        _, culprits = inspect_serializability(named, name=short_name(named), print_file=None)
+        found = ", ".join(sorted(str(culprit) for culprit in culprits))
+    except Exception:
+        return text
+    return f"{text}\nCulprits: {found}" if found else text
+
+
+def _size(named: Any, size: int, complaint: str) -> str:
+    return (
+        f"The {kind_of(named)} {full_name(named)} takes {size / (1 << 20):.1f} MiB when pickled, "
+        f"{complaint}. Does it refer to a large object? Use put() for that and pass the reference."
+    )
+
+
+def kind_of(definition: Any) -> str:
+    """How messages call it."""
+    return "actor class" if isinstance(definition, type) else "function"

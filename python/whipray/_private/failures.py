@@ -1,0 +1,93 @@
+"""From an exception in a worker to the error value that its callers will get."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from typing import Any
+
+from whipray._private import task_error
+
+_INTERNAL = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class Where:
+    """Who failed: what the error's text shows."""
+
+    def __init__(
+        self, name: str, actor_repr: str | None = None, actor_id: str | None = None
+    ) -> None:
+        self.name = name
+        self.actor_repr = actor_repr
+        self.actor_id = actor_id
+
+
+def remote_traceback(error: BaseException) -> str:
+    """The traceback with this package's own frames left out."""
+    found = traceback.TracebackException.from_exception(error, compact=True)
+    _cut(found, set())
+    return "".join(found.format())
+
+
+def _cut(found: traceback.TracebackException | None, seen: set[int]) -> None:
+    if found is None or id(found) in seen:
+        return
+    seen.add(id(found))
+    kept = [frame for frame in found.stack if not frame.filename.startswith(_INTERNAL)]
+    found.stack = traceback.StackSummary.from_list(kept)
+    _cut(found.__cause__, seen)
+    _cut(found.__context__, seen)
+    for inner in getattr(found, "exceptions", None) or ():
+        _cut(inner, seen)
+
+
+def task_failed(where: Where, error: BaseException) -> BaseException:
+    """The RayTaskError for an exception raised by a task or method."""
+    from whipray.exceptions import RayTaskError
+
+    text = remote_traceback(error)
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    return _error(where, text, cause)
+
+
+def dependency_failed(where: Where, upstream: BaseException) -> BaseException:
+    """The error of a task whose argument is the stored error `upstream`; it did not run."""
+    from whipray.exceptions import RayTaskError
+
+    kind = type(upstream)
+    shown = f"{kind.__module__}.{kind.__qualname__}: {upstream}"
+    text = f"Traceback (most recent call last):\n{task_error.DEPENDENCY_NOTE}\n{shown}"
+    cause = upstream.cause if isinstance(upstream, RayTaskError) else upstream
+    return _error(where, text, cause)
+
+
+def _error(where: Where, text: str, cause: BaseException) -> BaseException:
+    from whipray.exceptions import RayTaskError
+
+    if not text.startswith("Traceback (most") and "\nTraceback (most" not in text:
+        text = f"Traceback (most recent call last):\n{text}"
+    return RayTaskError(
+        where.name.rpartition(".")[2],
+        text,
+        task_error.portable_cause(cause, text),
+        f"ray::{where.name}",
+        os.getpid(),
+        _node_ip(),
+        where.actor_repr,
+        where.actor_id,
+    )
+
+
+def _node_ip() -> str:
+    from whipray import _core
+
+    return str(_core.info().get("node_ip") or "127.0.0.1")
+
+
+def retried(error: BaseException, wanted: Any) -> bool:
+    """True if `error` is one of the exceptions that a task's retry_exceptions names."""
+    if not wanted:
+        return isinstance(error, Exception)
+    cause = getattr(error, "cause", None)
+    kinds = tuple(wanted)
+    return isinstance(error, kinds) or isinstance(cause, kinds)

@@ -1,0 +1,58 @@
+"""What the C extension asks of Python on its rare paths; it finds these functions by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from whipray import _core
+
+
+def auto_init() -> None:
+    """Start a session for a program that uses the API without having called init."""
+    from whipray._private import worker
+
+    worker.ensure_attached()
+
+
+def get_slow(refs: Any, timeout: Any) -> Any:
+    """`get` of anything but one reference or a plain list of references."""
+    auto_init()
+    check_timeout(timeout)
+    if isinstance(refs, _core.ObjectRef):
+        return _core.get(refs, timeout=timeout)
+    if not isinstance(refs, list):
+        raise ValueError(
+            f"Invalid type of object refs, {type(refs)}, is given. 'object_refs' must either be "
+            "an ObjectRef or a list of ObjectRefs."
+        )
+    for ref in refs:
+        if not isinstance(ref, _core.ObjectRef):
+            raise TypeError(
+                f"Attempting to call `get` on the value {ref!r}, which is not an ObjectRef."
+            )
+    return _core.get(list(refs), timeout=timeout)
+
+
+def check_timeout(timeout: Any) -> None:
+    """None or a number of seconds >= 0."""
+    if timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r}")
+    if not timeout >= 0:
+        raise ValueError(f"The 'timeout' argument must be nonnegative. Received {timeout!r}")
+
+
+def put_refused(value: Any) -> None:
+    """`put` of a reference."""
+    raise TypeError(
+        "Calling 'put' on an ObjectRef is not allowed. If you really want to do this, you can "
+        "wrap the ObjectRef in a list and call 'put' on it."
+    )
+
+
+def describe(meta: bytes) -> tuple[dict[str, _core.MethodInfo], dict[str, Any]]:
+    """Methods and facts of an actor class from its public description."""
+    from whipray._private.actor_table import unpack_description
+
+    return unpack_description(meta)

@@ -1,0 +1,62 @@
+"""Exported functions and classes, back to life in a worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from whipray import _core
+from whipray._private import exporting
+
+
+class Aliased:
+    """A function under the facts of an alias: name, retry_exceptions, max_calls."""
+
+    def __init__(self, function: Any, full_name: str, extras: dict[str, Any]) -> None:
+        self.function = function
+        self.full_name = full_name
+        self.extras = extras
+        self._calls = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        limit = self.extras.get("max_calls")
+        if limit:
+            self._calls += 1
+            if self._calls >= limit:
+                _core.quit_soon()
+        return self.function(*args, **kwargs)
+
+
+_functions: dict[bytes, tuple[Any, str]] = {}
+"""Functions that aliases refer to, by the id of their export."""
+full_names: dict[int, str] = {}
+"""module.name by id() of the loaded function; loaded functions live as long as the process."""
+
+
+def load(payload: bytes, kind: int) -> tuple[Any, str]:
+    """(what to call, display name) of an export of kind FUNCTION or CLASS."""
+    from whipray import cloudpickle
+
+    value = cloudpickle.loads(payload)
+    if kind == exporting.CLASS:
+        return value, value[0].__name__
+    if not isinstance(value, exporting.Alias):
+        function, name = value
+        full_names[id(function)] = name
+        return function, name.rpartition(".")[2]
+    base = _functions.get(value.base)
+    if base is None:
+        ref: _core.ObjectRef[Any] = _core.ObjectRef(value.base)
+        base = _functions[value.base] = cloudpickle.loads(_core.export_bytes(ref))
+    function, name = base
+    shown = value.extras.get("name") or name.rpartition(".")[2]
+    return Aliased(function, name, value.extras), shown
+
+
+def full_name(fn: Any) -> str:
+    """module.name of a loaded function."""
+    return fn.full_name if isinstance(fn, Aliased) else full_names.get(id(fn), "")
+
+
+def extras(fn: Any) -> dict[str, Any]:
+    """The facts of an alias; {} for plain functions."""
+    return fn.extras if isinstance(fn, Aliased) else {}

@@ -1,0 +1,123 @@
+"""What init finds out about this machine: cores, memory, the daemon, the address of a session."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from whipray._private import options
+
+STORE_SHARE = 0.3
+"""Part of the machine's memory that the object store may take by default."""
+SMALLEST_STORE = 16 << 20
+PREIMPORTED = ("numpy", "cloudpickle")
+"""Imported by the fork server when the driver has them."""
+
+
+def config(
+    num_cpus: float | None,
+    num_gpus: float | None,
+    resources: dict[str, float] | None,
+    object_store_memory: int | None,
+) -> dict[str, Any]:
+    """The daemon's configuration; ValueError or TypeError for amounts that make no sense."""
+    options.check_amount("num_cpus", num_cpus)
+    options.check_amount("num_gpus", num_gpus)
+    custom = _custom(resources)
+    if num_gpus:
+        custom["GPU"] = float(num_gpus)
+    memory = usable_memory()
+    custom.setdefault("memory", float(int(memory * (1 - STORE_SHARE))))
+    return {
+        "num_cpus": float(usable_cpus() if num_cpus is None else num_cpus),
+        "resources": custom,
+        "object_store_memory": _store_bytes(object_store_memory, memory),
+        "python": sys.executable,
+        "sys_path": [entry or os.getcwd() for entry in sys.path],
+        "cwd": os.getcwd(),
+        "imports": [name for name in PREIMPORTED if name in sys.modules],
+    }
+
+
+def _custom(resources: dict[str, float] | None) -> dict[str, float]:
+    if resources is None:
+        return {}
+    if not isinstance(resources, dict):
+        raise TypeError(f"resources must be a dict of name -> amount, not {type(resources)}")
+    for name in ("CPU", "GPU"):
+        if name in resources:
+            raise ValueError(
+                f"{name!r} must not stand in resources; use num_cpus and num_gpus instead."
+            )
+    for name, amount in resources.items():
+        options.check_amount(name, amount)
+    return {name: float(amount) for name, amount in resources.items() if amount}
+
+
+def _store_bytes(asked: int | None, memory: int) -> int:
+    if asked is None:
+        return max(SMALLEST_STORE, int(memory * STORE_SHARE))
+    if isinstance(asked, bool) or not isinstance(asked, int | float):
+        raise TypeError(f"object_store_memory must be a number of bytes, not {asked!r}")
+    if asked < SMALLEST_STORE:
+        raise ValueError(
+            f"object_store_memory={asked} is too small: at least {SMALLEST_STORE} bytes "
+            f"({SMALLEST_STORE >> 20} MiB) are needed."
+        )
+    return int(asked)
+
+
+def usable_cpus() -> int:
+    """Cores this process may use: its affinity, cut by a cgroup's quota."""
+    cores = len(os.sched_getaffinity(0))
+    quota, _, period = _first_line("/sys/fs/cgroup/cpu.max").partition(" ")
+    if quota.isdigit() and period.isdigit() and int(period) > 0:
+        cores = min(cores, max(1, -(-int(quota) // int(period))))
+    return cores
+
+
+def usable_memory() -> int:
+    """Bytes of memory of the machine, or of the cgroup if that is less."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = _first_line("/sys/fs/cgroup/memory.max")
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
+def _first_line(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.readline().strip()
+    except OSError:
+        return ""
+
+
+def daemon_path() -> str:
+    """The daemon of this installation; RuntimeError when it was not built."""
+    path = os.path.join(os.path.dirname(os.path.dirname(__file__)), "bin", "whiprayd")
+    if not os.access(path, os.X_OK):
+        raise RuntimeError(f"the daemon {path} is missing or not executable; build the package")
+    return path
+
+
+def find_address(address: str | None) -> str | None:
+    """Path of the socket to join, or None for a session of one's own."""
+    if address is None:
+        address = os.environ.get("RAY_ADDRESS") or "local"
+    if not isinstance(address, str):
+        raise TypeError(f"address must be a string, not {address!r}")
+    if address == "local":
+        return None
+    path = address.removeprefix("unix:")
+    if path.startswith("/"):
+        if not os.path.exists(path):
+            raise ConnectionError(f"no session has its socket at {path}")
+        return path
+    if address == "auto":
+        raise ConnectionError(
+            "Could not find any running session. Start one with init(), or name its address."
+        )
+    raise ConnectionError(
+        f"Can not connect to {address!r}: only sessions of this machine can be joined, by "
+        "address='unix:<path of the session's socket>'."
+    )

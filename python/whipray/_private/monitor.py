@@ -1,0 +1,176 @@
+"""The driver's thread that listens to the daemon: workers' output and the end of the session.
+
+It is a daemon thread, so it never keeps the interpreter alive; `stop` waits for what is still on
+its way and prints the last counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from typing import IO, Any
+
+from whipray import _core
+from whipray._private import log_dedup
+from whipray._private.log_dedup import Line, Shown
+
+MSG_DETACH = 3
+MSG_LOG = 96
+MSG_ENDED = 97
+MSG_TROUBLE = 98
+MARK = "\x01wr:name="
+JOIN_SECONDS = 2.0
+
+_CYAN, _GREEN, _YELLOW, _RESET = "\x1b[36m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
+
+
+class Monitor:
+    """One session's listener."""
+
+    def __init__(self, print_logs: bool) -> None:
+        self._print = print_logs
+        self._dedup = log_dedup.from_environment()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="whipray-monitor", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def drain(self) -> None:
+        """End the job and wait until its last output has been printed."""
+        self._stopping = True
+        if self._print and self._thread.is_alive():
+            with contextlib.suppress(Exception):
+                _core.rpc(MSG_DETACH, _core.pack([]))
+
+    def join(self) -> None:
+        """After the detach: wait for the thread, print what is held back."""
+        self._stopping = True
+        if self._thread is not threading.current_thread():
+            self._thread.join(JOIN_SECONDS)
+        if self._dedup is not None and self._print:
+            emit(self._dedup.flush())
+
+    def _run(self) -> None:
+        while True:
+            try:
+                event = _core.next_event(self._patience())
+            except Exception:
+                return
+            if event is None:
+                if self._dedup is not None:
+                    emit(self._dedup.expire(time.monotonic()))
+                continue
+            try:
+                self._handle(*event)
+            except Exception as error:
+                complain(f"whipray: a message of the daemon could not be shown: {error!r}")
+
+    def _patience(self) -> float | None:
+        due = self._dedup.due() if self._dedup is not None and self._print else None
+        return None if due is None else max(0.0, due - time.monotonic())
+
+    def _handle(self, kind: int, body: bytes) -> None:
+        if kind == MSG_LOG:
+            if self._print:
+                self._lines(lines_of(_core.unpack(body)))
+        elif kind == MSG_ENDED:
+            if not self._stopping:
+                complain(f"whipray: the session has ended: {_text(_core.unpack(body)[0])}")
+        elif kind == MSG_TROUBLE and self._print:
+            complain(f"(whiprayd) {_text(_core.unpack(body)[0])}", _YELLOW)
+
+    def _lines(self, lines: Iterable[Line]) -> None:
+        now = time.monotonic()
+        for line in lines:
+            emit([Shown(line, 1)] if self._dedup is None else self._dedup.add(line, now))
+
+
+def lines_of(fields: list[Any]) -> list[Line]:
+    """The lines of a LOG event: [pid, slot, name, is_err, bytes]."""
+    pid, _, name, is_err, data = fields[:5]
+    shown, found = _text(name), []
+    for text in _text(data).splitlines():
+        if text.startswith(MARK):
+            shown = text[len(MARK) :]
+        else:
+            found.append(Line(shown, pid, bool(is_err), text))
+    return found
+
+
+def _text(value: bytes | str) -> str:
+    return value if isinstance(value, str) else bytes(value).decode("utf-8", "replace")
+
+
+def emit(shown: Iterable[Shown]) -> None:
+    """Print lines with their prefix, standard error to standard error."""
+    for item in shown:
+        stream = sys.stderr if item.line.is_err else sys.stdout
+        _write(stream, formatted(item, coloured(stream)))
+
+
+def formatted(item: Shown, colour: bool) -> str:
+    """`(name pid=123) text`, and how often it came."""
+    line = item.line
+    prefix = f"({line.name} pid={line.pid})" if line.name else f"(pid={line.pid})"
+    tail = f" [repeated {item.repeats}x across cluster]" if item.repeats > 1 else ""
+    if colour:
+        prefix = f"{_CYAN}{prefix}{_RESET}"
+        tail = f"{_GREEN}{tail}{_RESET}" if tail else ""
+    return f"{prefix} {line.text}{tail}\n"
+
+
+def coloured(stream: IO[str] | None) -> bool:
+    """Colour only where a person looks, or where RAY_COLOR_PREFIX=1 asks for it."""
+    choice = os.environ.get("RAY_COLOR_PREFIX")
+    if choice is not None:
+        return choice == "1"
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False
+
+
+def complain(text: str, colour: str = "") -> None:
+    """One line on standard error."""
+    if colour and coloured(sys.stderr):
+        text = f"{colour}{text}{_RESET}"
+    _write(sys.stderr, f"{text}\n")
+
+
+def _write(stream: IO[str] | None, text: str) -> None:
+    """Streams may be closed or gone while the interpreter ends."""
+    if stream is None:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        stream.write(text)
+        stream.flush()
+
+
+_monitor: Monitor | None = None
+
+
+def start(print_logs: bool) -> None:
+    """Listen to the session that was just opened."""
+    global _monitor
+    _monitor = Monitor(print_logs)
+    _monitor.start()
+
+
+def drain() -> None:
+    """Before the detach: let the last lines arrive."""
+    if _monitor is not None:
+        _monitor.drain()
+
+
+def stop() -> None:
+    """After the detach."""
+    global _monitor
+    monitor, _monitor = _monitor, None
+    if monitor is not None:
+        monitor.join()

@@ -1,0 +1,354 @@
+"""Options of tasks, actors and methods: what is allowed, what it defaults to, what it means.
+
+`check_task` and `check_actor` refuse a wrong option where it is written: ValueError for an unknown
+name or a value out of range, TypeError for a wrong type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from whipray._private import strategies
+
+GRAIN = 10_000
+"""Resources are counted in units of 1/GRAIN."""
+DEFAULT_TASK_RETRIES = 3
+
+Check = Callable[[str, Any], None]
+
+
+# ---- checks of single values ---------------------------------------------------------------------
+
+
+def _typed(*types: type) -> Check:
+    """None or an instance of one of `types`."""
+
+    def check(name: str, value: Any) -> None:
+        if value is not None and not isinstance(value, types):
+            raise _wrong_type(name, types, value)
+
+    return check
+
+
+def _wrong_type(name: str, types: tuple[type, ...], value: Any) -> TypeError:
+    wanted = " or ".join(kind.__name__ for kind in types)
+    return TypeError(
+        f"The type of keyword '{name}' must be {wanted}, but received type {type(value)}"
+    )
+
+
+def _strictly(kind: type) -> Check:
+    """An instance of `kind`, not None."""
+
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, kind):
+            raise _wrong_type(name, (kind,), value)
+
+    return check
+
+
+def _count(infinite: bool) -> Check:
+    """None or an integer >= 0; -1 too where it means endless."""
+
+    def check(name: str, value: Any) -> None:
+        if value is None:
+            return
+        if not isinstance(value, int):
+            raise _wrong_type(name, (int,), value)
+        if value < (-1 if infinite else 0):
+            more = ", -1" if infinite else ""
+            tail = ", where -1 represents infinity" if infinite else ""
+            raise ValueError(
+                f"The keyword '{name}' only accepts None, 0{more} or a positive integer{tail}."
+            )
+
+    return check
+
+
+def check_amount(name: str, value: Any) -> None:
+    """None or an amount of a resource: a number >= 0, not finer than 1/GRAIN."""
+    if value is None:
+        return
+    if not isinstance(value, int | float):
+        raise _wrong_type(name, (float, int), value)
+    if not value >= 0:
+        raise ValueError(f"The quantity of resource {name} cannot be negative")
+    if value in (float("inf"),):
+        raise ValueError(f"The quantity of resource {name} must be finite")
+    if value != 0 and int(value * GRAIN) == 0:
+        raise ValueError(
+            f"The precision of the fractional quantity of resource {name} cannot go beyond 0.0001"
+        )
+    if name in ("num_gpus", "GPU") and value > 1 and value != int(value):
+        raise ValueError(
+            f"{name} values >1 must be whole numbers; {value!r} is not. Fractions are for sharing "
+            "one GPU."
+        )
+
+
+def _resources(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, dict):
+        raise _wrong_type(name, (dict,), value)
+    if "CPU" in value or "GPU" in value:
+        raise ValueError(
+            "Use the 'num_cpus' and 'num_gpus' keyword instead of 'CPU' and 'GPU' in 'resources' "
+            "keyword"
+        )
+    for key, amount in value.items():
+        if not isinstance(key, str):
+            raise TypeError(f"names of resources are strings, not {key!r}")
+        if amount is None:
+            raise TypeError(f"the quantity of resource {key} is None")
+        check_amount(key, amount)
+
+
+def _num_returns(name: str, value: Any) -> None:
+    if value is None or value in ("dynamic", "streaming"):
+        return
+    if not isinstance(value, int | str):
+        raise _wrong_type(name, (int, str), value)
+    if isinstance(value, str) or value < 0:
+        raise ValueError(
+            f"The keyword '{name}' only accepts None, a non-negative integer, 'streaming' (for "
+            f"generators) or 'dynamic', not {value!r}."
+        )
+
+
+def _retry_exceptions(name: str, value: Any) -> None:
+    if isinstance(value, bool):
+        return
+    if not isinstance(value, list | tuple):
+        raise _wrong_type(name, (bool, list, tuple), value)
+    if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in value):
+        raise ValueError(f"{name} must be either a boolean or a list of exceptions, not {value!r}")
+
+
+def _lifetime(name: str, value: Any) -> None:
+    _typed(str)(name, value)
+    if value not in (None, "detached", "non_detached"):
+        raise ValueError(
+            f"actor `{name}` argument must be one of 'detached', 'non_detached' and 'None', "
+            f"not {value!r}."
+        )
+
+
+def _no_task_store(name: str, value: Any) -> None:
+    _typed(int)(name, value)
+    if value is not None:
+        raise ValueError(f"Setting '{name}' is not implemented for tasks")
+
+
+def _positive(name: str, value: Any) -> None:
+    _typed(int)(name, value)
+    if value is not None and value <= 0:
+        raise ValueError(f"{name} must be a positive integer, not {value}")
+
+
+def _backpressure(name: str, value: Any) -> None:
+    _typed(int)(name, value)
+    if value is not None and (value == 0 or value < -1):
+        raise ValueError(f"{name} must be > 0, or -1 to switch it off, not {value}")
+
+
+def _runtime_env(name: str, value: Any) -> None:
+    if value is not None and not isinstance(value, dict):
+        raise _wrong_type(name, (dict,), value)
+    env_vars(value)
+
+
+# ---- the tables ----------------------------------------------------------------------------------
+
+_COMMON: dict[str, Check] = {
+    "label_selector": _typed(dict),
+    "fallback_strategy": _typed(list),
+    "accelerator_type": _typed(str),
+    "memory": check_amount,
+    "name": _typed(str),
+    "num_cpus": check_amount,
+    "num_gpus": check_amount,
+    "object_store_memory": _count(False),
+    "placement_group": strategies.check_group,
+    "placement_group_bundle_index": _strictly(int),
+    "placement_group_capture_child_tasks": _typed(bool),
+    "resources": _resources,
+    "runtime_env": _runtime_env,
+    "scheduling_strategy": strategies.check_strategy,
+    "enable_task_events": _strictly(bool),
+    "_labels": _typed(dict),
+}
+TASK: dict[str, Check] = {
+    **_COMMON,
+    "max_calls": _count(False),
+    "max_retries": _count(True),
+    "num_returns": _num_returns,
+    "object_store_memory": _no_task_store,
+    "retry_exceptions": _retry_exceptions,
+    "_generator_backpressure_num_objects": _backpressure,
+    "_num_objects_per_yield": _positive,
+}
+ACTOR: dict[str, Check] = {
+    **_COMMON,
+    "concurrency_groups": _typed(list, dict),
+    "enable_tensor_transport": _typed(bool),
+    "lifetime": _lifetime,
+    "max_concurrency": _count(False),
+    "max_restarts": _count(True),
+    "max_task_retries": _count(True),
+    "max_pending_calls": _count(True),
+    "namespace": _typed(str),
+    "get_if_exists": _strictly(bool),
+    "allow_out_of_order_execution": _typed(bool),
+    "_actor_generator_backpressure_num_objects": _backpressure,
+}
+METHOD: dict[str, Check] = {
+    "num_returns": _num_returns,
+    "name": _typed(str),
+    "concurrency_group": _typed(str),
+    "max_task_retries": _count(True),
+    "retry_exceptions": _retry_exceptions,
+    "enable_task_events": _strictly(bool),
+    "tensor_transport": _typed(str),
+    "_generator_backpressure_num_objects": _backpressure,
+    "_num_objects_per_yield": _positive,
+}
+
+
+def _check(options: dict[str, Any], table: dict[str, Check], what: str) -> None:
+    for name, value in options.items():
+        check = table.get(name)
+        if check is None:
+            raise ValueError(
+                f"Invalid option keyword {name} for {what}. Valid ones are {list(table)}."
+            )
+        check(name, value)
+
+
+def check_task(options: dict[str, Any], in_options: bool) -> None:
+    """Refuse wrong options of a task; `in_options`: they were given to .options()."""
+    _check(options, TASK, "remote functions")
+    if in_options and "max_calls" in options:
+        raise ValueError("Setting 'max_calls' is not supported in '.options()'.")
+    strategies.check_together(options)
+
+
+def check_actor(options: dict[str, Any], in_options: bool) -> None:
+    """Refuse wrong options of an actor class; `in_options`: they were given to .options()."""
+    _check(options, ACTOR, "actors")
+    if in_options and "concurrency_groups" in options:
+        raise ValueError("Setting 'concurrency_groups' is not supported in '.options()'.")
+    if options.get("name") == "":
+        raise ValueError("Actor name cannot be an empty string.")
+    if options.get("namespace") == "":
+        raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
+    groups_of(options.get("concurrency_groups"))
+    strategies.check_together(options)
+
+
+def check_actor_call(options: dict[str, Any]) -> None:
+    """What can only be judged once all options of an actor are known."""
+    if options.get("get_if_exists") and not options.get("name"):
+        raise ValueError("The actor name must be specified to use `get_if_exists`.")
+
+
+def check_method(options: dict[str, Any]) -> None:
+    """Refuse wrong options of a call or of @method."""
+    _check(options, METHOD, "actor methods")
+
+
+def groups_of(value: list[dict[str, Any]] | dict[str, int] | None) -> dict[str, int]:
+    """Concurrency groups as name -> limit, from either form."""
+    if not value:
+        return {}
+    if isinstance(value, list):
+        value = {item["name"]: item["max_concurrency"] for item in value}
+    for name, limit in value.items():
+        if not isinstance(name, str) or not isinstance(limit, int) or limit < 1:
+            raise ValueError(f"concurrency_groups: {name!r}: {limit!r} is not a name with a limit")
+    return dict(value)
+
+
+# ---- what options mean ---------------------------------------------------------------------------
+
+
+def wanted(options: dict[str, Any], default_cpus: float) -> dict[str, float]:
+    """The resources that a task or actor claims; nothing is listed with 0."""
+    found = {name: float(amount) for name, amount in (options.get("resources") or {}).items()}
+    cpus = options.get("num_cpus")
+    found["CPU"] = float(default_cpus if cpus is None else cpus)
+    found["GPU"] = float(options.get("num_gpus") or 0)
+    found["memory"] = float(options.get("memory") or 0)
+    kind = options.get("accelerator_type")
+    if kind:
+        found[f"accelerator_type:{kind}"] = 0.001
+    return {name: amount for name, amount in found.items() if amount > 0}
+
+
+def actor_shapes(options: dict[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
+    """(resources to place an actor, resources it holds while it lives).
+
+    Without any wish it needs a CPU to start and none to live.
+    """
+    explicit = any(options.get(name) is not None for name in ("num_cpus", "num_gpus", "resources"))
+    held = wanted(options, 0)
+    return (held if explicit else {**held, "CPU": 1.0}), held
+
+
+SUPPORTED_ENV = frozenset({"env_vars", "config"})
+LATER_ENV = frozenset(
+    "working_dir py_modules pip uv conda excludes py_executable worker_process_setup_hook "
+    "container image_uri _nsight _rocprof_sys java_jars".split()
+)
+
+
+def env_vars(runtime_env: dict[str, Any] | None) -> dict[str, str] | None:
+    """The checked env_vars of a runtime_env; None when it has none."""
+    if not runtime_env:
+        return None
+    for name, value in runtime_env.items():
+        if name in LATER_ENV and value is not None:
+            raise NotImplementedError(
+                f"runtime_env: the field {name!r} is not supported yet; env_vars is."
+            )
+        if name not in SUPPORTED_ENV and name not in LATER_ENV:
+            import warnings
+
+            warnings.warn(f"runtime_env: unknown field {name!r} is ignored", stacklevel=4)
+    return _checked_vars(runtime_env.get("env_vars"))
+
+
+def _checked_vars(variables: Any) -> dict[str, str] | None:
+    if variables is None:
+        return None
+    if not isinstance(variables, dict):
+        raise TypeError(f"runtime_env['env_vars'] must be a dict, not {type(variables)}")
+    for key, value in variables.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError(
+                "runtime_env['env_vars'] must map strings to strings; "
+                f"{key!r}: {value!r} is not such an entry"
+            )
+        if not key or "=" in key or "\0" in key or "\0" in value:
+            raise ValueError(f"runtime_env['env_vars']: {key!r} can not be a variable")
+    return dict(variables)
+
+
+def job_env(runtime_env: Any) -> dict[str, str]:
+    """env_vars given to init."""
+    if runtime_env is None:
+        return {}
+    if not isinstance(runtime_env, dict):
+        raise TypeError(f"runtime_env must be a dict, not {type(runtime_env)}")
+    return env_vars(runtime_env) or {}
+
+
+def merge(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `new` over it; env_vars of the two are merged, the rest replaced."""
+    merged = {**base, **new}
+    old_env, new_env = base.get("runtime_env"), new.get("runtime_env")
+    if old_env and new_env and (old_env.get("env_vars") or new_env.get("env_vars")):
+        both = {**(old_env.get("env_vars") or {}), **(new_env.get("env_vars") or {})}
+        merged["runtime_env"] = {**old_env, **new_env, "env_vars": both}
+    return merged

@@ -1,0 +1,77 @@
+"""The rarer methods of ObjectRef, given to the C type when the package is imported."""
+
+from __future__ import annotations
+
+from whipray import _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from concurrent.futures import Future
+    from types import GenericAlias
+    from typing import Any
+
+    from whipray._core import ObjectRef
+    from whipray._private.ids import JobID, TaskID
+
+
+def attach(cls: type[Any]) -> None:
+    """Make the functions below methods of `cls`."""
+    for function in (future, as_future, _on_completed, task_id, job_id, call_site):
+        setattr(cls, function.__name__, function)
+    cls.__class_getitem__ = classmethod(_class_getitem)  # type: ignore[assignment]
+    _core.set_await(_await)
+
+
+def _class_getitem(cls: type[Any], item: Any) -> GenericAlias:
+    """`ObjectRef[int]` in annotations."""
+    from types import GenericAlias
+
+    return GenericAlias(cls, item)
+
+
+def future(self: ObjectRef[Any]) -> Future[Any]:
+    """A concurrent.futures.Future that gets the value, or the error, once it is there."""
+    from whipray._private.completion import future_of
+
+    return future_of(self)
+
+
+def as_future(self: ObjectRef[Any]) -> Any:
+    """An asyncio future of the running loop."""
+    from whipray._private.completion import asyncio_future_of
+
+    return asyncio_future_of(self)
+
+
+def _await(self: ObjectRef[Any]) -> Generator[Any, None, Any]:
+    """`await ref`, under whichever event loop runs."""
+    from whipray._private.completion import await_ref
+
+    return await_ref(self)
+
+
+def _on_completed(self: ObjectRef[Any], callback: Callable[[Any], Any]) -> None:
+    """Call `callback(value or error)` from a thread of its own once the object is there."""
+    from whipray._private.completion import on_completed
+
+    on_completed(self, callback)
+
+
+def task_id(self: ObjectRef[Any]) -> TaskID:
+    """The task that makes the object; for a put, an id of its own."""
+    from whipray._private.ids import TaskID
+
+    return TaskID(self._task())
+
+
+def job_id(self: ObjectRef[Any]) -> JobID:
+    """The job in which the object was made."""
+    from whipray._private.ids import JobID
+
+    return JobID(self.binary()[20:24])
+
+
+def call_site(self: ObjectRef[Any]) -> str:
+    """Where the reference was created; not recorded."""
+    return ""

@@ -1,0 +1,116 @@
+"""Pickling of values that have no short form of their own.
+
+The codec in C calls `dump` for such values; it writes None, numbers, text, bytes, lists, tuples,
+dicts, arrays and ObjectRefs without coming here, and plain combinations of the standard library's
+types with pickle alone.  cloudpickle is imported with the first value that needs it.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import pickle
+from collections import ChainMap
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+PROTOCOL = 5
+
+Reducer = Callable[[Any], tuple[Any, ...]]
+
+_reducers: dict[type, Reducer] = {}
+
+# An exception raised below one of these modules was raised by the pickler, not by a user's class.
+_PICKLERS = ("pickle", "copyreg", "cloudpickle", "cloudpickle.cloudpickle", __name__)
+
+
+def register_serializer(
+    cls: type, *, serializer: Callable[[Any], Any], deserializer: Callable[[Any], Any]
+) -> None:
+    """Makes values of exactly this class travel as `serializer(value)`.
+
+    Args:
+        cls: the class; its subclasses are not affected.
+        serializer: gives something that can be pickled.
+        deserializer: gives the value back from it, in another process.
+
+    Raises:
+        TypeError: cls is no class, or one of the other two cannot be called.
+    """
+    if not isinstance(cls, type):
+        raise TypeError(f"register_serializer needs a class, not {cls!r}")
+    if not callable(serializer) or not callable(deserializer):
+        raise TypeError("serializer and deserializer must be callable")
+
+    def reduce(value: Any) -> tuple[Any, ...]:
+        return deserializer, (serializer(value),)
+
+    _reducers[cls] = reduce
+    _tell_codec()
+
+
+def deregister_serializer(cls: type) -> None:
+    """Undoes `register_serializer`; a class that is not registered is left alone."""
+    _reducers.pop(cls, None)
+    _tell_codec()
+
+
+def _tell_codec() -> None:
+    from whipray import _core
+
+    _core._set_custom(bool(_reducers))
+
+
+@functools.cache
+def _pickler_class() -> type[pickle.Pickler]:
+    import cloudpickle
+
+    base: type[Any] = cloudpickle.Pickler
+
+    class Pickler(base):  # type: ignore[misc]
+        """cloudpickle's, with the registered classes in front.
+
+        `dump` is the one of pickle: cloudpickle's turns a RecursionError into another error.
+        """
+
+        dispatch_table = ChainMap(_reducers, base.dispatch_table)
+        dump = pickle.Pickler.dump
+
+    return Pickler
+
+
+def dumps(value: object, buffers: list[pickle.PickleBuffer] | None = None) -> bytes:
+    """The pickle of `value`; with `buffers`, large buffers are appended there instead."""
+    file = io.BytesIO()
+    callback = None if buffers is None else buffers.append
+    _pickler_class()(file, protocol=PROTOCOL, buffer_callback=callback).dump(value)
+    return file.getvalue()
+
+
+def dump(value: object, buffers: list[pickle.PickleBuffer], about: int | str | None) -> bytes:
+    """As `dumps`, for the codec.
+
+    Args:
+        about: position or name of the argument that value is; None where it is no argument.
+
+    Raises:
+        TypeError: something in value cannot be pickled; the text names it and where it is.
+        Exception: what a `__reduce__` or `__getstate__` of the user's raised, unchanged.
+    """
+    try:
+        return dumps(value, buffers)
+    except (TypeError, ValueError, AttributeError, pickle.PicklingError) as error:
+        if not _raised_by_pickler(error.__traceback__):
+            raise
+        from whipray._private.serialize_check import explain
+
+        raise TypeError(explain(value, about, error)) from error
+
+
+def _raised_by_pickler(traceback: TracebackType | None) -> bool:
+    module = __name__
+    while traceback is not None:
+        module = traceback.tb_frame.f_globals.get("__name__", "")
+        traceback = traceback.tb_next
+    return module in _PICKLERS

@@ -1,0 +1,246 @@
+"""An actor with coroutines: all its calls run on one event loop in the main thread.
+
+A feeder thread sleeps in the engine for the first call; the loop then takes calls without sleeping
+until there are none, and only then asks the feeder again.  A coroutine takes its first step at
+once, as a Task of its own: one that never waits costs no round through the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable
+from types import CoroutineType
+from typing import Any
+
+from whipray import _core
+from whipray._private import serving
+
+BATCH = 128
+"""Calls taken before other callbacks of the loop get their turn."""
+
+
+class AsyncServer:
+    """Serves one async actor."""
+
+    def __init__(self, actor: serving.Actor) -> None:
+        self._actor = actor
+        self._loop = asyncio.new_event_loop()
+        self._first_step: list[tuple[Callable[[], Any], Any]] = []
+        self._bound: list[Any] = []
+        self._limits = [actor.max_concurrency, *actor.groups.values()]
+        self._counts = [0] * len(self._limits)
+        self._queued: list[deque[_core.Job]] = [deque() for _ in self._limits]
+        self._total = 0
+        self._tasks: dict[asyncio.Task[Any], _core.Job] = {}
+        self._ask = threading.Semaphore(0)
+        self._asked = False
+        self._over: asyncio.Future[None] | None = None
+        self._retired = False
+        self._exit: BaseException | None = None
+        actor.wake = self._leave_soon
+
+    # -- construction and the run --
+
+    def construct(
+        self, job: _core.Job, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Callable[[], None]:
+        """Run the constructor on the loop; returns what serves the calls."""
+        asyncio.set_event_loop(self._loop)
+
+        async def build() -> None:
+            serving.current.set(job)
+            self._actor.construct(args, kwargs)
+
+        self._loop.run_until_complete(build())
+        _core.set_title(f"ray::{self._actor.cls.__name__}")
+        return self.run
+
+    def run(self) -> None:
+        """Serve until the actor retires, exits or the session ends."""
+        self._bound = self._actor.bound()
+        self._over = self._loop.create_future()
+        self._loop.add_signal_handler(signal.SIGINT, self._cancel_flagged)
+        threading.Thread(target=self._feed, name="ray::feeder", daemon=True).start()
+        self._loop.call_soon(self._pump)
+        try:
+            self._loop.run_until_complete(self._over)
+        finally:
+            self._loop.remove_signal_handler(signal.SIGINT)
+        if self._exit is not None and not self._actor.leaving:
+            raise self._exit
+
+    def _leave_soon(self) -> None:
+        self._loop.call_soon_threadsafe(self._finish_run)
+
+    def _finish_run(self) -> None:
+        if self._over is not None and not self._over.done():
+            self._over.set_result(None)
+
+    # -- taking calls --
+
+    def _feed(self) -> None:
+        """The feeder thread."""
+        while True:
+            self._ask.acquire()
+            try:
+                job = _core.next_job(None)
+            except EOFError:
+                self._loop.call_soon_threadsafe(self._retire)
+                return
+            except ConnectionError:
+                self._loop.call_soon_threadsafe(self._finish_run)
+                return
+            self._loop.call_soon_threadsafe(self._fed, job)
+
+    def _fed(self, job: _core.Job | None) -> None:
+        self._asked = False
+        if job is not None:
+            self._admit(job)
+        self._pump()
+
+    def _pump(self) -> None:
+        """Take calls until there are none, the limit is reached or the batch is full."""
+        if self._asked or self._retired:
+            return
+        for _ in range(BATCH):
+            if self._total >= self._limits[0] and len(self._limits) == 1:
+                return  # the end of a call pumps again
+            try:
+                job = _core.next_job(0)
+            except EOFError:
+                self._retire()
+                return
+            except ConnectionError:
+                self._finish_run()
+                return
+            if job is None:
+                self._asked = True
+                self._ask.release()
+                return
+            self._admit(job)
+        self._loop.call_soon(self._pump)
+
+    def _retire(self) -> None:
+        self._retired = True
+        if self._total == 0:
+            self._actor.leaving = True
+            self._finish_run()
+
+    def _admit(self, job: _core.Job) -> None:
+        """Start the call, or keep it until its group has room."""
+        self._total += 1
+        group = job.options if job.options < len(self._limits) else 0
+        if self._counts[group] >= self._limits[group]:
+            self._queued[group].append(job)
+            return
+        self._counts[group] += 1
+        self._start(job)
+
+    # -- one call --
+
+    def _start(self, job: _core.Job) -> None:
+        token = serving.current.set(job)
+        try:
+            args, kwargs = job.load()
+            result = self._bound[job.method](*args, **kwargs)
+            if not isinstance(result, CoroutineType):
+                if not hasattr(result, "__await__") or isinstance(result, _core.ObjectRef):
+                    self._store(job, result)
+                    return
+                result = _awaiting(result)
+            task = self._step_now(result)
+        except BaseException as error:
+            self._store_error(job, error)
+            return
+        finally:
+            serving.current.reset(token)
+        if task.done():
+            self._collect(job, task)
+        else:
+            self._tasks[task] = job
+            task.add_done_callback(self._done)
+
+    def _step_now(self, coroutine: Any) -> asyncio.Task[Any]:
+        """A Task for the coroutine that has taken its first step already."""
+        loop: Any = self._loop
+        loop.call_soon = self._catch
+        try:
+            task = asyncio.Task(coroutine, loop=self._loop)
+        finally:
+            del loop.call_soon
+        step, context = self._first_step.pop()
+        try:
+            context.run(step)
+        except (SystemExit, KeyboardInterrupt):
+            pass  # also stored in the task
+        return task
+
+    def _catch(self, callback: Callable[[], Any], context: Any = None) -> None:
+        """Stands in for loop.call_soon while a Task is made."""
+        self._first_step.append((callback, context))
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._collect(self._tasks.pop(task), task)
+
+    def _collect(self, job: _core.Job, task: asyncio.Task[Any]) -> None:
+        if task.cancelled():
+            self._store_error(job, asyncio.CancelledError())
+            return
+        error = task.exception()
+        if error is None:
+            self._store(job, task.result())
+        else:
+            self._store_error(job, error)
+
+    def _store(self, job: _core.Job, result: Any) -> None:
+        try:
+            if job.nreturns > 1:
+                result = serving.split(result, job.nreturns)
+            _core.finish_job(job, result)
+        except BaseException as error:
+            self._store_error(job, error)
+            return
+        self._ended(job)
+
+    def _store_error(self, job: _core.Job, error: BaseException) -> None:
+        try:
+            value = serving.failed(job, error)
+            if value is not None:
+                _core.finish_job(job, value, True)
+        except ConnectionError:
+            self._finish_run()
+        except BaseException as leaving:
+            self._exit = leaving
+            self._finish_run()
+        self._ended(job)
+
+    def _ended(self, job: _core.Job) -> None:
+        """A call is over: start one that waits for its group, or look for more."""
+        group = job.options if job.options < len(self._limits) else 0
+        self._total -= 1
+        if self._queued[group]:
+            self._loop.call_soon(self._start, self._queued[group].popleft())
+        else:
+            self._counts[group] -= 1
+        if self._retired and self._total == 0:
+            self._retire()
+        elif self._total == self._limits[0] - 1:
+            self._loop.call_soon(self._pump)
+
+    def _cancel_flagged(self) -> None:
+        """A cancellation was asked for: pass it on to the calls that carry the flag."""
+        for task, job in list(self._tasks.items()):
+            if job.cancelled:
+                task.cancel()
+        for group, jobs in enumerate(self._queued):
+            for job in [job for job in jobs if job.cancelled]:
+                jobs.remove(job)
+                self._counts[group] += 1
+                self._store_error(job, asyncio.CancelledError())
+
+
+async def _awaiting(awaitable: Any) -> Any:
+    return await awaitable

@@ -1,0 +1,121 @@
+"""An actor whose calls run in several threads, as one pool or one per concurrency group."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+from typing import Any
+
+from whipray import _core
+from whipray._private import serving
+
+
+class Pool:
+    """Threads for the calls of one group; they are started when they are first needed."""
+
+    def __init__(self, server: ThreadServer, name: str, limit: int) -> None:
+        self._server = server
+        self._name = name
+        self._limit = limit
+        self._jobs: queue.SimpleQueue[_core.Job] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._busy = 0
+
+    def put(self, job: _core.Job) -> None:
+        """Run the job in a free thread, or in the next that gets free."""
+        with self._lock:
+            self._busy += 1
+            start = self._busy > self._threads and self._threads < self._limit
+            self._threads += start
+        self._jobs.put(job)
+        if start:
+            threading.Thread(target=self._run, name=f"ray::{self._name}", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            job = self._jobs.get()
+            try:
+                self._server.serve(job)
+            finally:
+                with self._lock:
+                    self._busy -= 1
+                del job
+
+
+class ThreadServer:
+    """Takes calls in the main thread and hands them to pools of threads."""
+
+    def __init__(self, actor: serving.Actor) -> None:
+        self._actor = actor
+        self._bound = actor.bound()
+        self._exit: BaseException | None = None
+        self._main = threading.get_ident()
+        groups = [("default", actor.max_concurrency), *actor.groups.items()]
+        self._pools = [Pool(self, name, limit) for name, limit in groups]
+        # Without groups calls stay in the mailbox until a thread is free.
+        self._free = threading.Semaphore(actor.max_concurrency) if not actor.groups else None
+        self._running = 0
+        self._idle = threading.Condition()
+        actor.wake = self._wake
+
+    def _wake(self) -> None:
+        """Interrupt the main thread's wait, so that it sees that the actor leaves."""
+        signal.pthread_kill(self._main, signal.SIGINT)
+
+    def run(self) -> None:
+        """Serve until the actor retires, exits or the session ends."""
+        while self._exit is None and not self._actor.leaving:
+            if self._free is not None:
+                self._free.acquire()
+            job = self._next()
+            if job is None:
+                if self._free is not None:
+                    self._free.release()
+                continue
+            with self._idle:
+                self._running += 1
+            self._pools[job.options if job.options < len(self._pools) else 0].put(job)
+        if self._exit is not None and not self._actor.leaving:
+            raise self._exit
+
+    def _next(self) -> _core.Job | None:
+        """The next call; None to look around, after which `run` may end."""
+        try:
+            return _core.next_job(None)
+        except EOFError:
+            self._actor.leaving = True
+            with self._idle:
+                self._idle.wait_for(lambda: self._running == 0)
+        except ConnectionError:
+            self._actor.leaving = True
+        return None
+
+    def serve(self, job: _core.Job) -> None:
+        """Run one call in the calling thread and store its result."""
+        _core.set_current_job(job)
+        try:
+            self._serve(job)
+        except (SystemExit, ConnectionError) as error:
+            self._exit = error
+            self._wake()
+        finally:
+            _core.set_current_job(None)
+            with self._idle:
+                self._running -= 1
+                self._idle.notify_all()
+            if self._free is not None:
+                self._free.release()
+
+    def _serve(self, job: _core.Job) -> None:
+        try:
+            args, kwargs = job.load()
+            result: Any = self._bound[job.method](*args, **kwargs)
+            if job.nreturns > 1:
+                result = serving.split(result, job.nreturns)
+            _core.finish_job(job, result)
+        except BaseException as error:
+            value = serving.failed(job, error)
+            if value is not None:
+                _core.finish_job(job, value, True)

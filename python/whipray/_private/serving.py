@@ -1,0 +1,278 @@
+"""A worker's side of tasks and actors: what the C loop asks of Python.
+
+`running` says what this process is.  A pool worker runs tasks in the C loop; so does a
+synchronous actor, with the table of bound methods that `construct` returns.  Threaded and
+asynchronous actors are served by `serve_threads` and `serve_async`.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from whipray import _core
+from whipray._private import actor_table, failures, loading
+from whipray._private.failures import Where
+
+TASK, CREATION, CALL = 0, 1, 2
+
+current: contextvars.ContextVar[_core.Job | None] = contextvars.ContextVar("job", default=None)
+"""The job of the running coroutine; elsewhere `_core.current_job()` knows."""
+
+
+class ActorExit(SystemExit):
+    """Raised by exit_actor()."""
+
+
+class Actor:
+    """The actor that this process is."""
+
+    def __init__(self, cls: type[Any], order: list[str], orders: dict[str, Any]) -> None:
+        self.cls = cls
+        self.order = order
+        self.name: str = orders["name"]
+        self.max_concurrency: int = orders["max_concurrency"]
+        self.groups: dict[str, int] = orders["groups"]
+        self.instance: Any = None
+        self.shown = cls.__name__
+        self.leaving = False
+        self.is_async = actor_table.Table(cls).is_async
+        self.wake: Callable[[], None] = lambda: None
+        self.retry_filters: dict[str, Any] = {}
+
+    def construct(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Make the instance; its repr names it in logs if the class has one of its own."""
+        self.instance = self.cls(*args, **kwargs)
+        if type(self.instance).__repr__ is not object.__repr__:
+            try:
+                self.shown = repr(self.instance)
+            except Exception:
+                self.shown = self.cls.__name__
+
+    def bound(self) -> list[Any]:
+        """Callables by method number."""
+        builtin = [_ready, self._call_function, self._terminate]
+        return builtin + [_bound(self.instance, name) for name in self.order[len(builtin) :]]
+
+    def _call_function(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(self.instance, *args, **kwargs)
+
+    def _terminate(self) -> NoReturn:
+        leave_actor()
+
+    def where(self, job: _core.Job) -> Where:
+        """What error texts say about a call."""
+        method = "__init__" if job.kind == CREATION else self.order[job.method]
+        return Where(f"{self.cls.__name__}.{method}", self.shown, self.id_hex())
+
+    def id_hex(self) -> str | None:
+        """The actor's id."""
+        handle = _core.current_actor()
+        return None if handle is None else handle._actor_bytes().hex()
+
+
+def _ready() -> bool:
+    return True
+
+
+def _bound(instance: Any, name: str) -> Any:
+    """A method, or what a call of a method that the instance lacks now raises."""
+    try:
+        return getattr(instance, name)
+    except AttributeError as error:
+        text = str(error)
+
+        def missing(*args: Any, **kwargs: Any) -> NoReturn:
+            raise AttributeError(text)
+
+        return missing
+
+
+class Running:
+    """What this process is at the moment."""
+
+    actor: Actor | None = None
+
+
+running = Running()
+
+
+def current_job() -> _core.Job | None:
+    """The job of the calling coroutine or thread."""
+    return current.get() or _core.current_job()
+
+
+def leave_actor() -> NoReturn:
+    """exit_actor(): queued calls fail, the process ends, and it is not restarted."""
+    actor = running.actor
+    if actor is None:
+        raise TypeError(
+            "exit_actor API is called on a non-actor worker. Call this API inside an actor's "
+            "methods if you'd like to exit the actor gracefully."
+        )
+    actor.leaving = True
+    _core.actor_exit()
+    actor.wake()
+    if actor.is_async and current.get() is not None:
+        from whipray.exceptions import AsyncioActorExit
+
+        raise AsyncioActorExit()
+    raise ActorExit(0)
+
+
+# ---- the handlers of worker_loop -----------------------------------------------------------------
+
+
+class Handlers:
+    """The object given to `_core.worker_loop`."""
+
+    def load(self, payload: bytes, kind: int) -> tuple[Any, str]:
+        """An exported function or class, with its display name."""
+        return loading.load(payload, kind)
+
+    def construct(
+        self, job: _core.Job, loaded: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Become an actor: a list of bound methods, or a function that serves its calls."""
+        cls, order = loaded
+        actor = running.actor = Actor(cls, order, args[0])
+        actor.retry_filters = _retry_filters(cls, order)
+        if actor.is_async:
+            from whipray._private.serve_async import AsyncServer
+
+            return AsyncServer(actor).construct(job, args[1:], kwargs)
+        actor.construct(args[1:], kwargs)
+        _core.set_title(f"ray::{cls.__name__}")
+        if actor.max_concurrency == 1 and not actor.groups:
+            return actor.bound()
+        from whipray._private.serve_threads import ThreadServer
+
+        return ThreadServer(actor).run
+
+    def dependency_failed(self, job: _core.Job, value: Any) -> BaseException:
+        """The error of a job whose argument is an error value."""
+        error = failures.dependency_failed(where(job), value)
+        return _creation_error(error) if job.kind == CREATION else error
+
+    def failed(self, job: _core.Job, error: BaseException) -> BaseException | None:
+        """The error value of a job that raised; None if it was queued again; raises to leave."""
+        return failed(job, error)
+
+    def split(self, job: _core.Job, result: Any) -> list[Any]:
+        """The returns of a job with several."""
+        return split(result, job.nreturns)
+
+
+def _retry_filters(cls: type[Any], order: list[str]) -> dict[str, Any]:
+    """Methods whose @method names the exceptions to retry."""
+    found = {}
+    for name in order:
+        marks = getattr(getattr(cls, name, None), actor_table.MARK, {})
+        if isinstance(marks.get("retry_exceptions"), list | tuple):
+            found[name] = tuple(marks["retry_exceptions"])
+    return found
+
+
+def where(job: _core.Job) -> Where:
+    """What error texts say about a job."""
+    actor = running.actor
+    return Where(job.name) if actor is None else actor.where(job)
+
+
+def failed(job: _core.Job, error: BaseException) -> BaseException | None:
+    """See Handlers.failed."""
+    from whipray.exceptions import AsyncioActorExit, DependencyFailed, TaskCancelledError
+
+    if isinstance(error, DependencyFailed):
+        return Handlers().dependency_failed(job, error.value)
+    if isinstance(error, SystemExit | AsyncioActorExit):
+        _leave(job, error)
+    if isinstance(error, KeyboardInterrupt) or _cancelled_async(job, error):
+        cancelled = TaskCancelledError(_task_id(job))
+        return cancelled if job.cancelled else failures.task_failed(where(job), cancelled)
+    if job.retry_exceptions and failures.retried(error, _wanted(job)) and job.retry():
+        return None
+    found = failures.task_failed(where(job), error)
+    return _creation_error(found) if job.kind == CREATION else found
+
+
+def _cancelled_async(job: _core.Job, error: BaseException) -> bool:
+    import sys
+
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and job.cancelled and isinstance(error, asyncio.CancelledError)
+
+
+def _task_id(job: _core.Job) -> Any:
+    from whipray._private.ids import TaskID
+
+    return TaskID(job.task_id)
+
+
+def _wanted(job: _core.Job) -> Any:
+    if running.actor is not None:
+        return running.actor.retry_filters.get(running.actor.order[job.method])
+    return loading.extras(job.fn).get("retry_exceptions")
+
+
+def _creation_error(error: Any) -> BaseException:
+    """What every call on an actor gets whose constructor failed."""
+    from whipray.exceptions import ActorDiedError
+
+    return ActorDiedError(error)
+
+
+def _leave(job: _core.Job, error: BaseException) -> NoReturn:
+    """The job wants its process to end: an actor on purpose, or a task by sys.exit."""
+    actor = running.actor
+    code = getattr(error, "code", 0)
+    if actor is not None and (actor.leaving or code in (0, None)):
+        if not actor.leaving:
+            actor.leaving = True
+            _core.actor_exit()
+        _core.finish_job(job, _exited(actor), True)
+    raise error
+
+
+def _exited(actor: Actor) -> BaseException:
+    import os
+
+    from whipray.exceptions import ActorDiedError
+
+    return ActorDiedError(
+        {
+            "class_name": actor.cls.__name__,
+            "actor_id": actor.id_hex(),
+            "pid": os.getpid(),
+            "name": actor.name,
+            "message": "The actor exited by itself: exit_actor() is called.",
+        }
+    )
+
+
+def split(result: Any, count: int) -> list[Any]:
+    """Exactly `count` values out of what a function with num_returns=count returned."""
+    from types import AsyncGeneratorType, GeneratorType
+
+    if isinstance(result, AsyncGeneratorType):
+        raise TypeError("async generators can not fill num_returns yet")
+    try:
+        values = list(_few(result, count) if isinstance(result, GeneratorType) else result)
+    except TypeError as error:
+        if hasattr(result, "__iter__"):
+            raise
+        raise ValueError(
+            f"Task returned {type(result).__name__}, which is not iterable, but "
+            f"num_returns={count}."
+        ) from error
+    if len(values) != count:
+        raise ValueError(f"Task returned {len(values)} objects, but num_returns={count}.")
+    return values
+
+
+def _few(generator: Any, count: int) -> Any:
+    """At most one item more than asked for."""
+    from itertools import islice
+
+    return islice(generator, count + 1)

@@ -1,0 +1,303 @@
+"""How a RayTaskError looks, travels and becomes an instance of the user's own class.
+
+Imported by `whipray.exceptions`; the error classes are reached through the module at call time,
+because each of the two needs the other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from whipray.exceptions import RayTaskError
+
+DEPENDENCY_NOTE = "  At least one of the input arguments for this task could not be computed:"
+_MAX_CHAIN = 16
+"""Causes of causes that travel with an error."""
+
+
+def text(error: RayTaskError) -> str:
+    """The remote traceback, headed by the function and process that raised it."""
+    head = f"{error.proctitle}() (pid={error.pid}, ip={error.ip}"
+    if error.actor_repr:
+        head += f", actor_id={error._actor_id}, repr={error.actor_repr}"
+    head += ")"
+    lines = error.traceback_str.strip("\n").split("\n")
+    return "\n".join(head if line.startswith("Traceback (most") else line for line in lines)
+
+
+# ---- travelling ----------------------------------------------------------------------------------
+
+
+def reduce(error: RayTaskError) -> tuple[Any, ...]:
+    """`__reduce__` of a RayTaskError: also the chain of causes, which pickle leaves out."""
+    arguments = (
+        error.function_name,
+        error.traceback_str,
+        error.cause,
+        error.proctitle,
+        error.pid,
+        error.ip,
+        error.actor_repr,
+        error._actor_id,
+    )
+    return _rebuild, (arguments, _chain(error.cause))
+
+
+def _rebuild(arguments: tuple[Any, ...], chain: list[tuple[str, BaseException, bool]]) -> Any:
+    from whipray.exceptions import RayTaskError
+
+    error = RayTaskError(*arguments)
+    at: BaseException = error.cause
+    for kind, linked, suppress in chain:
+        if kind == "cause":
+            at.__cause__ = linked
+        else:
+            at.__context__ = linked
+        at.__suppress_context__ = suppress
+        at = linked
+    return error
+
+
+def _chain(error: BaseException) -> list[tuple[str, BaseException, bool]]:
+    """The exceptions that led to `error`, nearest first, up to one that can not be pickled."""
+    found: list[tuple[str, BaseException, bool]] = []
+    seen = {id(error)}
+    while len(found) < _MAX_CHAIN:
+        suppress = error.__suppress_context__
+        kind, linked = "cause", error.__cause__
+        if linked is None and not suppress:
+            kind, linked = "context", error.__context__
+        if linked is None or id(linked) in seen or survives(linked) is not None:
+            break
+        found.append((kind, linked, suppress))
+        seen.add(id(linked))
+        error = linked
+    return found
+
+
+def survives(error: BaseException) -> BaseException | None:
+    """None if `error` can be pickled and rebuilt, else what went wrong."""
+    import pickle
+
+    from whipray import cloudpickle
+
+    try:
+        data = cloudpickle.dumps(error)
+    except Exception as failure:
+        return Unpicklable(failure)
+    try:
+        again = pickle.loads(data)
+    except Exception as failure:
+        return failure
+    return None if isinstance(again, BaseException) else TypeError("not an exception any more")
+
+
+class Unpicklable(Exception):  # noqa: N818 - a marker with its reason
+    """The exception can not even be pickled."""
+
+    def __init__(self, reason: BaseException) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def portable_cause(cause: BaseException, traceback_str: str) -> BaseException:
+    """`cause` itself if it can travel, else an error whose text tells what it was."""
+    failure = survives(cause)
+    if failure is None:
+        return cause
+    from whipray.exceptions import RayError, UnserializableException
+
+    if not isinstance(failure, Unpicklable):
+        return UnserializableException(traceback_str)
+    kind = f"{type(cause).__module__}.{type(cause).__name__}"
+    return RayError(
+        f"Exception {kind} isn't serializable: {failure.reason}.\n"
+        f"Original exception details:\n{traceback_str}"
+    )
+
+
+# ---- both classes at once ------------------------------------------------------------------------
+
+
+def dual_or_self(error: RayTaskError) -> RayTaskError:
+    """The dual object; `error` with a warning where its cause's class refuses."""
+    try:
+        return dual_instance(error)
+    except Exception as failure:
+        import logging
+
+        logging.getLogger("whipray").warning(
+            "The exception class %s can not be combined with RayTaskError (%s); the error is "
+            "raised as RayTaskError only, its `cause` is the original exception.",
+            type(error.cause),
+            failure,
+        )
+        return error
+
+
+def dual_instance(error: RayTaskError) -> RayTaskError:
+    """An instance of a class derived from RayTaskError and the class of the cause."""
+    cls = dual_class(type(error.cause))
+    dual = cls(error.cause)
+    for name in _TASK_FIELDS:
+        dual.__dict__[name] = error.__dict__.get(name)
+    return _linked(dual, error.cause)
+
+
+_TASK_FIELDS = (
+    "function_name",
+    "traceback_str",
+    "proctitle",
+    "pid",
+    "ip",
+    "actor_repr",
+    "_actor_id",
+)
+
+
+def _linked(dual: Any, cause: BaseException) -> Any:
+    """Let the dual show the chain of its cause, and its notes."""
+    dual.__cause__ = cause.__cause__
+    dual.__context__ = cause.__context__
+    dual.__suppress_context__ = cause.__suppress_context__
+    notes = getattr(cause, "__notes__", None)
+    if isinstance(notes, list):
+        dual.__dict__["__notes__"] = list(notes)
+    return dual
+
+
+def dual_class(cause_cls: type[BaseException]) -> Any:
+    """A fresh class (RayTaskError, cause_cls); TypeError when cause_cls can not be a base."""
+    from whipray.exceptions import RayTaskError
+
+    body: dict[str, Any] = {
+        "__init__": _dual_init,
+        "__reduce__": _dual_reduce,
+        "__getattr__": _dual_getattr,
+        "__str__": text,
+        "args": property(_dual_args, _set_dual_args),
+        "__module__": RayTaskError.__module__,
+    }
+    if issubclass(cause_cls, BaseExceptionGroup):
+        body["__new__"] = _group_new
+        body["derive"] = _group_derive
+    else:
+        body["__new__"] = _dual_new
+    return type(f"RayTaskError({cause_cls.__name__})", (RayTaskError, cause_cls), body)
+
+
+def _dual_new(cls: type[BaseException], cause: BaseException) -> BaseException:
+    return BaseException.__new__(cls, cause) if not _needs_new(cls) else cls.__mro__[1].__new__(cls)
+
+
+def _needs_new(cls: type[BaseException]) -> bool:
+    """Some built-in exceptions have a layout that only their own __new__ makes (OSError)."""
+    return issubclass(cls, OSError)
+
+
+def _dual_init(self: Any, cause: BaseException) -> None:
+    self.__dict__["cause"] = cause
+    self.__dict__["_dual_args"] = (cause,)
+
+
+def _group_new(cls: Any, cause: Any) -> Any:
+    return BaseExceptionGroup.__new__(cls, cause.message, cause.exceptions)
+
+
+def _group_derive(self: Any, exceptions: Any) -> Any:
+    return self.cause.derive(exceptions)
+
+
+def _dual_args(self: Any) -> tuple[Any, ...]:
+    return self.__dict__.get("_dual_args", ())  # type: ignore[no-any-return]
+
+
+def _set_dual_args(self: Any, value: tuple[Any, ...]) -> None:
+    self.__dict__["_dual_args"] = value
+
+
+def _dual_getattr(self: Any, name: str) -> Any:
+    cause = self.__dict__.get("cause")
+    if cause is None:
+        raise AttributeError(name)
+    return getattr(cause, name)
+
+
+def _dual_reduce(self: Any) -> tuple[Any, ...]:
+    """Pickled as its two halves; the class is made again on the other side."""
+    from whipray.exceptions import RayTaskError
+
+    fields = {name: self.__dict__.get(name) for name in _TASK_FIELDS}
+    plain = RayTaskError(
+        fields["function_name"],
+        fields["traceback_str"],
+        self.cause,
+        fields["proctitle"],
+        fields["pid"],
+        fields["ip"],
+        fields["actor_repr"],
+        fields["_actor_id"],
+    )
+    return _rebuild_dual, (plain,)
+
+
+def _rebuild_dual(plain: RayTaskError) -> RayTaskError:
+    return plain.as_instanceof_cause()
+
+
+# ---- what the engine reports ---------------------------------------------------------------------
+
+
+def from_code(code: str, message: str, extra: dict[str, Any]) -> BaseException:
+    """The exception for an engine's error; `extra` has facts such as actor_id, pid, class_name."""
+    from whipray import exceptions as e
+
+    if code == "ACTOR_DIED":
+        return _actor_died(message, extra)
+    if code == "ACTOR_UNAVAILABLE":
+        return e.ActorUnavailableError(message, _hex(extra.get("actor_id")))
+    if code == "CANCELLED":
+        return e.TaskCancelledError(_hex(extra.get("task_id")), message or None)
+    if code == "OBJECT_LOST":
+        return e.ObjectLostError(_hex(extra.get("object")) or message)
+    if code == "WORKER_DIED":
+        return e.WorkerCrashedError(message)
+    if code == "OOM":
+        return e.OutOfMemoryError(message)
+    if code == "STORE_FULL":
+        return e.ObjectStoreFullError(message)
+    if code == "ENV":
+        return e.RuntimeEnvSetupError(message)
+    return e.RaySystemError(f"{code}: {message}")
+
+
+def _actor_died(message: str, extra: dict[str, Any]) -> BaseException:
+    from whipray.exceptions import ActorDiedError
+
+    creation = extra.get("creation")
+    if isinstance(creation, bytes):
+        stored = _stored_error(creation)
+        if stored is not None:
+            return stored
+    facts = {**extra, "message": message, "actor_id": _hex(extra.get("actor_id"))}
+    facts.pop("creation", None)
+    return ActorDiedError(facts)
+
+
+def _stored_error(ref_id: bytes) -> BaseException | None:
+    """The error of the actor's creation task, if its object is still there."""
+    from whipray import _core
+    from whipray.exceptions import RayError
+
+    try:
+        _core.get(_core.ObjectRef(ref_id), timeout=0)
+    except RayError as error:
+        from whipray.exceptions import ActorDiedError
+
+        return error if isinstance(error, ActorDiedError) else None
+    return None
+
+
+def _hex(value: Any) -> str | None:
+    return value.hex() if isinstance(value, bytes) else value

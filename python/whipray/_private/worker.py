@@ -1,0 +1,312 @@
+"""The process's connection to its session: init, shutdown, and what both ends need to know."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from whipray import _core
+from whipray._private import machine, options
+
+ENV_KEY = "WHIPRAY_TASK_ENV"
+"""In a worker: the env_vars of its task or actor as JSON, inherited by what it submits."""
+UNKNOWN_INIT = "Unknown keyword argument(s): {}"
+TWICE = (
+    "Maybe you called ray.init twice by accident? This error can be suppressed by passing in "
+    "'ignore_reinit_error=True' or by calling 'ray.shutdown()' prior to 'ray.init()'."
+)
+PRIVATE = frozenset(
+    "_temp_dir _system_config _node_ip_address _metrics_export_port _memory _redis_username "
+    "_redis_password _redis_max_memory _tracing_startup_hook _node_name _driver_object_store_memory "
+    "_enable_object_reconstruction _plasma_directory _object_spilling_directory _cgroup_path "
+    "storage".split()
+)
+"""Accepted and without meaning here, but for _temp_dir."""
+
+
+class State:
+    """What this process knows about its session; one object, `state`."""
+
+    def __init__(self) -> None:
+        self.is_worker = False
+        self.namespace = ""
+        self.context: Any = None
+        self.job_env: dict[str, str] = {}
+        self.runtime_env: dict[str, Any] = {}
+        self.shapes: dict[Any, int] = {}
+        self.shapes_epoch = 0
+        self.forked = False
+        self.hooked = False
+        self.resources_of_task: dict[int, dict[str, float]] = {}
+
+    def clear(self) -> None:
+        """Forget the session that has ended."""
+        forked, hooked = self.forked, self.hooked
+        self.__init__()  # type: ignore[misc]
+        self.forked, self.hooked = forked, hooked
+
+
+state = State()
+
+
+# ---- init ----------------------------------------------------------------------------------------
+
+
+def init(
+    address: str | None = None,
+    *,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    resources: dict[str, float] | None = None,
+    labels: dict[str, str] | None = None,
+    object_store_memory: int | None = None,
+    local_mode: bool = False,
+    ignore_reinit_error: bool = False,
+    include_dashboard: bool | None = None,
+    dashboard_host: str = "127.0.0.1",
+    dashboard_port: int | None = None,
+    job_config: Any = None,
+    configure_logging: bool = True,
+    logging_level: int | str = "info",
+    logging_format: str | None = None,
+    logging_config: Any = None,
+    log_to_driver: bool | None = None,
+    namespace: str | None = None,
+    runtime_env: dict[str, Any] | None = None,
+    enable_resource_isolation: bool = False,
+    preload: list[str] | None = None,
+    **kwargs: Any,
+) -> Any:
+    """Start a session on this machine, or join the one at `address`, and return its context.
+
+    num_cpus, num_gpus and resources say what tasks may claim (default: the usable cores);
+    object_store_memory is in bytes; `preload` names modules that workers have imported from the
+    start.  RuntimeError when a session is open already, unless ignore_reinit_error.
+    """
+    _refuse_unknown(kwargs)
+    if local_mode:
+        raise RuntimeError("local_mode is not supported; use num_cpus=1 or a debugger instead")
+    if _core.attached():
+        return _again(ignore_reinit_error)
+    _refuse_forked()
+    if namespace is not None and (not isinstance(namespace, str) or not namespace):
+        raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
+    env = options.job_env(runtime_env)
+    target = machine.find_address(address)
+    if target is not None:
+        _refuse_resources_with_address(num_cpus, num_gpus, resources, object_store_memory)
+        info = _core.join(target)
+    else:
+        config = machine.config(num_cpus, num_gpus, resources, object_store_memory)
+        config.update(
+            env=_worker_env(env),
+            preload=_module_names(preload),
+            log_to_driver=_logs(log_to_driver),
+            namespace=namespace or "",
+            temp_dir=kwargs.get("_temp_dir") or os.environ.get("RAY_TMPDIR") or "",
+        )
+        info = _core.start(machine.daemon_path(), _core.pack(config))
+    return _opened(info, namespace, env, runtime_env, _logs(log_to_driver))
+
+
+def _opened(
+    info: dict[str, Any],
+    namespace: str | None,
+    env: dict[str, str],
+    runtime_env: dict[str, Any] | None,
+    logs: bool,
+) -> Any:
+    """Finish init: remember what was asked for, start the driver's thread, build the context."""
+    from whipray._private import monitor
+    from whipray._private.context import RayContext
+
+    _hook_once()
+    state.clear()
+    state.namespace = namespace or os.environ.get("RAY_NAMESPACE") or _anonymous(info)
+    state.job_env = env
+    state.runtime_env = dict(runtime_env or {})
+    state.context = RayContext({**_core.info(), **info})
+    monitor.start(print_logs=logs)
+    return state.context
+
+
+def _anonymous(info: dict[str, Any]) -> str:
+    """A namespace that no other job has."""
+    text = f"{info.get('session', '')!s:0<24.24}{_core.info().get('slot', 0):08x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:32]}"
+
+
+def _again(ignore: bool) -> Any:
+    if not ignore:
+        raise RuntimeError(TWICE)
+    import logging
+
+    logging.getLogger("whipray").info("init() was called again; the open session is kept.")
+    return state.context or _worker_context()
+
+
+def _worker_context() -> Any:
+    from whipray._private.context import RayContext
+
+    state.context = RayContext(_core.info())
+    return state.context
+
+
+def _refuse_unknown(kwargs: dict[str, Any]) -> None:
+    unknown = sorted(set(kwargs) - PRIVATE)
+    if unknown:
+        raise RuntimeError(UNKNOWN_INIT.format(", ".join(unknown)))
+
+
+def _refuse_forked() -> None:
+    if state.forked:
+        raise RuntimeError(
+            "This process was forked from one that uses Whipray; a session can not be shared or "
+            "started across fork. Start the process with the 'spawn' method, or call init() only "
+            "after the fork."
+        )
+
+
+def _refuse_resources_with_address(*given: Any) -> None:
+    names = ("num_cpus", "num_gpus", "resources", "object_store_memory")
+    wrong = [name for name, value in zip(names, given, strict=True) if value is not None]
+    if wrong:
+        raise ValueError(
+            f"When connecting to an existing cluster, {', '.join(wrong)} must not be provided."
+        )
+
+
+def _logs(log_to_driver: bool | None) -> bool:
+    if os.environ.get("RAY_LOG_TO_DRIVER") == "0":
+        return False
+    return True if log_to_driver is None else bool(log_to_driver)
+
+
+def _module_names(preload: list[str] | None) -> list[str]:
+    if preload is None:
+        return []
+    if isinstance(preload, str) or not all(isinstance(name, str) for name in preload):
+        raise TypeError(f"preload must be a list of module names, not {preload!r}")
+    return list(preload)
+
+
+def _worker_env(env: dict[str, str]) -> dict[str, str]:
+    """Variables set in every worker over the driver's own."""
+    extra = dict(env)
+    if "OMP_NUM_THREADS" not in os.environ:
+        extra.setdefault("OMP_NUM_THREADS", "1")
+    return extra
+
+
+# ---- the rest of a session's life ----------------------------------------------------------------
+
+
+def ensure_attached() -> None:
+    """Auto-init: start a session if the process has none."""
+    if _core.attached():
+        return
+    if state.is_worker:
+        from whipray.exceptions import RaySystemError
+
+        raise RaySystemError("the session of this worker has ended")
+    _refuse_forked()
+    if os.environ.get("RAY_ENABLE_AUTO_CONNECT") == "0":
+        raise RuntimeError("No session is open and automatic init is switched off; call init().")
+    init()
+
+
+def require_attached(what: str) -> None:
+    """For questions that do not start a session by themselves."""
+    if not _core.attached():
+        raise RuntimeError(f"{what}: no session is open; call whipray.init() first.")
+
+
+def shutdown(_exiting_interpreter: bool = False) -> None:
+    """End the session: its tasks and actors stop, and old references are of no use any more.
+
+    Does nothing when no session is open, and inside a worker.
+    """
+    if state.is_worker:
+        return
+    completion = sys.modules.get("whipray._private.completion")
+    monitor = sys.modules.get("whipray._private.monitor")
+    if _core.attached() and monitor is not None:
+        monitor.drain()
+    _core.detach()
+    if monitor is not None:
+        monitor.stop()
+    if completion is not None:
+        completion.stop()
+    state.clear()
+
+
+def _hook_once() -> None:
+    if state.hooked:
+        return
+    state.hooked = True
+    import atexit
+
+    atexit.register(shutdown, True)
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _after_fork() -> None:
+    """A forked child must not touch the parent's session."""
+    if _core.attached():
+        state.forked = True
+        _core.forget()
+
+
+# ---- shapes --------------------------------------------------------------------------------------
+
+
+def shape_of(resources: dict[str, float], env_vars: dict[str, str] | None) -> int:
+    """Id of the queue for work with these resources and environment, in the open session."""
+    epoch = _core.epoch()
+    if state.shapes_epoch != epoch:
+        state.shapes.clear()
+        state.shapes_epoch = epoch
+    merged = merged_env(env_vars)
+    key = (tuple(sorted(resources.items())), tuple(sorted(merged.items())))
+    found = state.shapes.get(key)
+    if found is None:
+        found = state.shapes[key] = _core.shape(resources, tagged_env(merged))
+    return found
+
+
+def merged_env(env_vars: dict[str, str] | None) -> dict[str, str]:
+    """`env_vars` over those this worker runs under; the job's own are below both."""
+    inherited = inherited_env()
+    if not env_vars:
+        return inherited
+    known = {**os.environ, **state.job_env, **inherited}
+    return {**inherited, **{key: _expand(value, known) for key, value in env_vars.items()}}
+
+
+def _expand(value: str, known: dict[str, str]) -> str:
+    """Replace `${NAME}` by the variable's value, or nothing."""
+    if "${" not in value:
+        return value
+    import re
+
+    return re.sub(r"\$\{(\w+)\}", lambda match: known.get(match[1], ""), value)
+
+
+def inherited_env() -> dict[str, str]:
+    """The env_vars of the task or actor that this process runs."""
+    text = os.environ.get(ENV_KEY)
+    if not text or not state.is_worker:
+        return {}
+    import json
+
+    return dict(json.loads(text))
+
+
+def tagged_env(env: dict[str, str]) -> dict[str, str]:
+    """`env` with a note of itself, so that the worker knows what to hand on."""
+    if not env:
+        return {}
+    import json
+
+    return {**env, ENV_KEY: json.dumps(env)}

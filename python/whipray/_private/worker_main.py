@@ -1,0 +1,110 @@
+"""The life of a worker process after the fork server has made it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from whipray import _core
+from whipray._private import output, serving, worker
+
+
+def run(slot: int, gen: int) -> NoReturn:
+    """Work until there is nothing left for this process, then end it.  Never returns."""
+    code = 1
+    try:
+        _prepare()
+        code = _work()
+    except BaseException:
+        _report()
+    finally:
+        _end(code)
+
+
+def _prepare() -> None:
+    """What must be in place before the first task."""
+    import whipray.actor  # noqa: F401 - registers the handle types
+
+    worker.state.is_worker = True
+    worker.state.namespace = str(_core.info().get("namespace") or "")
+    output.install()
+    signal.signal(signal.SIGINT, _interrupt)
+    _reseed()
+
+
+def _reseed() -> None:
+    """Workers are copies of one process: give each its own random numbers."""
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        random.seed()
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    """SIGINT: a cancellation was asked for, or somebody pressed Ctrl-C at the driver.
+
+    Only a pool worker whose task is marked as cancelled is interrupted; calls of synchronous
+    actors look at the mark themselves, and async actors have a handler of their own.
+    """
+    if serving.running.actor is not None:
+        return
+    job = _core.current_job()
+    if job is not None and job.cancelled:
+        raise KeyboardInterrupt
+
+
+def _work() -> int:
+    """Run the loop; returns the exit code."""
+    try:
+        _core.worker_loop(serving.Handlers())
+    except SystemExit as leaving:
+        return _exit_code(leaving)
+    except ConnectionError:
+        pass
+    return 0
+
+
+def _exit_code(leaving: SystemExit) -> int:
+    if leaving.code is None:
+        return 0
+    if isinstance(leaving.code, int):
+        return leaving.code & 0xFF
+    sys.stderr.write(f"{leaving.code}\n")
+    return 1
+
+
+def _report() -> None:
+    import traceback
+
+    traceback.print_exc()
+
+
+def _end(code: int) -> NoReturn:
+    """Run what the user's code left for the end, in Python's order, and leave."""
+    try:
+        _shutdown_hook()
+        serving.running.actor = None
+        import atexit
+
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        _report()
+    finally:
+        os._exit(code)
+
+
+def _shutdown_hook() -> None:
+    """`__ray_shutdown__` of an actor that leaves in order."""
+    actor = serving.running.actor
+    instance = None if actor is None else actor.instance
+    hook = getattr(instance, "__ray_shutdown__", None)
+    if hook is None:
+        return
+    try:
+        hook()
+    except Exception:
+        _report()

@@ -1,0 +1,377 @@
+"""Classes that live in a process of their own: actor classes, handles and their methods."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, NoReturn, TypeVar
+
+from whipray import _core
+from whipray._private import actor_table, exporting, options, signatures, worker
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+__all__ = [
+    "ActorClass",
+    "ActorClassInheritanceException",
+    "ActorHandle",
+    "ActorMethod",
+    "exit_actor",
+    "method",
+]
+
+
+class ActorClassInheritanceException(TypeError):  # noqa: N818 - Ray's name
+    """An actor class was used as a base class."""
+
+
+def method(*args: Any, **given: Any) -> Callable[[F], F]:
+    """Options of one method: @method(num_returns=2, concurrency_group="io", …)."""
+    if args or not given:
+        raise ValueError(
+            "The @ray.method decorator must be applied using at least one keyword argument, for "
+            "example '@ray.method(num_returns=2)'."
+        )
+    actor_table.check_marks(given)
+
+    def mark(function: F) -> F:
+        setattr(function, actor_table.MARK, given)
+        return function
+
+    return mark
+
+
+def exit_actor() -> NoReturn:
+    """Leave the actor that runs this method: it ends without an error and is not restarted."""
+    from whipray._private import serving
+
+    serving.leave_actor()
+
+
+# ---- classes -------------------------------------------------------------------------------------
+
+
+class ActorClassMetadata:
+    """The user's class and what is known of it: `Cls.__ray_metadata__`."""
+
+    def __init__(self, cls: type[Any]) -> None:
+        self.modified_class = cls
+        self.class_name = cls.__name__
+        self.module = cls.__module__
+        self.table = actor_table.Table(cls)
+        self.is_asyncio = self.table.is_async
+
+
+class ActorClass(Generic[T]):
+    """What `@remote` makes of a class: `Cls.remote(...)` starts an actor and returns its handle."""
+
+    __ray_metadata__: ActorClassMetadata
+
+    def __init__(self, cls: Any, actor_options: Any, *more: Any) -> None:
+        if more or not isinstance(cls, type):
+            _refuse_subclass(str(cls), actor_options)
+        self._setup(cls, actor_options)
+
+    def _setup(self, cls: type[Any], actor_options: dict[str, Any]) -> None:
+        self.__dict__["__ray_metadata__"] = ActorClassMetadata(cls)
+        self._default_options = actor_options
+        self._cls = cls
+        self._exports = ClassExports(self.__ray_metadata__)
+        for name in ("__name__", "__qualname__", "__module__", "__doc__"):
+            self.__dict__[name] = getattr(cls, name, None)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        name = self.__ray_metadata__.class_name
+        raise TypeError(
+            f"Actors cannot be instantiated directly. Instead of '{name}()', use '{name}.remote()'."
+        )
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> NoReturn:
+        _refuse_subclass("a class", bases)
+
+    def __repr__(self) -> str:
+        return f"ActorClass({self.__ray_metadata__.class_name})"
+
+    def __getattr__(self, name: str) -> Any:
+        cls = self.__dict__.get("_cls")
+        if cls is None or (name.startswith("__") and name.endswith("__")):
+            raise AttributeError(name)
+        return getattr(cls, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *dir(self._cls)})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"cls": self._cls, "options": self._default_options}
+
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        self._setup(values["cls"], values["options"])
+
+    def remote(self, *args: Any, **kwargs: Any) -> ActorHandle[T]:
+        """Start an actor; its constructor gets the arguments."""
+        return self._remote(args, kwargs)
+
+    def options(self, **actor_options: Any) -> ConfiguredClass[T]:
+        """A wrapper with `.remote` under other options; this class stays as it is."""
+        options.check_actor(actor_options, in_options=True)
+        return ConfiguredClass(self, options.merge(self._default_options, actor_options))
+
+    def bind(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """A node of a task graph; not available yet."""
+        raise NotImplementedError("bind() and task graphs are not supported yet; use .remote()")
+
+    def _remote(
+        self, args: Any = None, kwargs: dict[str, Any] | None = None, **actor_options: Any
+    ) -> ActorHandle[T]:
+        """`.options(**actor_options).remote(*args, **kwargs)`."""
+        if actor_options:
+            return self.options(**actor_options).remote(*(args or ()), **(kwargs or {}))
+        return create(self, self._default_options, tuple(args or ()), kwargs or {})
+
+
+class ConfiguredClass(Generic[T]):
+    """What `Cls.options(...)` returns."""
+
+    def __init__(self, base: ActorClass[T], actor_options: dict[str, Any]) -> None:
+        self._base = base
+        self._options = actor_options
+
+    def remote(self, *args: Any, **kwargs: Any) -> ActorHandle[T]:
+        """Start an actor under these options."""
+        return create(self._base, self._options, args, kwargs)
+
+    def bind(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """A node of a task graph; not available yet."""
+        self._base.bind()
+
+    def _remote(
+        self, args: Any = None, kwargs: dict[str, Any] | None = None
+    ) -> ActorHandle[T]:
+        return self.remote(*(args or ()), **(kwargs or {}))
+
+
+def _refuse_subclass(name: str, bases: Any) -> NoReturn:
+    actors = [base for base in bases or () if isinstance(base, ActorClass)]
+    shown = actors[0].__ray_metadata__.class_name if actors else "?"
+    raise ActorClassInheritanceException(
+        f"Attempted to define subclass '{name}' of actor class '{shown}'. Inheriting from actor "
+        "classes is not currently supported. You can instead inherit from a non-actor base class "
+        "and make the derived class an actor class (with @ray.remote)."
+    )
+
+
+class ClassExports:
+    """The exports of one class in the open session: its pickle, its descriptions."""
+
+    def __init__(self, meta: ActorClassMetadata) -> None:
+        self._meta = meta
+        self._epoch = 0
+        self._cls: _core.ObjectRef[Any] | None = None
+        self._descriptions: dict[Any, tuple[Any, ...]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, task_retries: int, groups: dict[str, int]) -> tuple[Any, ...]:
+        """(class reference, description reference, methods, facts)."""
+        with self._lock:
+            if self._epoch != _core.epoch():
+                self._cls = None
+                self._descriptions.clear()
+                self._epoch = _core.epoch()
+            key = task_retries, tuple(groups)
+            if key not in self._descriptions:
+                self._descriptions[key] = self._describe(task_retries, list(groups))
+            if self._cls is None:
+                self._cls = self._export()
+            return (self._cls, *self._descriptions[key])
+
+    def _describe(self, task_retries: int, groups: list[str]) -> tuple[Any, ...]:
+        methods = self._meta.table.infos(task_retries, groups)
+        facts = self._meta.table.facts(groups)
+        packed = actor_table.pack_description(methods, facts)
+        return _core.export(packed, exporting.DESCRIPTION), methods, facts
+
+    def _export(self) -> _core.ObjectRef[Any]:
+        cls = self._meta.modified_class
+        payload = exporting.dumps_definition((cls, self._meta.table.order()), cls)
+        return _core.export(payload, exporting.CLASS)
+
+
+# ---- creation ------------------------------------------------------------------------------------
+
+
+def create(
+    actor_class: ActorClass[T],
+    given: dict[str, Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> ActorHandle[T]:
+    """Start an actor of the class with all options resolved, or find it by name."""
+    options.check_actor_call(given)
+    meta = actor_class.__ray_metadata__
+    _check_constructor(meta.modified_class, args, kwargs)
+    worker.ensure_attached()
+    name, namespace = given.get("name") or "", given.get("namespace") or worker.state.namespace
+    if not given.get("get_if_exists"):
+        return _create_one(actor_class, given, name, namespace, args, kwargs)
+    from whipray.exceptions import ActorAlreadyExistsError
+
+    while True:
+        found: Any = _core.get_actor(name, namespace)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        try:
+            return _create_one(actor_class, given, name, namespace, args, kwargs)
+        except ActorAlreadyExistsError:
+            continue  # somebody else was quicker: take theirs
+
+
+def _create_one(
+    actor_class: ActorClass[T],
+    given: dict[str, Any],
+    name: str,
+    namespace: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> ActorHandle[T]:
+    meta = actor_class.__ray_metadata__
+    groups = options.groups_of(given.get("concurrency_groups"))
+    concurrency = _concurrency(meta, given, groups)
+    cls, description, methods, facts = actor_class._exports.get(
+        given.get("max_task_retries") or 0, groups
+    )
+    env = options.env_vars(given.get("runtime_env"))
+    place, held = options.actor_shapes(given)
+    orders = {"max_concurrency": concurrency, "groups": groups, "name": name}
+    spec = {
+        "cls": cls,
+        "meta": description,
+        "methods": methods,
+        "info": facts,
+        "shape": worker.shape_of(held, env),
+        "place_shape": worker.shape_of(place, env),
+        "max_concurrency": concurrency + sum(groups.values()),
+        "is_async": meta.is_asyncio,
+        "detached": given.get("lifetime") == "detached",
+        "max_pending": max(0, given.get("max_pending_calls") or 0),
+        "max_restarts": given.get("max_restarts") or 0,
+        "name": name,
+        "namespace": namespace,
+        "cls_name": meta.class_name,
+    }
+    return _core.actor_create(spec, (orders, *args), kwargs)  # type: ignore[return-value]
+
+
+def _concurrency(meta: ActorClassMetadata, given: dict[str, Any], groups: dict[str, int]) -> int:
+    asked = given.get("max_concurrency")
+    if asked is not None and asked < 1:
+        raise ValueError("max_concurrency must be >= 1")
+    limit = asked or (actor_table.ASYNC_CONCURRENCY if meta.is_asyncio else 1)
+    free_order = meta.is_asyncio or limit > 1 or bool(groups)
+    if given.get("allow_out_of_order_execution") is False and free_order:
+        raise ValueError(
+            "allow_out_of_order_execution=False is not possible for async and threaded actors: "
+            "their calls run in no particular order."
+        )
+    return int(limit)
+
+
+def _check_constructor(
+    cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    constructor = cls.__init__
+    if constructor is object.__init__:
+        if (args or kwargs) and cls.__new__ is object.__new__:
+            raise TypeError("too many positional arguments" if args else
+                            f"got an unexpected keyword argument '{next(iter(kwargs))}'")
+        return
+    least, most = signatures.bounds(constructor, skip=1)
+    if kwargs or len(args) < least or (most >= 0 and len(args) > most) or least > most >= 0:
+        signatures.check(constructor, args, kwargs, skip=1)
+
+
+# ---- handles -------------------------------------------------------------------------------------
+
+
+class ActorHandle(_core.ActorHandle, Generic[T]):
+    """Refers to an actor; `handle.method.remote(...)` calls it.
+
+    Can be passed to tasks and other actors.  The actor ends when its last handle is gone, unless it
+    is detached.
+    """
+
+    __slots__ = ("__weakref__",)
+
+    @property
+    def _actor_id(self) -> Any:
+        from whipray._private.ids import ActorID
+
+        return ActorID(self._actor_bytes())
+
+    @property
+    def _ray_actor_id(self) -> Any:
+        return self._actor_id
+
+    def __repr__(self) -> str:
+        return f"Actor({self._info['class']}, {self._actor_bytes().hex()})"
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._methods})
+
+    def _check_args(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """TypeError unless the call fits the method's signature."""
+        if name == "__ray_call__":
+            if not args:
+                raise TypeError("__ray_call__ needs the function to call")
+            return
+        if name in self._info.get("generators", ()) and self._methods[name][2:4] == (1, 0):
+            raise NotImplementedError(
+                f"{name} yields; streaming generators are not supported yet. Use "
+                f".options(num_returns=<number of items>) or let it return a list."
+            )
+        found = self._info.get("parameters", {}).get(name)
+        if found is not None or name in actor_table.BUILTIN:
+            actor_table.signature_of(found or []).bind(*args, **kwargs)
+
+
+class MethodMixin:
+    """The rarer attributes of `handle.method`, found here by the C type."""
+
+    _handle: Any
+    _name: str
+    _info: _core.MethodInfo
+
+    def options(self, **given: Any) -> _core.ActorMethod:
+        """The method under other options, for the calls made through the result."""
+        options.check_method(given)
+        number, nreturns, least, most, retries, group, retry_exceptions = self._info
+        facts = self._handle._info
+        asked = given.get("num_returns")
+        if isinstance(asked, int):
+            nreturns = asked
+            least, most = facts["bounds"].get(self._name, (least, most))
+        elif asked is not None:
+            raise NotImplementedError(f"num_returns={asked!r} is not supported yet")
+        if given.get("max_task_retries") is not None:
+            retries = given["max_task_retries"]
+        if given.get("concurrency_group") is not None:
+            group = actor_table.group_number(facts["groups"], given["concurrency_group"])
+        if "retry_exceptions" in given:
+            retry_exceptions = bool(given["retry_exceptions"])
+        info = (number, nreturns, least, most, retries, group, retry_exceptions)
+        return _core.ActorMethod(self._handle, self._name, info)
+
+    def bind(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """A node of a task graph; not available yet."""
+        raise NotImplementedError("bind() and task graphs are not supported yet; use .remote()")
+
+    def _remote(
+        self, args: Any = None, kwargs: dict[str, Any] | None = None, **given: Any
+    ) -> Any:
+        target: Any = self.options(**given) if given else self
+        return target.remote(*(args or ()), **(kwargs or {}))
+
+
+ActorMethod = _core.ActorMethod
+_core.set_handle_class(ActorHandle)
+_core.set_method_mixin(MethodMixin)

@@ -1,0 +1,154 @@
+"""Functions that run as tasks."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+from whipray import _core
+from whipray._private import exporting, options, signatures, worker
+
+R = TypeVar("R")
+
+
+class RemoteFunction(Generic[R]):
+    """What `@remote` makes of a function: `f.remote(...)` runs it as a task.
+
+    The function itself stays reachable as `_function`; the wrapper shows its name, its
+    documentation and its signature.
+    """
+
+    remote: _core.TaskSubmitter[R]
+
+    def __init__(self, function: Any, task_options: dict[str, Any]) -> None:
+        self._setup(function, task_options)
+
+    def _setup(self, function: Any, task_options: dict[str, Any]) -> None:
+        self._function = function
+        self._default_options = task_options
+        self._exports = exporting.FunctionExports(function)
+        self._function_name = exporting.full_name(function)
+        self._plain = "runtime_env" not in task_options
+        _dress(self, function)
+        self.remote = _submitter(self, function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            "Remote functions cannot be called directly. Instead of running "
+            f"'{self._function_name}()', try '{self._function_name}.remote()'."
+        )
+
+    def __repr__(self) -> str:
+        return f"RemoteFunction({self._function_name})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"function": self._function, "options": self._default_options}
+
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        self._setup(values["function"], values["options"])
+
+    def options(self, **task_options: Any) -> ConfiguredFunction[R]:
+        """A wrapper with `.remote` under other options; this function stays as it is."""
+        options.check_task(task_options, in_options=True)
+        return ConfiguredFunction(self, options.merge(self._default_options, task_options))
+
+    def bind(self, *args: Any, **kwargs: Any) -> Any:
+        """A node of a task graph; not available yet."""
+        raise NotImplementedError("bind() and task graphs are not supported yet; use .remote()")
+
+    def _remote(
+        self, args: Any = None, kwargs: dict[str, Any] | None = None, **task_options: Any
+    ) -> Any:
+        """`.options(**task_options).remote(*args, **kwargs)`."""
+        target = self.options(**task_options) if task_options else self
+        return target.remote(*(args or ()), **(kwargs or {}))
+
+    def _prepare(self, submitter: _core.TaskSubmitter[R]) -> None:
+        """Called by the submitter when it has not been used in the open session."""
+        prepare(submitter, self._exports, self._default_options)
+
+    def _check_args(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        signatures.check(self._function, args, kwargs)
+
+
+class ConfiguredFunction(Generic[R]):
+    """What `f.options(...)` returns."""
+
+    remote: _core.TaskSubmitter[R]
+
+    def __init__(self, base: RemoteFunction[R], task_options: dict[str, Any]) -> None:
+        self._base = base
+        self._options = task_options
+        self.remote = _submitter(self, base._function)
+
+    def bind(self, *args: Any, **kwargs: Any) -> Any:
+        """A node of a task graph; not available yet."""
+        return self._base.bind(*args, **kwargs)
+
+    def _remote(self, args: Any = None, kwargs: dict[str, Any] | None = None) -> Any:
+        return self.remote(*(args or ()), **(kwargs or {}))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._base(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ConfiguredFunction, (self._base, self._options)
+
+    def _prepare(self, submitter: _core.TaskSubmitter[R]) -> None:
+        prepare(submitter, self._base._exports, self._options)
+
+    def _check_args(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        signatures.check(self._base._function, args, kwargs)
+
+
+def prepare(
+    submitter: _core.TaskSubmitter[Any],
+    exports: exporting.FunctionExports,
+    task_options: dict[str, Any],
+) -> None:
+    """Make `submitter` ready for the open session, which is started if there is none."""
+    worker.ensure_attached()
+    nreturns = _returns(exports.function, task_options.get("num_returns"))
+    env = options.env_vars(task_options.get("runtime_env"))
+    retries = task_options.get("max_retries")
+    submitter.fn = exports.ref(task_options)
+    submitter.shape = worker.shape_of(options.wanted(task_options, 1), env)
+    submitter.nreturns = nreturns
+    submitter.retries = default_retries() if retries is None else retries
+    submitter.retry_exceptions = bool(task_options.get("retry_exceptions"))
+    submitter.epoch = _core.epoch()
+
+
+def default_retries() -> int:
+    """Retries of a task that asks for no number of its own."""
+    import os
+
+    text = os.environ.get("RAY_TASK_MAX_RETRIES")
+    return int(text) if text else options.DEFAULT_TASK_RETRIES
+
+
+def _returns(function: Any, num_returns: Any) -> int:
+    if num_returns is None and not signatures.is_generator(function):
+        return 1
+    if isinstance(num_returns, int):
+        return num_returns
+    raise NotImplementedError(
+        "Streaming generators are not supported yet: give a function that yields "
+        "num_returns=<number of items>, or let it return a list."
+    )
+
+
+def _submitter(owner: Any, function: Any) -> _core.TaskSubmitter[Any]:
+    least, most = signatures.bounds(function)
+    return _core.TaskSubmitter(owner, least, most, signatures.names(function))
+
+
+_SHOWN = ("__name__", "__qualname__", "__module__", "__doc__", "__annotations__", "__type_params__")
+
+
+def _dress(wrapper: Any, function: Any) -> None:
+    """Let the wrapper look like the function to help(), inspect and editors."""
+    for name in _SHOWN:
+        value = getattr(function, name, None)
+        if value is not None:
+            setattr(wrapper, name, value)
+    wrapper.__wrapped__ = function

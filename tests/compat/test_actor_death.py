@@ -1,0 +1,254 @@
+"""How actors end: kill, exit_actor, crash; what callers see."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from typing import Any
+
+import pytest
+
+from .helpers import Journal, Ray, process_gone, wait_until
+
+
+class Victim:
+    def value(self) -> int:
+        return 1
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def leave(self, code: int) -> None:
+        os._exit(code)
+
+    def kill_self(self, number: int) -> None:
+        os.kill(os.getpid(), number)
+
+    def crash(self) -> None:
+        ctypes.string_at(0)
+
+    def sys_exit(self) -> None:
+        sys.exit(0)
+
+
+def wait_dead(ray: Ray, actor: Any) -> BaseException:
+    """Call until the call fails with the death of the actor, and return that error."""
+
+    def attempt() -> BaseException | None:
+        try:
+            ray.get(actor.value.remote())
+        except ray.exceptions.RayActorError as error:
+            return error
+        return None
+
+    return wait_until(attempt)
+
+
+def test_kill_ends_the_process(ray: Ray) -> None:
+    victim = ray.remote(Victim).remote()
+    pid = ray.get(victim.pid.remote())
+    ray.kill(victim)
+    wait_until(lambda: process_gone(pid))
+    assert isinstance(wait_dead(ray, victim), ray.exceptions.ActorDiedError)
+
+
+def test_kill_fails_the_running_call_and_the_queued_ones(ray: Ray, gate: Any) -> None:
+    started, door = gate("started"), gate("never")
+
+    class Blocking(Victim):
+        def block(self) -> None:
+            started.open()
+            door.wait()
+
+    victim = ray.remote(Blocking).remote()
+    refs = [victim.block.remote(), victim.value.remote(), victim.value.remote()]
+    started.wait()
+    ray.kill(victim)
+    for ref in refs:
+        with pytest.raises(ray.exceptions.ActorDiedError):
+            ray.get(ref)
+
+
+def test_kill_before_the_actor_is_up(ray: Ray) -> None:
+    victim = ray.remote(Victim).remote()
+    ref = victim.value.remote()
+    ray.kill(victim)
+    ray.wait([ref])
+    assert isinstance(wait_dead(ray, victim), ray.exceptions.RayActorError)
+
+
+def test_kill_twice(ray: Ray) -> None:
+    victim = ray.remote(Victim).remote()
+    ray.get(victim.value.remote())
+    ray.kill(victim)
+    ray.kill(victim)
+    wait_dead(ray, victim)
+
+
+def test_kill_runs_no_exit_handlers(ray: Ray, journal: Journal) -> None:
+    class Handlers(Victim):
+        def __init__(self) -> None:
+            import atexit
+
+            atexit.register(lambda: journal.add("atexit"))
+
+    victim = ray.remote(Handlers).remote()
+    pid = ray.get(victim.pid.remote())
+    ray.kill(victim)
+    wait_until(lambda: process_gone(pid))
+    assert journal.lines() == []
+
+
+@pytest.mark.parametrize("wrong", [5, "name", None, Victim], ids=repr)
+def test_kill_of_something_else_is_a_value_error(ray: Ray, wrong: object) -> None:
+    with pytest.raises(ValueError):
+        ray.kill(wrong)
+
+
+def test_kill_of_an_object_reference_is_refused(ray: Ray) -> None:
+    with pytest.raises(ValueError):
+        ray.kill(ray.put(1))
+
+
+def test_kill_from_a_task(ray: Ray) -> None:
+    victim = ray.remote(Victim).remote()
+    ray.get(victim.value.remote())
+    ray.get(ray.remote(lambda handle: ray.kill(handle)).remote(victim))
+    wait_dead(ray, victim)
+
+
+def test_results_made_before_the_death_stay(ray: Ray) -> None:
+    victim = ray.remote(Victim).remote()
+    ref = victim.value.remote()
+    assert ray.get(ref) == 1
+    ray.kill(victim)
+    wait_dead(ray, victim)
+    assert ray.get(ref) == 1
+
+
+def test_exit_by_os_exit_fails_the_call(ray: Ray) -> None:
+    victim = ray.remote(Victim).remote()
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        ray.get(victim.leave.remote(3))
+    wait_dead(ray, victim)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda s: s.name)
+def test_death_by_signal_fails_the_call(ray: Ray, number: int) -> None:
+    victim = ray.remote(Victim).remote()
+    victim.kill_self.remote(number)
+    assert isinstance(wait_dead(ray, victim), ray.exceptions.RayActorError)
+
+
+def test_segmentation_fault_fails_the_call(ray: Ray) -> None:
+    victim = ray.remote(Victim).remote()
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        ray.get(victim.crash.remote())
+
+
+def test_process_killed_from_outside(ray: Ray) -> None:
+    victim = ray.remote(Victim).remote()
+    os.kill(ray.get(victim.pid.remote()), signal.SIGKILL)
+    wait_dead(ray, victim)
+
+
+def test_exit_actor_ends_it_and_runs_exit_handlers(ray: Ray, journal: Journal) -> None:
+    class Leaving(Victim):
+        def __init__(self) -> None:
+            import atexit
+
+            atexit.register(lambda: journal.add("atexit"))
+
+        def leave_now(self) -> None:
+            ray.actor.exit_actor()
+
+    leaving = ray.remote(Leaving).remote()
+    pid = ray.get(leaving.pid.remote())
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        ray.get(leaving.leave_now.remote())
+    wait_until(lambda: process_gone(pid))
+    assert journal.lines() == ["atexit"]
+
+
+def test_exit_actor_outside_an_actor_is_a_type_error(ray: Ray) -> None:
+    with pytest.raises(TypeError):
+        ray.actor.exit_actor()
+    with pytest.raises(TypeError):
+        ray.get(ray.remote(lambda: ray.actor.exit_actor()).remote())
+
+
+def test_exit_actor_that_is_caught_still_ends_the_actor(ray: Ray) -> None:
+    class Clinging(Victim):
+        def leave_now(self) -> str:
+            try:
+                ray.actor.exit_actor()
+            except BaseException:
+                return "stayed"
+            return "never"
+
+    clinging = ray.remote(Clinging).remote()
+    clinging.leave_now.remote()
+    wait_dead(ray, clinging)
+
+
+def test_exit_actor_of_an_async_actor(ray: Ray) -> None:
+    @ray.remote
+    class Async:
+        async def value(self) -> int:
+            return 1
+
+        async def leave_now(self) -> None:
+            ray.actor.exit_actor()
+
+    actor = Async.remote()
+    assert ray.get(actor.value.remote()) == 1
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        ray.get(actor.leave_now.remote())
+    wait_dead(ray, actor)
+
+
+def test_sys_exit_in_a_method_ends_the_actor(ray: Ray) -> None:
+    victim = ray.remote(Victim).remote()
+    victim.sys_exit.remote()
+    wait_dead(ray, victim)
+
+
+def test_death_error_names_the_actor(ray: Ray) -> None:
+    victim = ray.remote(Victim).remote()
+    actor_id = victim._actor_id.hex()
+    ray.get(victim.value.remote())
+    ray.kill(victim)
+    error = wait_dead(ray, victim)
+    assert actor_id in str(error)
+    assert error.actor_id == actor_id  # type: ignore[attr-defined]
+
+
+def test_task_that_depends_on_a_dead_actor_fails(ray: Ray) -> None:
+    victim = ray.remote(Victim).remote()
+    ref = victim.leave.remote(0)
+    use = ray.remote(lambda value: value).remote(ref)
+    with pytest.raises(ray.exceptions.RayError):
+        ray.get(use)
+
+
+def test_other_actors_are_untouched(ray: Ray) -> None:
+    victim, other = ray.remote(Victim).remote(), ray.remote(Victim).remote()
+    ray.get([victim.value.remote(), other.value.remote()])
+    ray.kill(victim)
+    wait_dead(ray, victim)
+    assert ray.get(other.value.remote()) == 1
+
+
+def test_child_actors_die_with_their_parent(ray: Ray) -> None:
+    @ray.remote(num_cpus=0)
+    class Parent:
+        def child(self) -> tuple[int, int]:
+            self.kept = ray.remote(num_cpus=0)(Victim).remote()
+            return os.getpid(), ray.get(self.kept.pid.remote())
+
+    parent = Parent.remote()
+    pids = ray.get(parent.child.remote())
+    ray.kill(parent)
+    wait_until(lambda: all(process_gone(pid) for pid in pids))

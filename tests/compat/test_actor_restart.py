@@ -1,0 +1,264 @@
+"""max_restarts and max_task_retries: what is rebuilt, what is lost, how often."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from .helpers import Journal, Ray, process_gone, wait_until
+
+
+class Phoenix:
+    def __init__(self, start: int = 0) -> None:
+        self.n = start
+
+    def add(self) -> int:
+        self.n += 1
+        return self.n
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def die(self) -> None:
+        os._exit(1)
+
+
+def answer(ray: Ray, call: Any) -> Any:
+    """Repeat a call until the actor is back; ActorDiedError passes through."""
+    result: list[Any] = []
+
+    def attempt() -> bool:
+        try:
+            result.append(ray.get(call()))
+        except ray.exceptions.ActorDiedError:
+            raise
+        except ray.exceptions.RayActorError:
+            return False
+        return True
+
+    wait_until(attempt)
+    return result[0]
+
+
+def kill_process(ray: Ray, actor: Any) -> int:
+    pid = int(answer(ray, actor.pid.remote))
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: process_gone(pid))
+    return pid
+
+
+def test_restarted_actor_has_a_new_process_and_a_fresh_state(ray: Ray) -> None:
+    phoenix = ray.remote(max_restarts=1)(Phoenix).remote(100)
+    assert ray.get([phoenix.add.remote(), phoenix.add.remote()]) == [101, 102]
+    old = kill_process(ray, phoenix)
+    assert answer(ray, phoenix.add.remote) == 101
+    assert answer(ray, phoenix.pid.remote) != old
+
+
+def test_constructor_arguments_are_kept_for_the_restart(ray: Ray) -> None:
+    start = ray.put(40)
+    phoenix = ray.remote(max_restarts=1)(Phoenix).remote(start)
+    del start
+    assert ray.get(phoenix.add.remote()) == 41
+    kill_process(ray, phoenix)
+    assert answer(ray, phoenix.add.remote) == 41
+
+
+def test_restarts_are_counted(ray: Ray) -> None:
+    phoenix = ray.remote(max_restarts=2)(Phoenix).remote()
+    for _ in range(3):
+        kill_process(ray, phoenix)
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        answer(ray, phoenix.add.remote)
+
+
+def test_endless_restarts(ray: Ray) -> None:
+    phoenix = ray.remote(max_restarts=-1)(Phoenix).remote()
+    for _ in range(3):
+        kill_process(ray, phoenix)
+    assert answer(ray, phoenix.add.remote) == 1
+
+
+def test_no_restart_by_default(ray: Ray) -> None:
+    phoenix = ray.remote(Phoenix).remote()
+    kill_process(ray, phoenix)
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        answer(ray, phoenix.add.remote)
+
+
+def test_kill_ends_a_restartable_actor_for_good(ray: Ray) -> None:
+    phoenix = ray.remote(max_restarts=-1)(Phoenix).remote()
+    ray.get(phoenix.add.remote())
+    ray.kill(phoenix)
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        wait_until(lambda: answer(ray, phoenix.add.remote) is None)
+
+
+def test_kill_with_no_restart_false_restarts(ray: Ray) -> None:
+    phoenix = ray.remote(max_restarts=1)(Phoenix).remote(10)
+    pid = ray.get(phoenix.pid.remote())
+    ray.kill(phoenix, no_restart=False)
+    wait_until(lambda: process_gone(pid))
+    assert answer(ray, phoenix.add.remote) == 11
+
+
+def test_call_in_flight_fails_without_task_retries(ray: Ray, gate: Any) -> None:
+    started, door = gate("started"), gate("never")
+
+    class Blocking(Phoenix):
+        def block(self) -> None:
+            started.open()
+            door.wait()
+
+    phoenix = ray.remote(max_restarts=1)(Blocking).remote()
+    pid = ray.get(phoenix.pid.remote())
+    ref = phoenix.block.remote()
+    started.wait()
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(ref)
+    assert answer(ray, phoenix.add.remote) == 1
+
+
+def test_call_in_flight_is_retried_with_task_retries(ray: Ray, journal: Journal) -> None:
+    class Once(Phoenix):
+        def fragile(self) -> str:
+            if journal.add("attempt") == 1:
+                os._exit(1)
+            return "second time"
+
+    phoenix = ray.remote(max_restarts=1, max_task_retries=1)(Once).remote()
+    assert ray.get(phoenix.fragile.remote()) == "second time"
+    assert len(journal.lines()) == 2
+
+
+def test_task_retries_are_counted(ray: Ray, journal: Journal) -> None:
+    class Always(Phoenix):
+        def fragile(self) -> None:
+            journal.add("attempt")
+            os._exit(1)
+
+    phoenix = ray.remote(max_restarts=-1, max_task_retries=2)(Always).remote()
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(phoenix.fragile.remote())
+    assert len(journal.lines()) == 3
+
+
+def test_queued_calls_survive_a_restart_with_task_retries(ray: Ray) -> None:
+    phoenix = ray.remote(max_restarts=-1, max_task_retries=-1)(Phoenix).remote()
+    pid = ray.get(phoenix.pid.remote())
+    refs = [phoenix.add.remote() for _ in range(50)]
+    os.kill(pid, signal.SIGKILL)
+    counts = ray.get(refs)
+    assert len(counts) == 50
+    assert all(1 <= count <= 50 for count in counts)
+
+
+def test_exceptions_of_methods_are_not_retried_by_default(ray: Ray, journal: Journal) -> None:
+    class Raising(Phoenix):
+        def fail(self) -> None:
+            journal.add("attempt")
+            raise ValueError("once")
+
+    phoenix = ray.remote(max_task_retries=3)(Raising).remote()
+    with pytest.raises(ValueError):
+        ray.get(phoenix.fail.remote())
+    assert len(journal.lines()) == 1
+
+
+def test_exceptions_of_a_method_are_retried_on_demand(ray: Ray, journal: Journal) -> None:
+    @ray.remote
+    class Raising:
+        @ray.method(max_task_retries=4, retry_exceptions=[ValueError])
+        def fail(self) -> str:
+            if journal.add("attempt") < 3:
+                raise ValueError("again")
+            return "third"
+
+    assert ray.get(Raising.remote().fail.remote()) == "third"
+    assert len(journal.lines()) == 3
+
+
+def test_method_option_overrides_the_retries(ray: Ray, journal: Journal) -> None:
+    @ray.remote
+    class Raising:
+        def fail(self) -> None:
+            journal.add("attempt")
+            raise KeyError("always")
+
+    ref = Raising.remote().fail.options(max_task_retries=2, retry_exceptions=True).remote()
+    with pytest.raises(KeyError):
+        ray.get(ref)
+    assert len(journal.lines()) == 3
+
+
+def test_restarted_actor_knows_that_it_was(ray: Ray) -> None:
+    class Knowing(Phoenix):
+        def reconstructed(self) -> bool:
+            return bool(ray.get_runtime_context().was_current_actor_reconstructed)
+
+    phoenix = ray.remote(max_restarts=1)(Knowing).remote()
+    assert ray.get(phoenix.reconstructed.remote()) is False
+    kill_process(ray, phoenix)
+    assert answer(ray, phoenix.reconstructed.remote) is True
+
+
+def test_name_survives_a_restart(ray: Ray) -> None:
+    options = {"name": "phoenix by name", "max_restarts": 1}
+    phoenix = ray.remote(**options)(Phoenix).remote(7)
+    kill_process(ray, phoenix)
+    assert answer(ray, ray.get_actor("phoenix by name").add.remote) == 8
+
+
+def test_handles_in_tasks_reach_the_restarted_actor(ray: Ray) -> None:
+    phoenix = ray.remote(max_restarts=1, max_task_retries=-1)(Phoenix).remote()
+    use = ray.remote(lambda handle: ray.get(handle.add.remote()))
+    assert ray.get(use.remote(phoenix)) == 1
+    kill_process(ray, phoenix)
+    assert ray.get(use.remote(phoenix)) == 1
+
+
+def test_exit_actor_is_not_restarted(ray: Ray, journal: Journal) -> None:
+    @ray.remote(max_restarts=-1)
+    class Leaving:
+        def __init__(self) -> None:
+            journal.add("constructed")
+
+        def leave(self) -> None:
+            ray.actor.exit_actor()
+
+    leaving = Leaving.remote()
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        ray.get(leaving.leave.remote())
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        ray.get(leaving.leave.remote())
+    assert journal.lines() == ["constructed"]
+
+
+def test_constructor_error_is_not_restarted(ray: Ray, journal: Journal) -> None:
+    @ray.remote(max_restarts=5)
+    class Broken:
+        def __init__(self) -> None:
+            journal.add("constructed")
+            raise ValueError("no")
+
+        def value(self) -> int:
+            return 1
+
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        ray.get(Broken.remote().value.remote())
+    assert journal.lines() == ["constructed"]
+
+
+def test_async_actor_restarts(ray: Ray) -> None:
+    @ray.remote(max_restarts=1, max_task_retries=-1)
+    class Async:
+        async def pid(self) -> int:
+            return os.getpid()
+
+    actor = Async.remote()
+    old = kill_process(ray, actor)
+    assert answer(ray, actor.pid.remote) != old

@@ -1,0 +1,270 @@
+"""Async actors: one loop, many calls in flight, awaiting references."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from .helpers import Journal, Ray, wait_until
+
+
+def test_coroutine_method(ray: Ray) -> None:
+    @ray.remote
+    class Async:
+        async def double(self, x: int) -> int:
+            await asyncio.sleep(0)
+            return 2 * x
+
+    assert ray.get(Async.remote().double.remote(4)) == 8
+
+
+def test_calls_wait_for_each_other_in_one_actor(ray: Ray) -> None:
+    @ray.remote
+    class Signal:
+        def __init__(self) -> None:
+            self.event = asyncio.Event()
+
+        async def wait(self) -> str:
+            await self.event.wait()
+            return "released"
+
+        async def send(self) -> None:
+            self.event.set()
+
+    signal = Signal.remote()
+    waiting = [signal.wait.remote() for _ in range(50)]
+    ray.get(signal.send.remote())
+    assert ray.get(waiting) == ["released"] * 50
+
+
+def test_a_thousand_calls_in_flight(ray: Ray) -> None:
+    @ray.remote
+    class Gatherer:
+        def __init__(self) -> None:
+            self.waiting = 0
+            self.full = asyncio.Event()
+
+        async def enter(self, count: int) -> int:
+            self.waiting += 1
+            if self.waiting == count:
+                self.full.set()
+            await self.full.wait()
+            return self.waiting
+
+    gatherer = Gatherer.remote()
+    assert ray.get([gatherer.enter.remote(900) for _ in range(900)]) == [900] * 900
+
+
+def test_max_concurrency_limits_an_async_actor(ray: Ray) -> None:
+    @ray.remote(max_concurrency=3)
+    class Limited:
+        def __init__(self) -> None:
+            self.now = self.most = 0
+
+        async def enter(self) -> None:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            self.now -= 1
+
+        async def peak(self) -> int:
+            return self.most
+
+    limited = Limited.remote()
+    ray.get([limited.enter.remote() for _ in range(30)])
+    assert ray.get(limited.peak.remote()) == 3
+
+
+def test_all_methods_share_one_thread_and_loop(ray: Ray) -> None:
+    @ray.remote
+    class Where:
+        async def a(self) -> tuple[int, int]:
+            return threading.get_ident(), id(asyncio.get_running_loop())
+
+        async def b(self) -> tuple[int, int]:
+            await asyncio.sleep(0)
+            return threading.get_ident(), id(asyncio.get_running_loop())
+
+    where = Where.remote()
+    assert len(set(ray.get([where.a.remote(), where.b.remote(), where.a.remote()]))) == 1
+
+
+def test_plain_methods_of_an_async_actor(ray: Ray) -> None:
+    @ray.remote
+    class Mixed:
+        def __init__(self) -> None:
+            self.n = 0
+
+        def plain(self) -> int:
+            self.n += 1
+            return self.n
+
+        async def coroutine(self) -> int:
+            self.n += 10
+            return self.n
+
+    mixed = Mixed.remote()
+    ray.get([mixed.plain.remote(), mixed.coroutine.remote()])
+    assert ray.get(mixed.plain.remote()) == 12
+
+
+def test_await_of_a_reference_in_an_actor(ray: Ray) -> None:
+    @ray.remote
+    class Async:
+        async def run(self) -> list[Any]:
+            one = await ray.remote(lambda: 1).remote()
+            two = await ray.put(2)
+            return [one, two]
+
+    assert ray.get(Async.remote().run.remote()) == [1, 2]
+
+
+def test_gather_of_references_in_an_actor(ray: Ray) -> None:
+    @ray.remote
+    class Async:
+        async def run(self) -> list[int]:
+            task = ray.remote(lambda i: i * i)
+            return list(await asyncio.gather(*[task.remote(i) for i in range(5)]))
+
+    assert ray.get(Async.remote().run.remote()) == [0, 1, 4, 9, 16]
+
+
+def test_waiting_for_a_task_does_not_stop_other_calls(ray: Ray, gate: Any) -> None:
+    door = gate("door")
+
+    @ray.remote
+    class Async:
+        async def slow(self) -> str:
+            await ray.remote(num_cpus=0)(lambda: door.wait()).remote()
+            return "slow"
+
+        async def quick(self) -> str:
+            return "quick"
+
+    actor = Async.remote()
+    slow = actor.slow.remote()
+    assert ray.get(actor.quick.remote()) == "quick"
+    door.open()
+    assert ray.get(slow) == "slow"
+
+
+def test_nested_reference_awaited_in_the_actor(ray: Ray) -> None:
+    @ray.remote
+    class Async:
+        async def read(self, box: list[Any]) -> Any:
+            return await box[0]
+
+    assert ray.get(Async.remote().read.remote([ray.put("boxed")])) == "boxed"
+
+
+def test_error_in_a_coroutine(ray: Ray) -> None:
+    @ray.remote
+    class Async:
+        async def fail(self) -> None:
+            await asyncio.sleep(0)
+            raise KeyError("async")
+
+        async def value(self) -> int:
+            return 1
+
+    actor = Async.remote()
+    with pytest.raises(KeyError, match="async"):
+        ray.get(actor.fail.remote())
+    assert ray.get(actor.value.remote()) == 1
+
+
+def test_error_of_a_task_inside_a_coroutine(ray: Ray) -> None:
+    @ray.remote
+    def fail() -> None:
+        raise KeyError("inner")
+
+    @ray.remote
+    class Async:
+        async def run(self) -> str:
+            try:
+                await fail.remote()
+            except KeyError:
+                return "caught"
+            return "missed"
+
+    assert ray.get(Async.remote().run.remote()) == "caught"
+
+
+def test_background_work_started_by_a_call(ray: Ray, journal: Journal) -> None:
+    @ray.remote
+    class Async:
+        async def start(self) -> None:
+            self.task = asyncio.get_running_loop().create_task(self.later())
+
+        async def later(self) -> None:
+            await asyncio.sleep(0)
+            journal.add("later")
+
+    actor = Async.remote()
+    ray.get(actor.start.remote())
+    wait_until(journal.lines)
+
+
+def test_async_actor_calls_itself_through_its_handle(ray: Ray) -> None:
+    @ray.remote
+    class Async:
+        async def outer(self, me: Any) -> int:
+            return int(await me.inner.remote()) + 1
+
+        async def inner(self) -> int:
+            return 1
+
+    actor = Async.remote()
+    assert ray.get(actor.outer.remote(actor)) == 2
+
+
+def test_async_constructor_work_happens_in_order(ray: Ray) -> None:
+    @ray.remote
+    class Async:
+        def __init__(self, start: int) -> None:
+            self.start = start
+
+        async def value(self) -> int:
+            return self.start
+
+    assert ray.get(Async.remote(ray.put(5)).value.remote()) == 5
+
+
+def test_concurrency_groups_of_an_async_actor(ray: Ray) -> None:
+    @ray.remote(concurrency_groups={"one": 1, "many": 10})
+    class Grouped:
+        def __init__(self) -> None:
+            self.now = self.most = 0
+
+        @ray.method(concurrency_group="one")
+        async def single(self) -> None:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            self.now -= 1
+
+        @ray.method(concurrency_group="many")
+        async def peak(self) -> int:
+            return self.most
+
+    grouped = Grouped.remote()
+    ray.get([grouped.single.remote() for _ in range(10)])
+    assert ray.get(grouped.peak.remote()) == 1
+
+
+def test_many_results_awaited_in_the_driver(ray: Ray) -> None:
+    @ray.remote
+    class Async:
+        async def echo(self, i: int) -> int:
+            return i
+
+    async def main() -> list[int]:
+        actor = Async.remote()
+        return list(await asyncio.gather(*[actor.echo.remote(i) for i in range(200)]))
+
+    assert asyncio.run(main()) == list(range(200))

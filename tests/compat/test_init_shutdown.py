@@ -1,0 +1,218 @@
+"""init, shutdown and is_initialized: arguments, results, repetition, what survives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from .helpers import Ray, process_gone, wait_until
+
+Start = Callable[..., Any]
+
+
+def test_is_initialized_follows_init_and_shutdown(ray_fresh: Ray, start: Start) -> None:
+    assert ray_fresh.is_initialized() is False
+    start()
+    assert ray_fresh.is_initialized() is True
+    ray_fresh.shutdown()
+    assert ray_fresh.is_initialized() is False
+
+
+def test_shutdown_without_an_instance_does_nothing(ray_fresh: Ray) -> None:
+    ray_fresh.shutdown()
+    ray_fresh.shutdown()
+    assert not ray_fresh.is_initialized()
+
+
+def test_second_init_is_refused(ray_fresh: Ray, start: Start) -> None:
+    start()
+    with pytest.raises(RuntimeError, match="twice"):
+        start()
+    assert ray_fresh.is_initialized()
+
+
+def test_ignore_reinit_error_keeps_the_running_instance(ray_fresh: Ray, start: Start) -> None:
+    start(num_cpus=2)
+    ref = ray_fresh.put("kept")
+    start(num_cpus=5, ignore_reinit_error=True)
+    assert ray_fresh.cluster_resources()["CPU"] == 2
+    assert ray_fresh.get(ref) == "kept"
+
+
+def test_unknown_init_keyword_is_named(ray_fresh: Ray, start: Start) -> None:
+    with pytest.raises(RuntimeError, match="no_such_argument"):
+        start(no_such_argument=1)
+    assert not ray_fresh.is_initialized()
+
+
+def test_init_result_tells_addresses(start: Start) -> None:
+    context = start()
+    assert {"node_id", "session_dir", "address"} <= set(context.address_info)
+    int(context.address_info["node_id"], 16)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_init_result_is_a_mapping(start: Start) -> None:
+    context = start()
+    assert isinstance(context, Mapping)
+    assert len(context) == len(list(context)) > 0
+    assert context["node_id"] == context.address_info["node_id"]
+
+
+def test_init_result_names_versions(start: Start) -> None:
+    context = start()
+    assert context.python_version.startswith("3.")
+    assert isinstance(context.ray_version, str)
+
+
+def test_init_result_is_a_context_manager(ray_fresh: Ray, start: Start) -> None:
+    with start():
+        assert ray_fresh.get(ray_fresh.put(1)) == 1
+    assert not ray_fresh.is_initialized()
+
+
+def test_context_manager_shuts_down_after_an_error(ray_fresh: Ray, start: Start) -> None:
+    with pytest.raises(KeyError), start():
+        raise KeyError("inside")
+    assert not ray_fresh.is_initialized()
+
+
+def test_node_id_of_init_is_the_id_of_the_only_node(ray_fresh: Ray, start: Start) -> None:
+    context = start()
+    assert [node["NodeID"] for node in ray_fresh.nodes()] == [context.address_info["node_id"]]
+
+
+def test_zero_cpus_runs_tasks_that_ask_for_none(ray_fresh: Ray, start: Start) -> None:
+    start(num_cpus=0)
+    assert "CPU" not in ray_fresh.cluster_resources()
+    free = ray_fresh.remote(num_cpus=0)(lambda: "ran")
+    assert ray_fresh.get(free.remote()) == "ran"
+
+
+def test_custom_resources_are_offered_and_zero_is_dropped(ray_fresh: Ray, start: Start) -> None:
+    start(resources={"slots": 3, "none": 0})
+    offered = ray_fresh.cluster_resources()
+    assert offered["slots"] == 3.0
+    assert "none" not in offered
+
+
+@pytest.mark.parametrize("name", ["CPU", "GPU"])
+def test_builtin_names_are_refused_among_custom_resources(start: Start, name: str) -> None:
+    with pytest.raises((AssertionError, ValueError, RuntimeError), match=name):
+        start(resources={name: 1})
+
+
+def test_negative_resource_is_refused(start: Start) -> None:
+    with pytest.raises(ValueError):
+        start(resources={"slots": -1})
+
+
+def test_auto_address_without_an_instance_is_a_connection_error(start: Start) -> None:
+    with pytest.raises(ConnectionError):
+        start(address="auto", num_cpus=None)
+
+
+@pytest.mark.time_limit(120)
+def test_init_and_shutdown_can_be_repeated(ray_fresh: Ray, start: Start) -> None:
+    @ray_fresh.remote
+    def double(x: int) -> int:
+        return 2 * x
+
+    for cycle in range(3):
+        start()
+        assert ray_fresh.get([double.remote(cycle), ray_fresh.put(cycle)]) == [2 * cycle, cycle]
+        ray_fresh.shutdown()
+
+
+@pytest.mark.time_limit(120)
+def test_actor_class_outlives_the_instance(ray_fresh: Ray, start: Start) -> None:
+    @ray_fresh.remote
+    class Box:
+        def value(self) -> str:
+            return "new"
+
+    start()
+    old = Box.remote()
+    assert ray_fresh.get(old.value.remote()) == "new"
+    ray_fresh.shutdown()
+    start()
+    assert ray_fresh.get(Box.remote().value.remote()) == "new"
+
+
+@pytest.mark.time_limit(120)
+def test_handle_of_an_earlier_session_is_unknown_to_kill(ray_fresh: Ray, start: Start) -> None:
+    start()
+    old = ray_fresh.remote(type("Box", (), {})).remote()
+    ray_fresh.shutdown()
+    start()
+    with pytest.raises(ray_fresh.exceptions.ActorHandleNotFoundError):
+        ray_fresh.kill(old)
+
+
+@pytest.mark.time_limit(120)
+def test_method_call_on_a_handle_of_an_earlier_session_fails(
+    ray_fresh: Ray, start: Start
+) -> None:
+    @ray_fresh.remote
+    class Box:
+        def value(self) -> int:
+            return 1
+
+    start()
+    old = Box.remote()
+    ray_fresh.get(old.value.remote())
+    ray_fresh.shutdown()
+    start()
+    with pytest.raises(Exception):  # noqa: B017 - the class of the error is not promised
+        ray_fresh.get(old.value.remote(), timeout=20)
+
+
+def test_shutdown_ends_workers_and_actors(ray_fresh: Ray, start: Start) -> None:
+    start()
+    pid_of = ray_fresh.remote(lambda: os.getpid())
+
+    @ray_fresh.remote
+    class Actor:
+        def pid(self) -> int:
+            return os.getpid()
+
+    actor = Actor.remote()
+    pids = ray_fresh.get([pid_of.remote(), actor.pid.remote()])
+    ray_fresh.shutdown()
+    wait_until(lambda: all(process_gone(pid) for pid in pids))
+
+
+def test_environment_of_the_job_reaches_tasks_and_actors(ray_fresh: Ray, start: Start) -> None:
+    start(runtime_env={"env_vars": {"COMPAT_JOB": "from job"}})
+
+    @ray_fresh.remote
+    def read() -> str | None:
+        return os.environ.get("COMPAT_JOB")
+
+    @ray_fresh.remote
+    class Reader:
+        def read(self) -> str | None:
+            return os.environ.get("COMPAT_JOB")
+
+    assert ray_fresh.get([read.remote(), Reader.remote().read.remote()]) == ["from job"] * 2
+    assert "COMPAT_JOB" not in os.environ
+
+
+def test_environment_values_must_be_text(start: Start) -> None:
+    with pytest.raises(TypeError):
+        start(runtime_env={"env_vars": {"COMPAT_JOB": 1}})
+
+
+def test_namespace_of_init_is_shown_in_the_context(ray_fresh: Ray, start: Start) -> None:
+    start(namespace="chosen")
+    assert ray_fresh.get_runtime_context().namespace == "chosen"
+
+
+@pytest.mark.parametrize("name", ["nodes", "cluster_resources", "available_resources"])
+def test_cluster_questions_do_not_start_an_instance(ray_fresh: Ray, name: str) -> None:
+    with pytest.raises(Exception, match=r"[iI]nit"):
+        getattr(ray_fresh, name)()
+    assert not ray_fresh.is_initialized()

@@ -1,0 +1,206 @@
+"""get_runtime_context in the driver, in tasks and in actors."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from .helpers import Ray
+
+
+def ids(ray: Ray) -> dict[str, Any]:
+    context = ray.get_runtime_context()
+    return {
+        "job": context.get_job_id(),
+        "node": context.get_node_id(),
+        "worker": context.get_worker_id(),
+        "task": context.get_task_id(),
+        "actor": context.get_actor_id(),
+    }
+
+
+def is_hex(text: str) -> bool:
+    return isinstance(text, str) and len(text) > 0 and int(text, 16) >= 0
+
+
+def test_driver_has_job_node_and_worker(ray: Ray) -> None:
+    mine = ids(ray)
+    assert is_hex(mine["job"])
+    assert is_hex(mine["node"])
+    assert is_hex(mine["worker"])
+    assert mine["actor"] is None
+
+
+def test_driver_has_no_task(ray: Ray) -> None:
+    assert ray.get_runtime_context().get_task_id() is None
+
+
+def test_task_has_ids_and_no_actor(ray: Ray) -> None:
+    theirs = ray.get(ray.remote(lambda: ids(ray)).remote())
+    assert all(is_hex(theirs[key]) for key in ("job", "node", "worker", "task"))
+    assert theirs["actor"] is None
+
+
+def test_job_and_node_are_shared(ray: Ray) -> None:
+    mine, theirs = ids(ray), ray.get(ray.remote(lambda: ids(ray)).remote())
+    assert (mine["job"], mine["node"]) == (theirs["job"], theirs["node"])
+    assert mine["worker"] != theirs["worker"]
+
+
+def test_every_task_has_its_own_id(ray: Ray) -> None:
+    task = ray.remote(lambda: ray.get_runtime_context().get_task_id())
+    assert len(set(ray.get([task.remote() for _ in range(5)]))) == 5
+
+
+def test_worker_id_belongs_to_the_process(ray: Ray) -> None:
+    @ray.remote
+    def who() -> tuple[int, str]:
+        return os.getpid(), ray.get_runtime_context().get_worker_id()
+
+    pairs = set(ray.get([who.remote() for _ in range(8)]))
+    assert len({pid for pid, _ in pairs}) == len({worker for _, worker in pairs}) == len(pairs)
+
+
+def test_actor_knows_its_id_and_name(ray: Ray) -> None:
+    @ray.remote
+    class Actor:
+        def me(self) -> tuple[str, str]:
+            context = ray.get_runtime_context()
+            return context.get_actor_id(), context.get_actor_name()
+
+    actor = Actor.options(name="context of a named actor").remote()
+    actor_id, name = ray.get(actor.me.remote())
+    assert actor_id == actor._actor_id.hex()
+    assert name == "context of a named actor"
+
+
+def test_actor_id_is_known_in_the_constructor(ray: Ray) -> None:
+    @ray.remote
+    class Actor:
+        def __init__(self) -> None:
+            self.id = ray.get_runtime_context().get_actor_id()
+
+        def get(self) -> str:
+            return self.id
+
+    actor = Actor.remote()
+    assert ray.get(actor.get.remote()) == actor._actor_id.hex()
+
+
+def test_async_actor_knows_its_ids(ray: Ray) -> None:
+    @ray.remote
+    class Async:
+        async def me(self) -> tuple[str, str]:
+            context = ray.get_runtime_context()
+            return context.get_actor_id(), context.get_task_id()
+
+    actor = Async.remote()
+    (actor_id, first), (_, second) = ray.get([actor.me.remote(), actor.me.remote()])
+    assert actor_id == actor._actor_id.hex()
+    assert first != second
+
+
+def test_unnamed_actor_has_an_empty_name(ray: Ray) -> None:
+    @ray.remote
+    class Actor:
+        def name(self) -> str | None:
+            return ray.get_runtime_context().get_actor_name()
+
+    assert not ray.get(Actor.remote().name.remote())
+
+
+def test_task_name_is_the_function_or_the_option(ray: Ray) -> None:
+    @ray.remote
+    def whoami() -> str:
+        return str(ray.get_runtime_context().get_task_name())
+
+    assert ray.get(whoami.remote()) == "whoami"
+    assert ray.get(whoami.options(name="given").remote()) == "given"
+
+
+def test_task_function_name_is_qualified(ray: Ray) -> None:
+    @ray.remote
+    def whoami() -> str:
+        return str(ray.get_runtime_context().get_task_function_name())
+
+    assert ray.get(whoami.options(name="other").remote()).endswith("whoami")
+
+
+def test_current_actor_is_a_handle_to_itself(ray: Ray) -> None:
+    @ray.remote
+    class Actor:
+        def me(self) -> list[Any]:
+            return [ray.get_runtime_context().current_actor]
+
+    actor = Actor.remote()
+    assert ray.get(actor.me.remote()) == [actor]
+
+
+def test_current_actor_outside_an_actor_is_an_error(ray: Ray) -> None:
+    with pytest.raises(RuntimeError):
+        assert ray.get_runtime_context().current_actor
+
+
+def test_assigned_resources(ray: Ray) -> None:
+    @ray.remote(num_cpus=0.5)
+    def given() -> Any:
+        return dict(ray.get_runtime_context().get_assigned_resources())
+
+    assert ray.get(given.remote()) == {"CPU": 0.5}
+
+
+def test_namespace_is_the_same_everywhere(ray: Ray) -> None:
+    mine = ray.get_runtime_context().namespace
+    assert isinstance(mine, str)
+    assert ray.get(ray.remote(lambda: ray.get_runtime_context().namespace).remote()) == mine
+
+
+def test_get_returns_a_mapping(ray: Ray) -> None:
+    values = ray.get_runtime_context().get()
+    assert {"job_id", "node_id"} <= set(values)
+
+
+def test_environment_of_a_task(ray: Ray) -> None:
+    @ray.remote(runtime_env={"env_vars": {"COMPAT_TASK": "seen"}})
+    def read() -> tuple[Any, Any]:
+        env = ray.get_runtime_context().runtime_env
+        return os.environ.get("COMPAT_TASK"), env["env_vars"]["COMPAT_TASK"]
+
+    assert ray.get(read.remote()) == ("seen", "seen")
+    plain = ray.remote(lambda: os.environ.get("COMPAT_TASK"))
+    assert ray.get(plain.remote()) is None
+
+
+def test_environment_of_an_actor_and_its_children(ray: Ray) -> None:
+    @ray.remote(runtime_env={"env_vars": {"COMPAT_PARENT": "p"}}, num_cpus=0)
+    class Parent:
+        def both(self) -> tuple[Any, Any]:
+            child = ray.remote(lambda: os.environ.get("COMPAT_PARENT"))
+            return os.environ.get("COMPAT_PARENT"), ray.get(child.remote())
+
+    assert ray.get(Parent.remote().both.remote()) == ("p", "p")
+
+
+def test_reconstruction_flag_is_false_at_first(ray: Ray) -> None:
+    @ray.remote
+    class Actor:
+        def flag(self) -> bool:
+            return bool(ray.get_runtime_context().was_current_actor_reconstructed)
+
+    assert ray.get(Actor.remote().flag.remote()) is False
+
+
+def test_ids_are_objects_with_text_forms(ray: Ray) -> None:
+    job = ray.get_runtime_context().get_job_id()
+    assert ray.JobID.from_hex(job).hex() == job
+    node = ray.get_runtime_context().get_node_id()
+    assert ray.NodeID.from_hex(node) == ray.NodeID.from_hex(node)
+    assert ray.ActorID.nil().is_nil()
+    assert len({ray.NodeID.from_random(), ray.NodeID.from_random()}) == 2
+
+
+def test_gpu_ids_without_gpus(ray: Ray) -> None:
+    assert ray.get_gpu_ids() == []
+    assert ray.get(ray.remote(lambda: ray.get_gpu_ids()).remote()) == []

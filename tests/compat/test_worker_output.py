@@ -1,0 +1,199 @@
+"""What workers print arrives on the driver, with a prefix that says from whom."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+Run = Callable[..., str]
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def plain(output: str) -> list[str]:
+    return ANSI.sub("", output).splitlines()
+
+
+def prefixed(name: str, text: str) -> Callable[[str], bool]:
+    """A check that the output holds the line `text` of the worker `name`."""
+    pattern = re.compile(rf"^\({re.escape(name)} pid=\d+\) {re.escape(text)}$")
+    return lambda output: any(pattern.match(line) for line in plain(output))
+
+
+def mentions(text: str, count: int) -> Callable[[str], bool]:
+    return lambda output: sum(text in line for line in plain(output)) >= count
+
+
+def test_print_of_a_task_has_name_and_pid(listen: Run) -> None:
+    listen(
+        """
+        ray.init(**INIT)
+        @ray.remote
+        def shout():
+            print("hello from a task")
+        ray.get(shout.remote())
+        """,
+        prefixed("shout", "hello from a task"),
+    )
+
+
+def test_print_of_an_actor_has_the_class_name(listen: Run) -> None:
+    listen(
+        """
+        ray.init(**INIT)
+        @ray.remote
+        class Speaker:
+            def speak(self):
+                print("hello from an actor")
+        speaker = Speaker.remote()
+        ray.get(speaker.speak.remote())
+        """,
+        prefixed("Speaker", "hello from an actor"),
+    )
+
+
+def test_print_of_an_actor_uses_its_own_repr(listen: Run) -> None:
+    listen(
+        """
+        ray.init(**INIT)
+        @ray.remote
+        class Speaker:
+            def __repr__(self):
+                return "Speaker(7)"
+            def speak(self):
+                print("who speaks")
+        speaker = Speaker.remote()
+        ray.get(speaker.speak.remote())
+        """,
+        prefixed("Speaker(7)", "who speaks"),
+    )
+
+
+def test_stderr_arrives_too(listen: Run) -> None:
+    listen(
+        """
+        import sys
+        ray.init(**INIT)
+        @ray.remote
+        def complain():
+            print("on stderr", file=sys.stderr)
+        ray.get(complain.remote())
+        """,
+        prefixed("complain", "on stderr"),
+    )
+
+
+def test_each_line_has_its_prefix(listen: Run) -> None:
+    def enough(output: str) -> bool:
+        texts = ("first line", "second line", "größe ✓")
+        return all(prefixed("lines", text)(output) for text in texts)
+
+    listen(
+        """
+        ray.init(**INIT)
+        @ray.remote
+        def lines():
+            print("first line\\nsecond line")
+            print("größe ✓")
+        ray.get(lines.remote())
+        """,
+        enough,
+        PYTHONUTF8="1",
+    )
+
+
+def test_output_below_python_arrives(listen: Run) -> None:
+    listen(
+        """
+        import os
+        ray.init(**INIT)
+        @ray.remote
+        def raw():
+            os.write(1, b"written below python\\n")
+        ray.get(raw.remote())
+        """,
+        prefixed("raw", "written below python"),
+    )
+
+
+def test_output_of_a_running_task_arrives_before_its_end(listen: Run) -> None:
+    listen(
+        """
+        import time
+        ray.init(**INIT)
+        @ray.remote
+        def endless():
+            print("still running", flush=True)
+            while True:
+                time.sleep(0.1)
+        ref = endless.remote()
+        """,
+        prefixed("endless", "still running"),
+    )
+
+
+def test_equal_lines_of_several_workers_are_folded(listen: Run) -> None:
+    output = listen(
+        """
+        ray.init(**INIT)
+        @ray.remote(num_cpus=0)
+        class Speaker:
+            def speak(self):
+                print("the same line")
+        speakers = [Speaker.remote() for _ in range(3)]
+        ray.get([s.__ray_ready__.remote() for s in speakers])
+        ray.get([s.speak.remote() for s in speakers])
+        """,
+        mentions("the same line", 2),
+    )
+    assert "repeated 2x across cluster" in output
+    assert not mentions("the same line", 3)(output)
+
+
+def test_folding_can_be_switched_off(listen: Run) -> None:
+    output = listen(
+        """
+        ray.init(**INIT)
+        @ray.remote(num_cpus=0)
+        class Speaker:
+            def speak(self):
+                print("the same line")
+        speakers = [Speaker.remote() for _ in range(3)]
+        ray.get([s.speak.remote() for s in speakers])
+        """,
+        mentions("the same line", 3),
+        RAY_DEDUP_LOGS="0",
+    )
+    assert "repeated" not in output
+
+
+@pytest.mark.parametrize("how", ["argument", "environment"])
+def test_forwarding_can_be_switched_off(listen: Run, how: str) -> None:
+    argument = ", log_to_driver=False" if how == "argument" else ""
+    environment = {"RAY_LOG_TO_DRIVER": "0"} if how == "environment" else {}
+    output = listen(
+        f"""
+        ray.init(**INIT{argument})
+        task = ray.remote(lambda i: print("should not be seen", i))
+        for i in range(20):
+            ray.get(task.remote(i))
+        print("driver prints")
+        """,
+        mentions("driver prints", 1),
+        **environment,
+    )
+    assert "should not be seen" not in output
+
+
+def test_prints_of_the_driver_have_no_prefix(run_script: Run) -> None:
+    output = run_script(
+        """
+        ray.init(**INIT)
+        print("plain line")
+        ray.shutdown()
+        print("after the end")
+        """
+    )
+    assert "plain line" in plain(output)
+    assert "after the end" in plain(output)
