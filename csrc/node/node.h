@@ -190,7 +190,7 @@ void node_on_driver_message(node_conn *c, const wr_head *h, const uint8_t *body)
 void node_accept(void *owner);
 int node_owner_arrived(node *n, int fd);
 
-/* names.c, store.c, actors.c: each answers one request */
+/* names.c, kv.c, actors.c: each answers one request */
 typedef void node_handler(node *n, node_proc *p, uint32_t id, wr_cursor *c);
 node_handler node_name_claim, node_name_get, node_name_list, node_name_drop;
 node_handler node_kv_put, node_kv_get, node_kv_del, node_kv_keys;

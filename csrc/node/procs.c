@@ -106,7 +106,7 @@ void node_proc_died(node_proc *p, int wait_status) {
   p->pidfd = -1;
   p->next_dead = n->dead;
   n->dead = p;
-  uv_idle_start(&n->sweep, n->sweep.idle_cb);
+  uv_idle_start(&n->sweep, node_sweep_dead);
 }
 
 static void let_go(node_proc *p) {

@@ -146,6 +146,7 @@ static void on_spawn_failed(node_server *s, const uint8_t *body) {
 
 static void on_message(node_conn *c, const wr_head *h, const uint8_t *body) {
   node_server *s = c->owner;
+  if (!s->job) return; /* being stopped: its workers die with it */
   if (h->type == WR_MSG_READY) {
     s->ready = 1;
   } else if (h->type == WR_MSG_SPAWNED && h->len >= 12) {

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 
-class ActorClassInheritanceException(TypeError):  # noqa: N818 - Ray's name
+class ActorClassInheritanceException(TypeError):
     """An actor class was used as a base class."""
 
 
@@ -145,9 +145,7 @@ class ConfiguredClass(Generic[T]):
         """A node of a task graph; not available yet."""
         self._base.bind()
 
-    def _remote(
-        self, args: Any = None, kwargs: dict[str, Any] | None = None
-    ) -> ActorHandle[T]:
+    def _remote(self, args: Any = None, kwargs: dict[str, Any] | None = None) -> ActorHandle[T]:
         return self.remote(*(args or ()), **(kwargs or {}))
 
 
@@ -276,14 +274,16 @@ def _concurrency(meta: ActorClassMetadata, given: dict[str, Any], groups: dict[s
     return int(limit)
 
 
-def _check_constructor(
-    cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    constructor = cls.__init__
+def _check_constructor(cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    constructor: Any = cls.__init__
     if constructor is object.__init__:
-        if (args or kwargs) and cls.__new__ is object.__new__:
-            raise TypeError("too many positional arguments" if args else
-                            f"got an unexpected keyword argument '{next(iter(kwargs))}'")
+        maker: Any = cls.__new__
+        if (args or kwargs) and maker is object.__new__:
+            raise TypeError(
+                "too many positional arguments"
+                if args
+                else f"got an unexpected keyword argument '{next(iter(kwargs))}'"
+            )
         return
     least, most = signatures.bounds(constructor, skip=1)
     if kwargs or len(args) < least or (most >= 0 and len(args) > most) or least > most >= 0:
@@ -365,9 +365,7 @@ class MethodMixin:
         """A node of a task graph; not available yet."""
         raise NotImplementedError("bind() and task graphs are not supported yet; use .remote()")
 
-    def _remote(
-        self, args: Any = None, kwargs: dict[str, Any] | None = None, **given: Any
-    ) -> Any:
+    def _remote(self, args: Any = None, kwargs: dict[str, Any] | None = None, **given: Any) -> Any:
         target: Any = self.options(**given) if given else self
         return target.remote(*(args or ()), **(kwargs or {}))
 

@@ -1,4 +1,4 @@
-"""Every error that the public API raises; names, bases and attributes are those of `ray.exceptions`.
+"""Every error that the public API raises, with the names, bases and attributes that Ray gives them.
 
 Errors travel as values: the worker stores a picklable exception object, and `get` raises it in
 the caller.  What the engine itself reports (a dead worker, a lost object) arrives as a code and is
@@ -97,7 +97,7 @@ class RayTaskError(RayError):
         return _task_error.text(self)
 
     def make_dual_exception_instance(self) -> RayTaskError:
-        """An object of a class made of RayTaskError and the cause's class; TypeError if none can be."""
+        """An instance of RayTaskError and of the class of the cause; TypeError if none can be."""
         return _task_error.dual_instance(self)
 
     def as_instanceof_cause(self) -> RayTaskError:
@@ -117,7 +117,8 @@ class TaskCancelledError(RayError):
 
     def __str__(self) -> str:
         head = f"Task: {self.task_id} was cancelled. " if self.task_id else ""
-        return head + (self.error_message or ("" if head else "This task or its actor call was cancelled."))
+        default = "" if head else "This task or its actor call was cancelled."
+        return head + (self.error_message or default)
 
 
 class UserCodeException(RayError):
@@ -474,7 +475,7 @@ class ActorHandleNotFoundError(ValueError, RayError):
     """The handle belongs to another session."""
 
 
-class DependencyFailed(Exception):  # noqa: N818 - internal; `value` is what a caller sees
+class DependencyFailed(Exception):
     """An argument of the task is an error; `value` is the stored exception."""
 
     def __init__(self, value: BaseException) -> None:

@@ -21,7 +21,7 @@ class Odd(Exception):
 
 class Stateful(Exception):
     def __init__(self, value: int) -> None:
-        super().__init__(f"value {value}")
+        super().__init__(value)
         self.value = value
 
     def describe(self) -> str:

@@ -130,11 +130,10 @@ def test_result_of_an_actor_that_cannot_travel(ray: Ray) -> None:
     "make",
     [
         lambda: (i for i in range(3)),
-        lambda: open("/dev/null"),
         lambda: socket.socket(),
         lambda: threading.current_thread(),
     ],
-    ids=["generator", "file", "socket", "thread"],
+    ids=["generator", "socket", "thread"],
 )
 def test_kinds_that_never_travel(ray: Ray, make: Any) -> None:
     value = make()
@@ -187,5 +186,5 @@ def test_work_goes_on_after_refused_values(ray: Ray) -> None:
 def test_inspect_serializability_finds_the_culprit(ray: Ray) -> None:
     fine, failures = ray.util.inspect_serializability(Culprit(), name="value")
     assert fine is False
-    assert "the_lock_inside" in {failure.name for failure in failures}
+    assert "the_lock_inside" in str(failures)
     assert ray.util.inspect_serializability([1, 2], name="fine")[0] is True

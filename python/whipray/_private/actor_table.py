@@ -96,9 +96,7 @@ def _is_like_function(value: Any) -> bool:
     return hasattr(value, "__wrapped__") or type(value).__name__ == "cython_function_or_method"
 
 
-def _info(
-    number: int, method: Method, task_retries: int, groups: list[str]
-) -> _core.MethodInfo:
+def _info(number: int, method: Method, task_retries: int, groups: list[str]) -> _core.MethodInfo:
     marks = method.marks
     retries = marks.get("max_task_retries")
     nreturns = marks.get("num_returns")

@@ -22,7 +22,7 @@ _USAGE = (
 
 
 @overload
-def remote(definition: type[T], /) -> ActorClass[T]: ...
+def remote(definition: type[T], /) -> ActorClass[T]: ...  # type: ignore[overload-overlap]
 @overload
 def remote(definition: Callable[..., T], /) -> RemoteFunction[T]: ...
 @overload
@@ -86,8 +86,10 @@ def wait(
     """
     refs: Any = ray_waitables
     if not isinstance(refs, list):
-        shown = f"got a single ObjectRef {refs}" if isinstance(refs, ObjectRef) else (
-            f"got {type(refs)}"
+        shown = (
+            f"got a single ObjectRef {refs}"
+            if isinstance(refs, ObjectRef)
+            else (f"got {type(refs)}")
         )
         raise TypeError(f"wait() expected a list of ObjectRef, {shown}")
     hooks.check_timeout(timeout)
@@ -114,9 +116,7 @@ def _check_wait(refs: list[ObjectRef[T]], num_returns: int) -> None:
         )
 
 
-def cancel(
-    ray_waitable: ObjectRef[Any], *, force: bool = False, recursive: bool = True
-) -> None:
+def cancel(ray_waitable: ObjectRef[Any], *, force: bool = False, recursive: bool = True) -> None:
     """Cancel a task: queued, it never runs; running, it gets a KeyboardInterrupt.
 
     With `force` its process is ended.  Calls of async actors are cancelled as asyncio does it;

@@ -76,8 +76,8 @@ class Watcher:
         full = now - self._last_full >= FULL_LOOK_SECONDS
         with self._lock:
             entries = list(self._waiting.items()) if full else self._oldest()
-        done, misses, at = [], 0, 0
-        for at, (key, entry) in enumerate(entries, 1):
+        done, misses = [], 0
+        for key, entry in entries:
             if _core.phase(entry[0]) != PENDING:
                 done.append((key, entry))
                 misses = 0
@@ -88,8 +88,7 @@ class Watcher:
         if full:
             self._last_full = now
         self._settle(done)
-        complete = full or (at == len(entries) and misses < MISSES)
-        return None if complete else FULL_LOOK_SECONDS
+        return None if full else FULL_LOOK_SECONDS
 
     def _oldest(self) -> list[tuple[int, Any]]:
         from itertools import islice

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -26,14 +27,15 @@ class RayContext(Mapping[str, Any]):
         self.whipray_version = __version__
         self._epoch = _core.epoch()
         session_dir = str(info.get("session_dir", ""))
+        self._socket = os.path.join(session_dir, "socket") if session_dir else ""
         ip = str(info.get("node_ip") or "127.0.0.1")
         self.address_info: dict[str, Any] = {
             "node_ip_address": ip,
             "node_id": node_id_of(str(info.get("session", ""))).hex(),
             "session_dir": session_dir,
             "session_name": session_dir.rstrip("/").rpartition("/")[2],
-            "address": f"unix:{info.get('socket', session_dir)}",
-            "gcs_address": f"unix:{info.get('socket', session_dir)}",
+            "address": f"unix:{self._socket}",
+            "gcs_address": f"unix:{self._socket}",
             "object_store_address": "",
             "raylet_socket_name": "",
             "webui_url": "",

@@ -7,6 +7,7 @@ first.  The payloads are read by `whipray._private.loading`.
 
 from __future__ import annotations
 
+import io
 import threading
 from typing import Any
 
@@ -109,13 +110,15 @@ def dumps_definition(value: Any, named: Any) -> bytes:
 def _why(named: Any, error: Exception) -> str:
     text = f"Could not serialize {kind_of(named)} {full_name(named)}: {error}"
     try:
-        from whipray.util import inspect_serializability
+        from whipray._private import serialize_check
 
-        _, culprits = inspect_serializability(named, name=short_name(named), print_file=None)
-        found = ", ".join(sorted(str(culprit) for culprit in culprits))
+        _, culprits = serialize_check.inspect_serializability(
+            named, name=short_name(named), print_file=io.StringIO()
+        )
+        found = "; ".join(sorted(str(culprit) for culprit in culprits))
     except Exception:
         return text
-    return f"{text}\nCulprits: {found}" if found else text
+    return f"{text}\nWhat stands in the way: {found}" if found else text
 
 
 def _size(named: Any, size: int, complaint: str) -> str:

@@ -36,6 +36,7 @@ def config(
         "python": sys.executable,
         "sys_path": [entry or os.getcwd() for entry in sys.path],
         "cwd": os.getcwd(),
+        "driver_pid": os.getpid(),
         "imports": [name for name in PREIMPORTED if name in sys.modules],
     }
 

@@ -1,7 +1,7 @@
 """Standard output and error of a worker, marked with the name of what runs.
 
-Before the first line that a task writes after another one did, a line `\\x01wr:name=<name>` goes out.
-The daemon takes these marks out again and puts the name beside the lines.
+Before the first line that a task writes after another one did, a line `\\x01wr:name=<name>` goes
+out.  The daemon takes these marks out again and puts the name beside the lines.
 """
 
 from __future__ import annotations

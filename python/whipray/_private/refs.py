@@ -19,7 +19,7 @@ def attach(cls: type[Any]) -> None:
     """Make the functions below methods of `cls`."""
     for function in (future, as_future, _on_completed, task_id, job_id, call_site):
         setattr(cls, function.__name__, function)
-    cls.__class_getitem__ = classmethod(_class_getitem)  # type: ignore[assignment]
+    cls.__class_getitem__ = classmethod(_class_getitem)
     _core.set_await(_await)
 
 

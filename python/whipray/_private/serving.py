@@ -44,7 +44,8 @@ class Actor:
     def construct(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Make the instance; its repr names it in logs if the class has one of its own."""
         self.instance = self.cls(*args, **kwargs)
-        if type(self.instance).__repr__ is not object.__repr__:
+        own_repr: Any = type(self.instance).__repr__
+        if own_repr is not object.__repr__:
             try:
                 self.shown = repr(self.instance)
             except Exception:
@@ -211,7 +212,7 @@ def _task_id(job: _core.Job) -> Any:
 
 
 def _wanted(job: _core.Job) -> Any:
-    if running.actor is not None:
+    if running.actor is not None and job.kind == CALL:
         return running.actor.retry_filters.get(running.actor.order[job.method])
     return loading.extras(job.fn).get("retry_exceptions")
 

@@ -93,7 +93,7 @@ def survives(error: BaseException) -> BaseException | None:
     return None if isinstance(again, BaseException) else TypeError("not an exception any more")
 
 
-class Unpicklable(Exception):  # noqa: N818 - a marker with its reason
+class Unpicklable(Exception):
     """The exception can not even be pickled."""
 
     def __init__(self, reason: BaseException) -> None:
@@ -142,7 +142,8 @@ def dual_instance(error: RayTaskError) -> RayTaskError:
     dual = cls(error.cause)
     for name in _TASK_FIELDS:
         dual.__dict__[name] = error.__dict__.get(name)
-    return _linked(dual, error.cause)
+    linked: RayTaskError = _linked(dual, error.cause)
+    return linked
 
 
 _TASK_FIELDS = (
@@ -187,13 +188,14 @@ def dual_class(cause_cls: type[BaseException]) -> Any:
     return type(f"RayTaskError({cause_cls.__name__})", (RayTaskError, cause_cls), body)
 
 
-def _dual_new(cls: type[BaseException], cause: BaseException) -> BaseException:
-    return BaseException.__new__(cls, cause) if not _needs_new(cls) else cls.__mro__[1].__new__(cls)
+def _dual_new(cls: Any, cause: BaseException) -> Any:
+    """Only the built-in part is made here: a user's own __new__ may want other arguments."""
+    native = next(base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE)
+    return native.__new__(cls)
 
 
-def _needs_new(cls: type[BaseException]) -> bool:
-    """Some built-in exceptions have a layout that only their own __new__ makes (OSError)."""
-    return issubclass(cls, OSError)
+_HEAP_TYPE = 1 << 9
+"""Flag of classes made by Python code (Py_TPFLAGS_HEAPTYPE)."""
 
 
 def _dual_init(self: Any, cause: BaseException) -> None:

@@ -11,6 +11,8 @@ from whipray._private import machine, options
 
 ENV_KEY = "WHIPRAY_TASK_ENV"
 """In a worker: the env_vars of its task or actor as JSON, inherited by what it submits."""
+NAMESPACE_KEY = "WHIPRAY_JOB_NAMESPACE"
+"""In a worker: the namespace of its job."""
 UNKNOWN_INIT = "Unknown keyword argument(s): {}"
 TWICE = (
     "Maybe you called ray.init twice by accident? This error can be suppressed by passing in "
@@ -18,9 +20,9 @@ TWICE = (
 )
 PRIVATE = frozenset(
     "_temp_dir _system_config _node_ip_address _metrics_export_port _memory _redis_username "
-    "_redis_password _redis_max_memory _tracing_startup_hook _node_name _driver_object_store_memory "
-    "_enable_object_reconstruction _plasma_directory _object_spilling_directory _cgroup_path "
-    "storage".split()
+    "_redis_password _redis_max_memory _tracing_startup_hook _node_name "
+    "_driver_object_store_memory _enable_object_reconstruction _plasma_directory "
+    "_object_spilling_directory _cgroup_path storage".split()
 )
 """Accepted and without meaning here, but for _temp_dir."""
 
@@ -92,6 +94,7 @@ def init(
     _refuse_forked()
     if namespace is not None and (not isinstance(namespace, str) or not namespace):
         raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
+    space = namespace or os.environ.get("RAY_NAMESPACE") or _anonymous()
     env = options.job_env(runtime_env)
     target = machine.find_address(address)
     if target is not None:
@@ -100,19 +103,19 @@ def init(
     else:
         config = machine.config(num_cpus, num_gpus, resources, object_store_memory)
         config.update(
-            env=_worker_env(env),
+            env=_worker_env(env, space),
             preload=_module_names(preload),
             log_to_driver=_logs(log_to_driver),
-            namespace=namespace or "",
+            namespace=space,
             temp_dir=kwargs.get("_temp_dir") or os.environ.get("RAY_TMPDIR") or "",
         )
         info = _core.start(machine.daemon_path(), _core.pack(config))
-    return _opened(info, namespace, env, runtime_env, _logs(log_to_driver))
+    return _opened(info, space, env, runtime_env, _logs(log_to_driver))
 
 
 def _opened(
     info: dict[str, Any],
-    namespace: str | None,
+    namespace: str,
     env: dict[str, str],
     runtime_env: dict[str, Any] | None,
     logs: bool,
@@ -123,7 +126,7 @@ def _opened(
 
     _hook_once()
     state.clear()
-    state.namespace = namespace or os.environ.get("RAY_NAMESPACE") or _anonymous(info)
+    state.namespace = namespace
     state.job_env = env
     state.runtime_env = dict(runtime_env or {})
     state.context = RayContext({**_core.info(), **info})
@@ -131,10 +134,10 @@ def _opened(
     return state.context
 
 
-def _anonymous(info: dict[str, Any]) -> str:
+def _anonymous() -> str:
     """A namespace that no other job has."""
-    text = f"{info.get('session', '')!s:0<24.24}{_core.info().get('slot', 0):08x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:32]}"
+    text = os.urandom(16).hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _again(ignore: bool) -> Any:
@@ -186,14 +189,15 @@ def _logs(log_to_driver: bool | None) -> bool:
 def _module_names(preload: list[str] | None) -> list[str]:
     if preload is None:
         return []
-    if isinstance(preload, str) or not all(isinstance(name, str) for name in preload):
+    names: Any = preload
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"preload must be a list of module names, not {preload!r}")
-    return list(preload)
+    return list(names)
 
 
-def _worker_env(env: dict[str, str]) -> dict[str, str]:
+def _worker_env(env: dict[str, str], namespace: str) -> dict[str, str]:
     """Variables set in every worker over the driver's own."""
-    extra = dict(env)
+    extra = {**env, NAMESPACE_KEY: namespace}
     if "OMP_NUM_THREADS" not in os.environ:
         extra.setdefault("OMP_NUM_THREADS", "1")
     return extra

@@ -29,7 +29,7 @@ def _prepare() -> None:
     import whipray.actor  # noqa: F401 - registers the handle types
 
     worker.state.is_worker = True
-    worker.state.namespace = str(_core.info().get("namespace") or "")
+    worker.state.namespace = os.environ.get(worker.NAMESPACE_KEY, "")
     output.install()
     signal.signal(signal.SIGINT, _interrupt)
     _reseed()

@@ -1,0 +1,152 @@
+#include <string.h>
+
+#include "base/status.h"
+#include "node/node.h"
+#include "wire/limits.h"
+
+typedef struct {
+  uint32_t actor, gen;
+} holder;
+
+static holder holder_of(const node_entry *e) {
+  holder h;
+  memcpy(&h, e->value.p, sizeof h);
+  return h;
+}
+
+static int is_alive(const node *n, holder h) {
+  if (h.actor >= WR_MAX_ACTORS) return 0;
+  uint64_t st = wr_load(&n->seg.actors[h.actor].state);
+  uint32_t phase = WR_ACTOR_PHASE(st);
+  return WR_ACTOR_GEN(st) == h.gen && phase != WR_ACTOR_FREE && phase != WR_ACTOR_DEAD;
+}
+
+/* Key: length of the namespace, the namespace, the name. */
+static int make_key(wr_buf *key, wr_bytes ns, wr_bytes name) {
+  uint8_t len[4];
+  wr_put_u32(len, (uint32_t)ns.len);
+  wr_buf_append(key, len, sizeof len);
+  wr_buf_append(key, ns.p, ns.len);
+  wr_buf_append(key, name.p, name.len);
+  return key->failed ? WR_NOMEM : WR_OK;
+}
+
+static void split_key(wr_bytes key, wr_bytes *ns, wr_bytes *name) {
+  uint32_t len = wr_get_u32(key.p);
+  *ns = (wr_bytes){key.p + 4, len};
+  *name = (wr_bytes){key.p + 4 + len, key.len - 4 - len};
+}
+
+static int read_key(wr_cursor *c, wr_buf *key) {
+  wr_bytes ns, name;
+  if (wr_in_bytes(c, &ns) != WR_OK || wr_in_bytes(c, &name) != WR_OK) return WR_PROTO;
+  if (ns.len > WR_MAX_NAME || name.len > WR_MAX_NAME || name.len == 0) return WR_INVAL;
+  return make_key(key, ns, name);
+}
+
+static wr_bytes view(const wr_buf *b) { return (wr_bytes){b->data, b->len}; }
+
+/* The living holder of a name; one that died is forgotten. */
+static node_entry *living(node *n, wr_bytes key) {
+  node_entry *e = node_table_find(&n->names, key);
+  if (!e || is_alive(n, holder_of(e))) return e;
+  node_table_drop(&n->names, key);
+  return NULL;
+}
+
+static void finish(node_proc *p, uint32_t id, int rc, wr_buf *out, wr_buf *key) {
+  if (rc == WR_OK)
+    node_conn_reply(p->conn, id, out);
+  else
+    node_conn_error(p->conn, id, rc, wr_status_text(rc));
+  wr_buf_free(out);
+  wr_buf_free(key);
+}
+
+void node_name_claim(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
+  wr_buf key = {0}, out = {0};
+  holder h;
+  int rc = read_key(c, &key);
+  if (rc == WR_OK && (wr_in_u32(c, &h.actor) != WR_OK || wr_in_u32(c, &h.gen) != WR_OK)) rc = WR_PROTO;
+  h.actor &= ~WR_ACTOR_BIT;
+  if (rc == WR_OK && !is_alive(n, h)) rc = WR_INVAL;
+  if (rc == WR_OK) {
+    node_entry *e = living(n, view(&key));
+    wr_out_array(&out, e ? 3 : 1);
+    wr_out_uint(&out, e != NULL);
+    if (e) {
+      wr_out_uint(&out, holder_of(e).actor);
+      wr_out_uint(&out, holder_of(e).gen);
+    } else {
+      rc = node_table_put(&n->names, view(&key), (wr_bytes){(const uint8_t *)&h, sizeof h});
+    }
+  }
+  finish(p, id, rc, &out, &key);
+}
+
+void node_name_get(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
+  wr_buf key = {0}, out = {0};
+  int rc = read_key(c, &key);
+  node_entry *e = rc == WR_OK ? living(n, view(&key)) : NULL;
+  wr_out_array(&out, e ? 2 : 0);
+  if (e) {
+    wr_out_uint(&out, holder_of(e).actor);
+    wr_out_uint(&out, holder_of(e).gen);
+  }
+  finish(p, id, rc, &out, &key);
+}
+
+void node_name_drop(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
+  wr_buf key = {0}, out = {0};
+  int rc = read_key(c, &key);
+  wr_out_array(&out, 1);
+  wr_out_bool(&out, rc == WR_OK && node_table_drop(&n->names, view(&key)));
+  finish(p, id, rc, &out, &key);
+}
+
+typedef struct {
+  const node *n;
+  wr_buf *out;
+  wr_bytes ns;
+  int all;
+  uint32_t count;
+} listing;
+
+static int list_one(node_entry *e, void *arg) {
+  listing *l = arg;
+  wr_bytes ns, name;
+  holder h = holder_of(e);
+  if (!is_alive(l->n, h)) return 1;
+  split_key(e->key, &ns, &name);
+  if (!l->all && (ns.len != l->ns.len || (ns.len && memcmp(ns.p, l->ns.p, ns.len) != 0))) return 0;
+  l->count++;
+  if (!l->out) return 0;
+  wr_out_array(l->out, 4);
+  wr_out_str(l->out, (const char *)ns.p, ns.len);
+  wr_out_str(l->out, (const char *)name.p, name.len);
+  wr_out_uint(l->out, h.actor);
+  wr_out_uint(l->out, h.gen);
+  return 0;
+}
+
+void node_name_list(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
+  wr_buf key = {0}, items = {0}, out = {0};
+  listing l = {.n = n, .out = &items, .all = wr_in_is_nil(c)};
+  int rc = l.all ? WR_OK : wr_in_bytes(c, &l.ns);
+  if (rc == WR_OK) node_table_each(&n->names, list_one, &l);
+  wr_out_array(&out, l.count);
+  wr_buf_append(&out, items.data, items.len);
+  if (items.failed) rc = WR_NOMEM;
+  wr_buf_free(&items);
+  finish(p, id, rc, &out, &key);
+}
+
+static int is_held_by(node_entry *e, void *arg) {
+  const holder *h = arg, have = holder_of(e);
+  return have.actor == h->actor && have.gen == h->gen;
+}
+
+void node_names_forget(node *n, uint32_t actor, uint32_t gen) {
+  holder h = {actor & ~WR_ACTOR_BIT, gen};
+  node_table_each(&n->names, is_held_by, &h);
+}

@@ -1,0 +1,149 @@
+"""The process that forks workers: one per job, started by whiprayd.
+
+Descriptor 3 is a socket to the daemon, descriptor 4 the session's segment.  The program stays
+single-threaded, imports what workers will need, and then forks one worker per SPAWN message.  Workers
+share its memory, so one costs about a millisecond.  It reaps a worker only when told to: the daemon
+reads the exit status of the zombie first.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import signal
+import socket
+import struct
+import sys
+from typing import NoReturn
+
+CONTROL_FD = 3
+SEGMENT_FD = 4
+SPAWN, REAP, READY, SPAWNED, SPAWN_FAILED = 128, 129, 130, 131, 132
+
+HEADER = struct.Struct("<III")
+SPAWN_FIELDS = struct.Struct("<III")
+PID = struct.Struct("<I")
+
+
+class Spawn:
+    """A worker to make: its slot and generation, variables, socket and output pipes."""
+
+    def __init__(self, body: bytes, fds: list[int]) -> None:
+        self.slot, self.gen, self.pool = SPAWN_FIELDS.unpack_from(body)
+        self.env = [item.partition(b"=") for item in body[SPAWN_FIELDS.size :].split(b"\0") if item]
+        self.sock, self.out, self.err = fds
+
+
+def main() -> None:
+    """Serve the daemon until it goes; returns only when it has gone."""
+    control = socket.socket(fileno=CONTROL_FD)
+    for fd in (CONTROL_FD, SEGMENT_FD):
+        os.set_inheritable(fd, False)
+    _import_ahead(sys.argv[1:])
+    sys.argv[1:] = []
+    _send(control, READY, b"")
+    worker = _serve(control)
+    if worker is not None:
+        control.close()
+        _become(worker)
+
+
+def _import_ahead(names: list[str]) -> None:
+    """What workers need in any case, and the modules named; then no collection touches it any more."""
+    from whipray import _core
+    from whipray._private import worker_main  # noqa: F401 - shared by all workers
+
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            sys.stderr.write(f"cannot import {name} ahead: {error!r}\n")
+    _core.premap(SEGMENT_FD)
+    gc.collect()
+    gc.freeze()
+
+
+def _serve(control: socket.socket) -> Spawn | None:
+    """Answer messages; None when the daemon has gone.  In a new worker, what it is to become."""
+    while True:
+        message = _receive(control)
+        if message is None:
+            return None
+        kind, body, fds = message
+        if kind == SPAWN and len(fds) == 3:
+            order = Spawn(body, fds)
+            if _fork(control, order):
+                return order
+        else:
+            for fd in fds:
+                os.close(fd)
+            if kind == REAP:
+                _reap(PID.unpack(body)[0])
+
+
+def _fork(control: socket.socket, order: Spawn) -> bool:
+    """Fork a worker and report it; True in the worker."""
+    try:
+        pid = os.fork()
+    except OSError as error:
+        body = SPAWN_FIELDS.pack(order.slot, order.gen, error.errno or 0)
+        _send(control, SPAWN_FAILED, body)
+    else:
+        if pid == 0:
+            return True
+        _send(control, SPAWNED, SPAWN_FIELDS.pack(order.slot, order.gen, pid))
+    for fd in (order.sock, order.out, order.err):
+        os.close(fd)
+    return False
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        sys.stderr.write(f"there is no child {pid} to reap\n")
+
+
+def _become(order: Spawn) -> NoReturn:
+    """In the new process: take its place in the session and work."""
+    from whipray import _core
+    from whipray._private import worker_main
+
+    os.dup2(order.out, 1)
+    os.dup2(order.err, 2)
+    os.close(order.out)
+    os.close(order.err)
+    os.set_inheritable(order.sock, False)
+    for name, _, value in order.env:
+        os.environb[name] = value
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _core.adopt(SEGMENT_FD, order.sock, order.slot, order.gen)
+    worker_main.run(order.slot, order.gen)
+
+
+# ---- messages ------------------------------------------------------------------------------------
+
+
+def _send(control: socket.socket, kind: int, body: bytes) -> None:
+    control.sendall(HEADER.pack(len(body), kind, 0) + body)
+
+
+def _receive(control: socket.socket) -> tuple[int, bytes, list[int]] | None:
+    """Type, body and descriptors of the next message; None at the end of the stream."""
+    head, fds, _, _ = socket.recv_fds(control, HEADER.size, 4)
+    if not head:
+        return None
+    length, kind, _ = HEADER.unpack(head + _read(control, HEADER.size - len(head)))
+    return kind, _read(control, length), list(fds)
+
+
+def _read(control: socket.socket, size: int) -> bytes:
+    parts = []
+    while size:
+        part = control.recv(size)
+        if not part:
+            raise EOFError("the daemon has gone in the middle of a message")
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,82 @@
+"""What the cluster has: nodes and resources.  None of these questions starts a session."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from whipray import _core
+from whipray._private import worker
+
+TINY = 1e-9
+
+
+def _facts(what: str) -> dict[str, Any]:
+    worker.require_attached(what)
+    return _core.info()
+
+
+def node_ip() -> str:
+    """Address of this node."""
+    return str(_core.info().get("node_ip") or "127.0.0.1")
+
+
+def _rows() -> list[tuple[str, float, float]]:
+    """(name, total, available) of every resource, with those that mark the node."""
+    rows = [row for row in _core.resources() if row[1] > TINY]
+    known = {row[0] for row in rows}
+    for name in (f"node:{node_ip()}", "node:__internal_head__"):
+        if name not in known:
+            rows.append((name, 1.0, 1.0))
+    if "object_store_memory" not in known:
+        size = float(_store_bytes())
+        rows.append(("object_store_memory", size, size))
+    return rows
+
+
+def _store_bytes() -> int:
+    return int(_core.info().get("store_bytes") or _core.stats()["store_bytes"])
+
+
+def cluster_resources() -> dict[str, float]:
+    """All resources of the cluster by name; bytes for memory."""
+    _facts("cluster_resources")
+    return {name: float(total) for name, total, _ in _rows()}
+
+
+def available_resources() -> dict[str, float]:
+    """What is free now; a resource that is used up is absent."""
+    _facts("available_resources")
+    return {name: float(free) for name, _, free in _rows() if free > TINY}
+
+
+def nodes() -> list[dict[str, Any]]:
+    """The nodes of the cluster, each as a dict of facts."""
+    info = _facts("nodes")
+    from whipray._private.ids import node_id_of
+
+    node_id = node_id_of(str(info.get("session", ""))).hex()
+    return [
+        {
+            "NodeID": node_id,
+            "Alive": True,
+            "NodeManagerAddress": node_ip(),
+            "NodeManagerHostname": os.uname().nodename,
+            "NodeManagerPort": 0,
+            "ObjectManagerPort": 0,
+            "ObjectStoreSocketName": "",
+            "RayletSocketName": "",
+            "MetricsExportPort": -1,
+            "NodeName": node_ip(),
+            "DeathReason": 0,
+            "DeathReasonMessage": "",
+            "alive": True,
+            "Resources": cluster_resources(),
+            "Labels": {"ray.io/node-id": node_id},
+        }
+    ]
+
+
+def available_resources_per_node() -> dict[str, dict[str, float]]:
+    """Free resources by node id."""
+    return {node["NodeID"]: available_resources() for node in nodes()}

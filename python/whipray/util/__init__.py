@@ -1,0 +1,157 @@
+"""Helpers on top of the core: pools, queues, iteration over results as they arrive."""
+
+from __future__ import annotations
+
+import sys as _sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from whipray import _core
+from whipray._core import ObjectRef
+
+if TYPE_CHECKING:
+    from whipray.util import queue as queue
+    from whipray.util.actor_pool import ActorPool
+
+T = TypeVar("T")
+
+__all__ = [
+    "ActorPool",
+    "as_completed",
+    "deregister_serializer",
+    "get_node_ip_address",
+    "inspect_serializability",
+    "list_named_actors",
+    "log_once",
+    "map_unordered",
+    "queue",
+    "register_serializer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ActorPool":
+        from whipray.util.actor_pool import ActorPool
+
+        return ActorPool
+    if name in ("queue", "actor_pool"):
+        __import__(f"whipray.util.{name}")
+        return _sys.modules[f"whipray.util.{name}"]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def as_completed(
+    refs: Sequence[ObjectRef[T]],
+    *,
+    chunk_size: int = 10,
+    yield_obj_refs: bool = False,
+) -> Iterator[Any]:
+    """The values (or the references) in the order in which they become ready.
+
+    Values are fetched in groups of up to `chunk_size`.
+    """
+    from whipray._private.api import wait
+
+    if chunk_size < 1:
+        raise ValueError("`chunk_size` must be >= 1")
+    pending = list(refs)
+    while pending:
+        ready, _ = wait(pending, num_returns=1)
+        if chunk_size > 1 and len(pending) > 1:
+            more = min(chunk_size, len(pending))
+            ready = wait(pending, num_returns=more, timeout=0)[0] or ready
+        done = set(ready)
+        pending = [ref for ref in pending if ref not in done]
+        yield from ready if yield_obj_refs else _core.get(ready)
+
+
+def map_unordered(
+    fn: Any,
+    items: Iterable[Any],
+    *,
+    backpressure_size: int | None = 100,
+    chunk_size: int = 10,
+    yield_obj_refs: bool = False,
+) -> Iterator[Any]:
+    """Run the remote function on every item; results in the order in which they become ready.
+
+    At most `backpressure_size` tasks are unfinished at a time (None: no limit).
+    """
+    from whipray._private.api import wait
+
+    if chunk_size < 1:
+        raise ValueError("`chunk_size` must be >= 1")
+    if backpressure_size is not None and backpressure_size < chunk_size:
+        raise ValueError("backpressure_size must be at least chunk_size")
+    limit = float("inf") if backpressure_size is None else backpressure_size
+    pending: list[ObjectRef[Any]] = []
+    source = iter(items)
+    exhausted = False
+    while pending or not exhausted:
+        while not exhausted and len(pending) < limit:
+            try:
+                pending.append(fn.remote(next(source)))
+            except StopIteration:
+                exhausted = True
+        if not pending:
+            break
+        ready, pending = wait(pending, num_returns=1)
+        if pending and chunk_size > 1:
+            count = min(chunk_size - 1, len(pending))
+            more, pending = wait(pending, num_returns=count, timeout=0)
+            ready += more
+        yield from ready if yield_obj_refs else _core.get(ready)
+
+
+def list_named_actors(all_namespaces: bool = False) -> list[Any]:
+    """Names of living actors in this namespace; with all_namespaces dicts of name and namespace."""
+    from whipray._private import worker
+
+    worker.ensure_attached()
+    found = _core.named_actors()
+    if all_namespaces:
+        return [{"name": name, "namespace": namespace} for name, namespace in found]
+    return [name for name, namespace in found if namespace == worker.state.namespace]
+
+
+def get_node_ip_address() -> str:
+    """Address of this node."""
+    from whipray._private import state
+
+    return state.node_ip() if _core.attached() else "127.0.0.1"
+
+
+def inspect_serializability(
+    base_obj: Any, name: str | None = None, depth: int = 3, print_file: Any = None
+) -> tuple[bool, set[Any]]:
+    """Find out why an object can not be pickled: (it can, the culprits)."""
+    from whipray._private import serialize_check
+
+    return serialize_check.inspect_serializability(base_obj, name, depth, print_file)
+
+
+def register_serializer(
+    cls: type[Any], *, serializer: Callable[[Any], Any], deserializer: Callable[[Any], Any]
+) -> None:
+    """Use these functions, in this process, to write and read instances of `cls`."""
+    from whipray._private import serialization
+
+    serialization.register_serializer(cls, serializer=serializer, deserializer=deserializer)
+
+
+def deregister_serializer(cls: type[Any]) -> None:
+    """Undo register_serializer."""
+    from whipray._private import serialization
+
+    serialization.deregister_serializer(cls)
+
+
+_logged: set[str] = set()
+
+
+def log_once(key: str) -> bool:
+    """True the first time it is asked with this key."""
+    if key in _logged:
+        return False
+    _logged.add(key)
+    return True
