@@ -310,3 +310,6 @@ void wr_client_forget(wr_client *c) {
   wr_conn_abandon(wr_client_conn(c));
   wr_os_close(wr_client_seg(c)->fd);
 }
+
+int wr_client_socket(const wr_client *c) { return c->conn->sock; }
+const char *wr_client_session_dir(const wr_client *c) { return c->conn->session_dir; }

@@ -125,7 +125,8 @@ struct node {
   uint64_t deaths, spawned, log_lines, requests;
 };
 
-/* main.c */
+/* daemon.c */
+int node_run(int owner_fd); /* serves until the session ends; the exit code */
 void node_end_session(node *n, const char *reason);
 void node_maybe_finish(node *n); /* ends the loop when nothing is left to wait for */
 void node_note(const char *format, ...) __attribute__((format(printf, 1, 2)));

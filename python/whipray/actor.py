@@ -300,7 +300,7 @@ class ActorHandle(_core.ActorHandle, Generic[T]):
     is detached.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ()
 
     @property
     def _actor_id(self) -> Any:

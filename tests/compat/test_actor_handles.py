@@ -179,9 +179,7 @@ def test_actor_lives_while_a_task_uses_its_handle(ray: Ray, gate: Any) -> None:
     wait_until(lambda: process_gone(pid))
 
 
-def test_queued_calls_finish_before_the_actor_ends(
-    ray: Ray, gate: Any, journal: Journal
-) -> None:
+def test_queued_calls_finish_before_the_actor_ends(ray: Ray, gate: Any, journal: Journal) -> None:
     started, door = gate("started"), gate("door")
 
     @ray.remote

@@ -76,9 +76,7 @@ def test_queued_task_never_runs(ray: Ray, gate: Any, journal: Journal) -> None:
 
 
 @pytest.mark.ray_differs("this can abort the whole driver there: reference count check")
-def test_task_waiting_for_its_argument_is_cancelled(
-    ray: Ray, gate: Any, journal: Journal
-) -> None:
+def test_task_waiting_for_its_argument_is_cancelled(ray: Ray, gate: Any, journal: Journal) -> None:
     door = gate("door")
     slow = ray.remote(lambda: door.wait()).remote()
     dependent = ray.remote(lambda _: journal.add("ran")).remote(slow)
@@ -146,9 +144,7 @@ def test_force_ends_a_task_that_ignores_the_interrupt(ray: Ray, gate: Any) -> No
     ref = stubborn.remote()
     started.wait()
     ray.cancel(ref, force=True)
-    with pytest.raises(
-        (ray.exceptions.TaskCancelledError, ray.exceptions.WorkerCrashedError)
-    ):
+    with pytest.raises((ray.exceptions.TaskCancelledError, ray.exceptions.WorkerCrashedError)):
         ray.get(ref)
 
 
@@ -161,9 +157,7 @@ def test_force_cancelled_task_is_not_retried(ray: Ray, gate: Any, journal: Journ
     ref = run.remote()
     wait_until(journal.lines)
     ray.cancel(ref, force=True)
-    with pytest.raises(
-        (ray.exceptions.TaskCancelledError, ray.exceptions.WorkerCrashedError)
-    ):
+    with pytest.raises((ray.exceptions.TaskCancelledError, ray.exceptions.WorkerCrashedError)):
         ray.get(ref)
     assert ray.get(ray.remote(lambda: 1).remote()) == 1
     assert journal.lines() == ["attempt"]
@@ -346,6 +340,7 @@ def test_running_call_of_a_sync_actor_sees_the_flag(ray: Ray, gate: Any) -> None
     assert ray.get(worker.flag.remote()) is False
 
 
+@pytest.mark.ray_differs("a queued actor call may still run after it was cancelled there")
 def test_queued_call_of_a_sync_actor_never_runs(ray: Ray, gate: Any, journal: Journal) -> None:
     started, door = gate("started"), gate("door")
 

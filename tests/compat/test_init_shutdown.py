@@ -153,9 +153,7 @@ def test_handle_of_an_earlier_session_is_unknown_to_kill(ray_fresh: Ray, start: 
 
 
 @pytest.mark.time_limit(120)
-def test_method_call_on_a_handle_of_an_earlier_session_fails(
-    ray_fresh: Ray, start: Start
-) -> None:
+def test_method_call_on_a_handle_of_an_earlier_session_fails(ray_fresh: Ray, start: Start) -> None:
     @ray_fresh.remote
     class Box:
         def value(self) -> int:

@@ -98,9 +98,7 @@ def test_number_of_attempts_after_exceptions(ray: Ray, journal: Journal) -> None
 
 
 def test_listed_exceptions_are_retried(ray: Ray, journal: Journal) -> None:
-    task = ray.remote(retry_exceptions=[KeyError, ValueError])(
-        raise_until(journal, 2, ValueError)
-    )
+    task = ray.remote(retry_exceptions=[KeyError, ValueError])(raise_until(journal, 2, ValueError))
     assert ray.get(task.remote()) == "done"
     assert len(journal.lines()) == 2
 

@@ -27,7 +27,7 @@ class RayContext(Mapping[str, Any]):
         self.whipray_version = __version__
         self._epoch = _core.epoch()
         session_dir = str(info.get("session_dir", ""))
-        self._socket = os.path.join(session_dir, "socket") if session_dir else ""
+        self._socket = os.path.join(session_dir, "sock") if session_dir else ""
         ip = str(info.get("node_ip") or "127.0.0.1")
         self.address_info: dict[str, Any] = {
             "node_ip_address": ip,

@@ -59,7 +59,8 @@ def _import_ahead(names: list[str]) -> None:
             importlib.import_module(name)
         except Exception as error:
             sys.stderr.write(f"cannot import {name} ahead: {error!r}\n")
-    _core.premap(SEGMENT_FD)
+    if hasattr(_core, "premap"):
+        _core.premap(SEGMENT_FD)
     gc.collect()
     gc.freeze()
 

@@ -1,0 +1,383 @@
+/* pyext/daemon.c - what Python asks the daemon for: shapes, actors and their names, cancellation. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "pyext/module.h"
+#include "wire/messages.h"
+#include "wire/pack.h"
+
+int wr_client_premap(int segment_fd);
+
+/* Sends a request, takes over its body, unpacks the answer.  NULL: an exception is set. */
+static PyObject *ask(wrpy_state *st, uint32_t type, wr_buf *body, const char *doing) {
+  uint8_t *reply = NULL;
+  size_t len = 0;
+  int rc = body->failed ? WR_NOMEM : WR_OK;
+  if (rc == WR_OK) {
+    WRPY_LEAVE
+    rc = wr_rpc_call(wrpy_sess.client, type, body->data, body->len, &reply, &len);
+    WRPY_ENTER
+  }
+  wr_buf_free(body);
+  PyObject *answer = rc == WR_OK ? wrpy_unpack(reply, len) : wrpy_fail_null(st, rc, doing);
+  free(reply);
+  return answer;
+}
+
+static int put_text(wr_buf *b, PyObject *v) {
+  Py_ssize_t n;
+  const char *s = PyUnicode_AsUTF8AndSize(v, &n);
+  if (!s) return -1;
+  wr_out_str(b, s, (size_t)n);
+  return 0;
+}
+
+/* An answer's k-th field as a number; -1 with an exception. */
+static long long field(PyObject *answer, Py_ssize_t k) {
+  PyObject *v = PySequence_GetItem(answer, k);
+  long long n = v ? PyLong_AsLongLong(v) : -1;
+  Py_XDECREF(v);
+  return n;
+}
+
+/* ---- shapes --------------------------------------------------------------------------------- */
+
+static int put_map(wr_buf *b, PyObject *map, int numbers) {
+  PyObject *key, *value;
+  Py_ssize_t pos = 0;
+  wr_out_map(b, (size_t)PyDict_GET_SIZE(map));
+  while (PyDict_Next(map, &pos, &key, &value)) {
+    if (put_text(b, key)) return -1;
+    if (numbers) {
+      double d = PyFloat_AsDouble(value);
+      if (d == -1 && PyErr_Occurred()) return -1;
+      wr_out_double(b, d);
+    } else if (put_text(b, value)) {
+      return -1;
+    }
+  }
+  return 0;
+}
+
+static long long pool_of(wrpy_state *st, PyObject *env) {
+  wr_buf body = {0};
+  wr_out_array(&body, 1);
+  if (put_map(&body, env, 0)) {
+    wr_buf_free(&body);
+    return -1;
+  }
+  PyObject *answer = ask(st, WR_MSG_POOL_REG, &body, "cannot register a runtime environment");
+  long long pool = answer ? field(answer, 0) : -1;
+  Py_XDECREF(answer);
+  return pool;
+}
+
+static PyObject *m_shape(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
+  PyObject *resources, *env;
+  if (!PyArg_ParseTuple(args, "O!O!", &PyDict_Type, &resources, &PyDict_Type, &env) ||
+      wrpy_attached(st))
+    return NULL;
+  long long pool = pool_of(st, env);
+  if (pool < 0) return NULL;
+  wr_buf body = {0};
+  wr_out_array(&body, 2);
+  wr_out_uint(&body, (uint64_t)pool);
+  if (put_map(&body, resources, 1)) {
+    wr_buf_free(&body);
+    return NULL;
+  }
+  PyObject *answer = ask(st, WR_MSG_SHAPE_REG, &body, "cannot register a resource demand");
+  long long shape = answer ? field(answer, 0) : -1;
+  Py_XDECREF(answer);
+  return shape < 0 ? NULL : PyLong_FromLongLong(shape);
+}
+
+/* ---- making actors -------------------------------------------------------------------------- */
+
+typedef struct {
+  PyObject *methods, *info;
+  wr_id cls, meta;
+  long shape, place, concurrency, max_pending, restarts;
+  int is_async, detached;
+  const char *name, *ns, *cls_name;
+} order;
+
+static PyObject *need(PyObject *spec, const char *key) {
+  PyObject *v = PyDict_GetItemString(spec, key);
+  if (!v) PyErr_Format(PyExc_KeyError, "actor_create: the spec has no '%s'", key);
+  return v;
+}
+
+static int need_long(PyObject *spec, const char *key, long *out) {
+  PyObject *v = need(spec, key);
+  *out = v ? PyLong_AsLong(v) : -1;
+  return v && !(*out == -1 && PyErr_Occurred()) ? 0 : -1;
+}
+
+static int need_text(PyObject *spec, const char *key, const char **out) {
+  PyObject *v = need(spec, key);
+  *out = !v ? NULL : v == Py_None ? "" : PyUnicode_AsUTF8(v);
+  return *out ? 0 : -1;
+}
+
+static int need_ref(wrpy_state *st, PyObject *spec, const char *key, wr_id *out) {
+  PyObject *v = need(spec, key);
+  return v ? wrpy_ref_id(st, v, out) : -1;
+}
+
+static int need_flag(PyObject *spec, const char *key, int *out) {
+  PyObject *v = need(spec, key);
+  *out = v ? PyObject_IsTrue(v) : -1;
+  return *out < 0 ? -1 : 0;
+}
+
+static int read_order(wrpy_state *st, PyObject *spec, order *o) {
+  o->methods = need(spec, "methods");
+  o->info = o->methods ? need(spec, "info") : NULL;
+  return o->info && !need_ref(st, spec, "cls", &o->cls) && !need_ref(st, spec, "meta", &o->meta) &&
+                 !need_long(spec, "shape", &o->shape) &&
+                 !need_long(spec, "place_shape", &o->place) &&
+                 !need_long(spec, "max_concurrency", &o->concurrency) &&
+                 !need_long(spec, "max_pending", &o->max_pending) &&
+                 !need_long(spec, "max_restarts", &o->restarts) &&
+                 !need_flag(spec, "is_async", &o->is_async) &&
+                 !need_flag(spec, "detached", &o->detached) &&
+                 !need_text(spec, "name", &o->name) && !need_text(spec, "namespace", &o->ns) &&
+                 !need_text(spec, "cls_name", &o->cls_name)
+             ? 0
+             : -1;
+}
+
+static int claim_name(wrpy_state *st, const order *o, wr_id actor) {
+  wr_buf body = {0};
+  wr_out_array(&body, 4);
+  wr_out_text(&body, o->ns);
+  wr_out_text(&body, o->name);
+  wr_out_uint(&body, actor.idx & ~WR_ACTOR_BIT);
+  wr_out_uint(&body, actor.gen);
+  PyObject *answer = ask(st, WR_MSG_NAME_CLAIM, &body, "cannot register an actor's name");
+  long long taken = answer ? field(answer, 0) : -1;
+  Py_XDECREF(answer);
+  if (taken == 0) return 0;
+  if (taken > 0)
+    wrpy_raise(st, "ActorAlreadyExistsError",
+               "The name %s (namespace=%s) is already taken. Please use a different name or get "
+               "the existing actor using whipray.get_actor('%s', namespace='%s')",
+               o->name, o->ns, o->name, o->ns);
+  return -1;
+}
+
+static PyObject *kill_actor(wrpy_state *st, wr_id actor, int no_restart) {
+  wr_buf body = {0};
+  wr_out_array(&body, 3);
+  wr_out_uint(&body, actor.idx & ~WR_ACTOR_BIT);
+  wr_out_uint(&body, actor.gen);
+  wr_out_bool(&body, no_restart);
+  return ask(st, WR_MSG_KILL_ACTOR, &body, "cannot kill the actor");
+}
+
+/* Undoes what is registered of an actor whose creation failed half way; keeps the exception. */
+static void abandon(wrpy_state *st, wr_id actor) {
+  PyObject *type, *value, *tb;
+  PyErr_Fetch(&type, &value, &tb);
+  Py_XDECREF(kill_actor(st, actor, 1));
+  PyErr_Clear();
+  PyErr_Restore(type, value, tb);
+}
+
+static PyObject *submit_creation(wrpy_state *st, const order *o, wr_id actor, PyObject *args,
+                                 PyObject *kwargs) {
+  wr_task_spec spec = {.fn = o->cls.idx,
+                       .shape = (uint16_t)o->place,
+                       .nreturns = 1,
+                       .flags = WR_TF_CREATION,
+                       .retries = 0,
+                       .actor = actor};
+  Py_ssize_t n = PyTuple_GET_SIZE(args), m = PyDict_GET_SIZE(kwargs), pos = 0, k = n;
+  PyObject **stack = PyMem_Calloc((size_t)(n + m) + 1, sizeof *stack);
+  PyObject *names = stack && m ? PyTuple_New(m) : NULL, *key, *value, *ref = NULL;
+  if (!stack) return PyErr_NoMemory();
+  for (Py_ssize_t i = 0; i < n; i++) stack[i] = PyTuple_GET_ITEM(args, i);
+  while (names && PyDict_Next(kwargs, &pos, &key, &value)) {
+    PyTuple_SET_ITEM(names, k - n, Py_NewRef(key));
+    stack[k++] = value;
+  }
+  if (names || !m) ref = wrpy_submit(st, &spec, stack, n, names);
+  Py_XDECREF(names);
+  PyMem_Free(stack);
+  return ref;
+}
+
+static PyObject *m_actor_create(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
+  PyObject *spec, *pos, *kw;
+  order o;
+  if (!PyArg_ParseTuple(args, "O!O!O!", &PyDict_Type, &spec, &PyTuple_Type, &pos, &PyDict_Type,
+                        &kw) ||
+      wrpy_attached(st) || read_order(st, spec, &o))
+    return NULL;
+  uint32_t flags = (o.is_async ? WR_AF_ASYNC : 0) | (o.detached ? WR_AF_DETACHED : 0) |
+                   (o.name[0] ? WR_AF_NAMED : 0);
+  wr_actor_spec as = {.cls = o.cls.idx,
+                      .max_concurrency = (uint32_t)o.concurrency,
+                      .flags = flags,
+                      .max_pending = (uint32_t)o.max_pending,
+                      .max_restarts = (int32_t)o.restarts,
+                      .pool = (uint16_t)wrpy_sess.seg->shapes[o.place % WR_MAX_SHAPES].pool,
+                      .shape = (uint16_t)o.shape,
+                      .meta = (uint64_t)o.meta.idx | (uint64_t)o.meta.gen << 32,
+                      .name = o.name,
+                      .ns = o.ns,
+                      .cls_name = o.cls_name};
+  wr_id actor;
+  int rc = wr_actor_create(wrpy_sess.client, &as, &actor);
+  if (rc != WR_OK) return wrpy_fail_null(st, rc, "cannot create an actor");
+  PyObject *ref = wrpy_ref_wrap(st, actor, 1);
+  if (!ref) return NULL;
+  PyObject *creation = NULL, *handle = NULL;
+  if (!o.name[0] || claim_name(st, &o, actor) == 0) creation = submit_creation(st, &o, actor, pos, kw);
+  if (creation) handle = wrpy_handle_make(st, Py_NewRef(ref), o.methods, o.info);
+  if (!creation) abandon(st, actor);
+  Py_XDECREF(creation);
+  Py_DECREF(ref);
+  return handle;
+}
+
+/* ---- names and ends of actors --------------------------------------------------------------- */
+
+static PyObject *m_get_actor(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
+  const char *name, *ns;
+  if (!PyArg_ParseTuple(args, "ss", &name, &ns) || wrpy_attached(st)) return NULL;
+  wr_buf body = {0};
+  wr_out_array(&body, 2);
+  wr_out_text(&body, ns);
+  wr_out_text(&body, name);
+  PyObject *answer = ask(st, WR_MSG_NAME_GET, &body, "cannot look up an actor's name");
+  if (!answer) return NULL;
+  if (PySequence_Size(answer) < 2) {
+    Py_DECREF(answer);
+    Py_RETURN_NONE;
+  }
+  long long idx = field(answer, 0), gen = field(answer, 1);
+  Py_DECREF(answer);
+  if (PyErr_Occurred()) return NULL;
+  PyObject *ref = wrpy_ref_hold(st, (wr_idx)idx | WR_ACTOR_BIT, (uint32_t)gen);
+  if (!ref) { /* it died between the answer and now */
+    PyErr_Clear();
+    Py_RETURN_NONE;
+  }
+  PyObject *handle = wrpy_handle_of_ref(st, ref);
+  Py_DECREF(ref);
+  return handle;
+}
+
+static PyObject *m_named_actors(PyObject *module, PyObject *unused) {
+  (void)unused;
+  wrpy_state *st = wrpy_state_of(module);
+  if (wrpy_attached(st)) return NULL;
+  wr_buf body = {0};
+  wr_out_array(&body, 1);
+  wr_out_nil(&body);
+  PyObject *rows = ask(st, WR_MSG_NAME_LIST, &body, "cannot list the actors' names");
+  PyObject *list = rows ? PyList_New(0) : NULL;
+  for (Py_ssize_t i = 0; list && i < PySequence_Size(rows); i++) {
+    PyObject *row = PySequence_GetItem(rows, i);
+    PyObject *ns = row ? PySequence_GetItem(row, 0) : NULL;
+    PyObject *name = ns ? PySequence_GetItem(row, 1) : NULL;
+    PyObject *pair = name ? PyTuple_Pack(2, name, ns) : NULL;
+    if (!pair || PyList_Append(list, pair)) Py_CLEAR(list);
+    Py_XDECREF(pair);
+    Py_XDECREF(name);
+    Py_XDECREF(ns);
+    Py_XDECREF(row);
+  }
+  Py_XDECREF(rows);
+  return list;
+}
+
+static PyObject *m_kill(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
+  PyObject *handle;
+  int no_restart;
+  wr_id id;
+  if (!PyArg_ParseTuple(args, "O!p", st->handle_type, &handle, &no_restart) || wrpy_attached(st))
+    return NULL;
+  wrpy_ref *ref = (wrpy_ref *)((wrpy_handle *)handle)->ref;
+  if (!ref || ref->epoch != wrpy_sess.epoch) {
+    wrpy_raise(st, "ActorHandleNotFoundError",
+               "The actor handle belongs to another session: that session has been shut down.");
+    return NULL;
+  }
+  id = ref->id;
+  PyObject *answer = kill_actor(st, id, no_restart);
+  if (!answer) return NULL;
+  Py_DECREF(answer);
+  Py_RETURN_NONE;
+}
+
+/* ---- cancelling ----------------------------------------------------------------------------- */
+
+static int interrupt(wrpy_state *st, uint32_t slot, wr_idx task, int force) {
+  wr_buf body = {0};
+  wr_out_array(&body, 4);
+  wr_out_uint(&body, slot);
+  wr_out_uint(&body, WR_PROC_GEN(wr_load(&wrpy_sess.seg->procs[slot].state)));
+  wr_out_uint(&body, task);
+  wr_out_bool(&body, force);
+  PyObject *answer = ask(st, WR_MSG_INTERRUPT, &body, "cannot interrupt a task");
+  Py_XDECREF(answer);
+  return answer ? 0 : -1;
+}
+
+static PyObject *m_cancel(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
+  PyObject *obj;
+  int force;
+  wr_id id;
+  if (!PyArg_ParseTuple(args, "Op", &obj, &force) || wrpy_attached(st) ||
+      wrpy_ref_id(st, obj, &id))
+    return NULL;
+  uint32_t slot = 0;
+  if (id.idx & WR_ACTOR_BIT) Py_RETURN_NONE;
+  wrpy_ref *ref = (wrpy_ref *)obj;
+  if (ref->task.idx && wrpy_phase(id) == WR_OBJ_PENDING) id = ref->task;
+  wr_task_cancel(wrpy_sess.client, id, force, &slot);
+  if (slot && interrupt(st, slot, id.idx, force)) return NULL;
+  Py_RETURN_NONE;
+}
+
+static PyObject *m_is_actor_task(PyObject *module, PyObject *obj) {
+  wrpy_state *st = wrpy_state_of(module);
+  wr_id id;
+  if (wrpy_attached(st) || wrpy_ref_id(st, obj, &id)) return NULL;
+  id = ((wrpy_ref *)obj)->task.idx ? ((wrpy_ref *)obj)->task : id;
+  wr_seg *s = wrpy_sess.seg;
+  if ((id.idx & WR_ACTOR_BIT) ||
+      WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(id.idx)])) != WR_REC_TASKS)
+    Py_RETURN_FALSE;
+  const wr_task *t = wr_task_at(s, id.idx);
+  if (WR_TASK_GEN(wr_load(&t->tstate)) != id.gen) Py_RETURN_FALSE;
+  return PyBool_FromLong(t->flags & WR_TF_CALL);
+}
+
+static PyObject *m_premap(PyObject *module, PyObject *arg) {
+  long fd = PyLong_AsLong(arg);
+  if (fd == -1 && PyErr_Occurred()) return NULL;
+  int rc = wr_client_premap((int)fd);
+  if (rc != WR_OK) return wrpy_fail_null(wrpy_state_of(module), rc, "cannot map the segment");
+  Py_RETURN_NONE;
+}
+
+PyMethodDef wrpy_daemon_methods[] = {
+    {"shape", m_shape, METH_VARARGS, "shape(resources, env) -> number of that demand."},
+    {"actor_create", m_actor_create, METH_VARARGS, "actor_create(spec, args, kwargs) -> handle."},
+    {"get_actor", m_get_actor, METH_VARARGS, "get_actor(name, namespace) -> handle or None."},
+    {"named_actors", m_named_actors, METH_NOARGS, "named_actors() -> [(name, namespace)]."},
+    {"kill", m_kill, METH_VARARGS, "kill(handle, no_restart)."},
+    {"cancel", m_cancel, METH_VARARGS, "cancel(ref, force): a task that is done is left alone."},
+    {"is_actor_task", m_is_actor_task, METH_O, "Is this ref made by a call on an actor?"},
+    {"premap", m_premap, METH_O, "premap(segment_fd): maps the segment for workers to inherit."},
+    {NULL, NULL, 0, NULL},
+};

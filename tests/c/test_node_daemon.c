@@ -1,0 +1,395 @@
+/* The whole daemon, against drivers and workers written in C.  This program plays every part: run as
+ * "whiprayd" it is the daemon, run with -c (as the daemon runs Python) it is the fork server. */
+#include "check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/status.h"
+#include "client/client.h"
+#include "client/internal.h"
+#include "node/node.h"
+#include "os/os.h"
+#include "os/spawn.h"
+#include "wire/messages.h"
+
+/* ---- worker and fork server -------------------------------------------------------------------- */
+
+/* Does what the argument bytes say: "exit", "crash", "print <text>", else returns them. */
+static void obey(wr_client *c, const wr_job *job) {
+  char order[128] = "";
+  size_t n = job->args_len < sizeof order - 1 ? job->args_len : sizeof order - 1;
+  memcpy(order, job->args, n);
+  if (strcmp(order, "crash") == 0) raise(SIGKILL);
+  if (strncmp(order, "print ", 6) == 0) {
+    printf("\x01wr:name=speaker\n%s\n", order + 6);
+    fflush(stdout);
+  }
+  uint8_t *dst = NULL;
+  CHECK_EQ(wr_value_reserve(c, job->idx, n, NULL, 0, &dst), WR_OK);
+  memcpy(dst, order, n);
+  CHECK_EQ(wr_work_finish(c, job, 0, 0), WR_OK);
+}
+
+static _Noreturn void be_worker(int sock, uint32_t slot, uint32_t gen) {
+  wr_client *c = NULL;
+  if (wr_client_adopt(&c, 4, sock, slot, gen) != WR_OK) _exit(3);
+  for (;;) {
+    wr_job job;
+    int rc = wr_work_next(c, &job, -1);
+    if (rc == WR_OK)
+      obey(c, &job);
+    else if (rc != WR_INTR && rc != WR_TIMEOUT)
+      _exit(0);
+  }
+}
+
+static int receive_spawn(uint8_t *head, int *fds) {
+  union {
+    char bytes[CMSG_SPACE(3 * sizeof(int))];
+    struct cmsghdr align;
+  } control;
+  struct iovec iov = {head, WR_FRAME_HEADER};
+  struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+                     .msg_controllen = sizeof control};
+  ssize_t n = recvmsg(3, &m, MSG_WAITALL | MSG_CMSG_CLOEXEC);
+  if (n != (ssize_t)WR_FRAME_HEADER) return 0;
+  struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+  if (c) memcpy(fds, CMSG_DATA(c), 3 * sizeof(int));
+  return 1;
+}
+
+static void answer(uint32_t type, const uint32_t *words, uint32_t n) {
+  uint8_t out[WR_FRAME_HEADER + 12];
+  wr_head h = {4 * n, type, 0};
+  wr_head_encode(&h, out);
+  for (uint32_t i = 0; i < n; i++) wr_put_u32(out + WR_FRAME_HEADER + 4 * i, words[i]);
+  wr_os_send_all(3, out, WR_FRAME_HEADER + 4 * n);
+}
+
+static void spawn(const uint8_t *body, const int *fds) {
+  uint32_t slot = wr_get_u32(body), gen = wr_get_u32(body + 4);
+  if (getenv("TEST_NO_FORK")) {
+    answer(WR_MSG_SPAWN_FAILED, (uint32_t[]){slot, gen, EAGAIN}, 3);
+  } else {
+    int pid = (int)fork();
+    if (pid == 0) {
+      dup2(fds[1], 1);
+      dup2(fds[2], 2);
+      close(3);
+      if (getenv("TEST_DIE_EARLY")) {
+        fprintf(stderr, "no such module\n");
+        _exit(7);
+      }
+      be_worker(fds[0], slot, gen);
+    }
+    answer(WR_MSG_SPAWNED, (uint32_t[]){slot, gen, (uint32_t)pid}, 3);
+  }
+  for (int i = 0; i < 3; i++) close(fds[i]);
+}
+
+static _Noreturn void be_fork_server(void) {
+  uint8_t raw[WR_FRAME_HEADER], body[65536];
+  int fds[3] = {-1, -1, -1};
+  wr_head h;
+  if (wr_client_premap(4) != WR_OK) _exit(4);
+  answer(WR_MSG_READY, NULL, 0);
+  while (receive_spawn(raw, fds) && wr_head_decode(raw, &h) == WR_OK && h.len < sizeof body &&
+         wr_os_recv_all(3, body, h.len) == WR_OK) {
+    if (h.type == WR_MSG_SPAWN) spawn(body, fds);
+    if (h.type == WR_MSG_REAP) waitpid((int)wr_get_u32(body), NULL, 0);
+  }
+  _exit(0);
+}
+
+__attribute__((constructor)) static void choose_part(int argc, char **argv) {
+  if (argc > 0 && strcmp(argv[0], "whiprayd") == 0) _exit(node_run(3));
+  if (argc > 1 && strcmp(argv[1], "-c") == 0) be_fork_server();
+}
+
+/* ---- the driver ---------------------------------------------------------------------------------- */
+
+static char top[64];
+
+static void remove_top(void) {
+  char command[96];
+  snprintf(command, sizeof command, "rm -rf %s", top);
+  CHECK_EQ(system(command), 0);
+}
+
+static void make_config(wr_buf *b, double cpus) {
+  char self[256] = "";
+  CHECK(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
+  wr_out_map(b, 4);
+  wr_out_text(b, "num_cpus");
+  wr_out_double(b, cpus);
+  wr_out_text(b, "object_store_memory");
+  wr_out_uint(b, 64u << 20);
+  wr_out_text(b, "python");
+  wr_out_text(b, self);
+  wr_out_text(b, "temp_dir");
+  wr_out_text(b, top);
+}
+
+static wr_client *start(double cpus) {
+  wr_client *c = NULL;
+  wr_buf b = {0};
+  char err[512];
+  snprintf(top, sizeof top, "/tmp/wr-test-%d", (int)getpid());
+  make_config(&b, cpus);
+  int rc = wr_client_start(&c, "/proc/self/exe", b.data, b.len, err, sizeof err);
+  CHECK_MSG(rc == WR_OK, "%s: %s", wr_status_name(rc), err);
+  wr_buf_free(&b);
+  return c;
+}
+
+static uint64_t stat_of(wr_client *c, const char *name) {
+  static const uint8_t none[] = {0x90};
+  uint8_t *reply;
+  size_t len;
+  uint32_t n;
+  uint64_t value = UINT64_MAX;
+  CHECK_EQ(wr_rpc_call(c, WR_MSG_STATS, none, 1, &reply, &len), WR_OK);
+  wr_cursor cur = wr_cursor_of(reply, len);
+  CHECK_EQ(wr_in_array(&cur, &n), WR_OK);
+  CHECK_EQ(wr_in_map(&cur, &n), WR_OK);
+  for (uint32_t i = 0; i < n; i++) {
+    wr_bytes key;
+    uint64_t v;
+    CHECK_EQ(wr_in_bytes(&cur, &key), WR_OK);
+    CHECK_EQ(wr_in_uint(&cur, &v), WR_OK);
+    if (key.len == strlen(name) && memcmp(key.p, name, key.len) == 0) value = v;
+  }
+  free(reply);
+  return value;
+}
+
+static int has_two_workers(void *c) { return stat_of(c, "workers") == 2; }
+
+static uint32_t ask_uint(wr_client *c, uint32_t type, wr_buf *body) {
+  uint8_t *reply;
+  size_t len;
+  uint32_t n, v;
+  CHECK_EQ(wr_rpc_call(c, type, body->data, body->len, &reply, &len), WR_OK);
+  wr_buf_free(body);
+  wr_cursor cur = wr_cursor_of(reply, len);
+  CHECK_EQ(wr_in_array(&cur, &n), WR_OK);
+  CHECK_EQ(n, 1);
+  CHECK_EQ(wr_in_u32(&cur, &v), WR_OK);
+  free(reply);
+  return v;
+}
+
+static uint16_t one_cpu_shape(wr_client *c) {
+  wr_buf b = {0};
+  wr_out_array(&b, 1);
+  wr_out_map(&b, 0);
+  uint32_t pool = ask_uint(c, WR_MSG_POOL_REG, &b);
+  wr_out_array(&b, 2);
+  wr_out_uint(&b, pool);
+  wr_out_map(&b, 1);
+  wr_out_text(&b, "CPU");
+  wr_out_double(&b, 1);
+  return (uint16_t)ask_uint(c, WR_MSG_SHAPE_REG, &b);
+}
+
+static wr_id submit(wr_client *c, uint16_t shape, const char *order, int16_t retries) {
+  wr_task_spec spec = {.shape = shape, .nreturns = 1, .retries = retries};
+  wr_id id;
+  uint8_t *dst;
+  CHECK_EQ(wr_task_create(c, &spec, strlen(order), NULL, 0, 0, &id, &dst), WR_OK);
+  memcpy(dst, order, strlen(order));
+  CHECK_EQ(wr_task_submit(c, id.idx), WR_OK);
+  return id;
+}
+
+static void expect(wr_client *c, wr_id id, const char *text) {
+  wr_view v;
+  CHECK_EQ(wr_wait_objects(c, &id, 1, 1, 0, -1), WR_OK);
+  CHECK_EQ(wr_value_view(c, id, &v), WR_OK);
+  CHECK_EQ(v.is_error, text == NULL);
+  if (!text) return;
+  CHECK_EQ(v.len, strlen(text));
+  CHECK_MEM(v.data, text, v.len);
+}
+
+TEST(starts_and_ends) {
+  char dir[128];
+  struct stat st;
+  wr_client *c = start(2);
+  int daemon = wr_client_conn(c)->daemon_pid;
+  snprintf(dir, sizeof dir, "%s", wr_client_session_dir(c));
+  CHECK_EQ(stat(dir, &st), 0);
+  CHECK_EQ(st.st_mode & 0777, 0700);
+  check_until(has_two_workers, c);
+  wr_client_detach(c);
+  CHECK(stat(dir, &st) != 0);
+  CHECK_EQ(kill(daemon, 0), -1);
+  remove_top();
+}
+
+TEST(runs_tasks) {
+  wr_client *c = start(2);
+  uint16_t shape = one_cpu_shape(c);
+  CHECK_EQ(one_cpu_shape(c), shape);
+  for (int i = 0; i < 200; i++) {
+    char text[16];
+    snprintf(text, sizeof text, "%d", i);
+    wr_id id = submit(c, shape, text, 0);
+    expect(c, id, text);
+    wr_creator_drop(c, id);
+  }
+  wr_client_detach(c);
+  remove_top();
+}
+
+TEST(replaces_dead_workers) {
+  wr_client *c = start(2);
+  uint16_t shape = one_cpu_shape(c);
+  for (int i = 0; i < 20; i++) {
+    wr_id dead = submit(c, shape, "crash", 0), good = submit(c, shape, "fine", 3);
+    expect(c, dead, NULL);
+    expect(c, good, "fine");
+  }
+  check_until(has_two_workers, c);
+  CHECK_EQ(stat_of(c, "deaths"), 20);
+  wr_client_detach(c);
+  remove_top();
+}
+
+TEST(forwards_output) {
+  wr_client *c = start(1);
+  expect(c, submit(c, one_cpu_shape(c), "print hello", 0), "print hello");
+  uint32_t type = 0, n, slot, pid;
+  uint8_t *body;
+  size_t len;
+  do CHECK_EQ(wr_rpc_next_event(c, &type, &body, &len, -1), WR_OK);
+  while (type != WR_MSG_LOG);
+  wr_cursor cur = wr_cursor_of(body, len);
+  wr_bytes name, lines;
+  int is_err;
+  CHECK_EQ(wr_in_array(&cur, &n), WR_OK);
+  CHECK_EQ(wr_in_u32(&cur, &pid), WR_OK);
+  CHECK_EQ(wr_in_u32(&cur, &slot), WR_OK);
+  CHECK_EQ(wr_in_bytes(&cur, &name), WR_OK);
+  CHECK_EQ(wr_in_bool(&cur, &is_err), WR_OK);
+  CHECK_EQ(wr_in_bytes(&cur, &lines), WR_OK);
+  CHECK_EQ(is_err, 0);
+  CHECK(name.len == 7 && memcmp(name.p, "speaker", 7) == 0);
+  CHECK(lines.len == 6 && memcmp(lines.p, "hello\n", 6) == 0);
+  free(body);
+  wr_client_detach(c);
+  remove_top();
+}
+
+static void expect_end(wr_client *c, const char *words) {
+  uint32_t type = 0;
+  uint8_t *body = NULL;
+  size_t len;
+  int explained = 0, rc;
+  while ((rc = wr_rpc_next_event(c, &type, &body, &len, -1)) == WR_OK) {
+    explained |= memmem(body, len, words, strlen(words)) != NULL;
+    free(body);
+  }
+  CHECK_EQ(rc, WR_CLOSED);
+  CHECK(explained);
+}
+
+TEST(says_when_workers_cannot_start) {
+  setenv("TEST_NO_FORK", "1", 1);
+  wr_client *c = start(1);
+  expect_end(c, "RLIMIT_NPROC");
+  CHECK(wr_client_ended(c));
+  wr_client_detach(c);
+  remove_top();
+}
+
+TEST(says_when_workers_die_early) {
+  setenv("TEST_DIE_EARLY", "1", 1);
+  wr_client *c = start(1);
+  expect_end(c, "exit code 7): no such module");
+  wr_client_detach(c);
+  remove_top();
+}
+
+static int is_gone(void *pid) { return kill(*(int *)pid, 0) != 0; }
+
+static void start_and_die(void *arg) {
+  int *pipe_fd = arg;
+  wr_client *c = start(2);
+  check_until(has_two_workers, c);
+  int pids[3] = {wr_client_conn(c)->daemon_pid, 0, 0}, n = 1;
+  const wr_seg *s = wr_client_seg(c);
+  for (uint32_t i = 2; i < 16; i++)
+    if (WR_PROC_ROLE(wr_load(&s->procs[i].state)) == WR_ROLE_WORKER && n < 3)
+      pids[n++] = (int)wr_load32(&s->procs[i].pid);
+  CHECK_EQ(write(*pipe_fd, pids, sizeof pids), (ssize_t)sizeof pids);
+  raise(SIGKILL);
+}
+
+TEST(ends_with_its_driver) {
+  int fds[2], pids[3], status;
+  wr_os_adopt_orphans();
+  signal(SIGCHLD, SIG_IGN);
+  CHECK_EQ(pipe(fds), 0);
+  int driver = check_fork(start_and_die, &fds[1]);
+  CHECK_EQ(read(fds[0], pids, sizeof pids), (ssize_t)sizeof pids);
+  waitpid(driver, &status, 0);
+  for (int i = 0; i < 3; i++) check_until(is_gone, &pids[i]);
+  snprintf(top, sizeof top, "/tmp/wr-test-%d", driver);
+  remove_top();
+}
+
+TEST(others_may_join_and_leave) {
+  wr_client *c = start(2), *other = NULL;
+  char path[160], err[512];
+  wr_buf b = {0};
+  uint16_t shape = one_cpu_shape(c);
+  snprintf(path, sizeof path, "%s/sock", wr_client_session_dir(c));
+  make_config(&b, 0);
+  int rc = wr_client_join_as(&other, path, WR_ROLE_DRIVER, b.data, b.len, err, sizeof err);
+  CHECK_MSG(rc == WR_OK, "%s", err);
+  wr_buf_free(&b);
+  CHECK_EQ(stat_of(c, "drivers"), 2);
+  expect(other, submit(other, one_cpu_shape(other), "mine", 0), "mine");
+  wr_client_detach(other);
+  CHECK_EQ(stat_of(c, "drivers"), 1);
+  CHECK_EQ(stat_of(c, "jobs"), 1);
+  expect(c, submit(c, shape, "still here", 0), "still here");
+  wr_client_detach(c);
+  remove_top();
+}
+
+TEST(malformed_requests_are_refused) {
+  wr_client *c = start(1);
+  uint8_t *reply;
+  size_t len;
+  for (uint32_t type = 3; type <= 20; type++) {
+    static const uint8_t bodies[][6] = {"", "\xc1", "\xdd\xff\xff\xff\xff", "\x92\x01", "\x9f\x01\x02",
+                                        "\xdb\xff\xff\xff\xff"};
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++)
+      CHECK_EQ(wr_rpc_call(c, type, bodies[i], i ? strlen((const char *)bodies[i]) : 0, &reply, &len),
+               WR_PROTO);
+  }
+  CHECK_EQ(wr_rpc_call(c, 12345, "\x90", 1, &reply, &len), WR_PROTO);
+  CHECK_NE(stat_of(c, "requests"), 0);
+  wr_client_detach(c);
+  remove_top();
+}
+
+TEST(a_wrong_daemon_is_explained) {
+  wr_client *c = NULL;
+  char err[512];
+  CHECK(wr_client_start(&c, "/nowhere/whiprayd", "\x80", 1, err, sizeof err) < 0);
+  CHECK(strstr(err, "/nowhere/whiprayd") != NULL);
+  CHECK(wr_client_start(&c, "/bin/false", "\x80", 1, err, sizeof err) < 0);
+  CHECK_MSG(strstr(err, "exit code 1") != NULL, "%s", err);
+  CHECK(wr_client_start(&c, "/proc/self/exe", "\x81\xa8num_cpus\xa1x", 12, err, sizeof err) < 0);
+  CHECK_MSG(strstr(err, "num_cpus") != NULL, "%s", err);
+}
