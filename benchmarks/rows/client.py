@@ -81,13 +81,16 @@ def connected(bench: Bench) -> Iterator[Any]:
     command = [
         *command_line(ray.__name__), "start", "--head", "--block", f"--port={free_port()}",
         f"--ray-client-server-port={port}", f"--num-cpus={bench.plan.num_cpus}",
-        "--include-dashboard=false", f"--temp-dir={home}",
+        "--node-ip-address=127.0.0.1", "--include-dashboard=false", f"--temp-dir={home}",
     ]
     with log.open("wb") as output:
         server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
         wait_for_port(port, server, log)
-        ray.init(f"ray://127.0.0.1:{port}")
+        try:
+            ray.init(f"ray://127.0.0.1:{port}")
+        except ConnectionError as reason:
+            raise Missing(f"its client server refused the connection: {reason}") from None
         try:
             yield ray
         finally:

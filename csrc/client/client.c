@@ -99,6 +99,3 @@ static void want_workers(void *ctx, uint32_t pool) {
   body[n++] = (uint8_t)pool;
   (void)wr_rpc_notify(c, WR_MSG_WANT, body, n);
 }
-
-int wr_client_socket(const wr_client *c) { return c->conn ? c->conn->sock : -1; }
-const char *wr_client_session_dir(const wr_client *c) { return c->conn ? c->conn->session_dir : ""; }

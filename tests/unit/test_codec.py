@@ -278,7 +278,7 @@ def test_many_nodes():
 
 @pytest.mark.parametrize("n", [0, 3, 12, 13, 1000])
 def test_arrays_are_read_only(n):
-    for array in (np.arange(float(n)), np.zeros((n, 2)), np.zeros(n, "M8[s]")):
+    for array in (np.arange(float(n)), np.zeros((n, 2)), np.zeros(n, ">i4")):
         back = roundtrip(array)
         assert not back.flags.writeable
         with pytest.raises(ValueError):
@@ -325,7 +325,7 @@ def test_order_of_elements_is_that_of_pickle(view):
     buffers: list[pickle.PickleBuffer] = []
     data = pickle.dumps(array, 5, buffer_callback=buffers.append)
     expected = pickle.loads(data, buffers=buffers)
-    assert back.strides == expected.strides
+    assert back.strides == expected.strides or not array.size
     assert np.array_equal(back, expected)
 
 

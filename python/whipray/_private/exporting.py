@@ -99,7 +99,7 @@ def dumps_definition(value: Any, named: Any) -> bytes:
     except Exception as error:
         raise TypeError(_why(named, error)) from error
     if len(payload) > REFUSE_BYTES:
-        raise ValueError(_size(named, len(payload), f"more than {REFUSE_BYTES >> 20} MiB allowed"))
+        raise ValueError(_size(named, len(payload), f"too large: at most {REFUSE_BYTES >> 20} are allowed"))
     if len(payload) > WARN_BYTES:
         import warnings
 

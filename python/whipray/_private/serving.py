@@ -178,7 +178,9 @@ def _retry_filters(cls: type[Any], order: list[str]) -> dict[str, Any]:
 def where(job: _core.Job) -> Where:
     """What error texts say about a job."""
     actor = running.actor
-    return Where(job.name) if actor is None else actor.where(job)
+    if actor is not None:
+        return actor.where(job)
+    return Where(job.name or ("task" if job.kind == TASK else "actor.__init__"))
 
 
 def failed(job: _core.Job, error: BaseException) -> BaseException | None:

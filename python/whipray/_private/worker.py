@@ -107,8 +107,10 @@ def init(
             preload=_module_names(preload),
             log_to_driver=_logs(log_to_driver),
             namespace=space,
-            temp_dir=kwargs.get("_temp_dir") or os.environ.get("RAY_TMPDIR") or "",
         )
+        temp_dir = kwargs.get("_temp_dir") or os.environ.get("RAY_TMPDIR")
+        if temp_dir:
+            config["temp_dir"] = temp_dir
         info = _core.start(machine.daemon_path(), _core.pack(config))
     return _opened(info, space, env, runtime_env, _logs(log_to_driver))
 
