@@ -12,6 +12,8 @@
 #include "wire/messages.h"
 #include "wire/unpack.h"
 
+#define DYING_NS INT64_C(200000000)
+
 /* ---- life ----------------------------------------------------------------------------------- */
 
 wr_conn *wr_conn_create(int sock) {
@@ -129,10 +131,20 @@ static void drain_kicks(wr_conn *conn) {
   }
 }
 
-/* The daemon is gone: nothing in this session will move any more. */
+/* A process whose socket has just been closed by its end is dead within moments. */
+static int daemon_is_dead(const wr_conn *conn) {
+  int fd = wr_os_pidfd_open(conn->daemon_pid);
+  if (fd < 0) return 1;
+  int rc = conn->owns_daemon ? WR_OK : wr_os_wait_readable(fd, DYING_NS);
+  wr_os_close(fd);
+  return rc == WR_OK;
+}
+
+/* When the daemon is dead nothing in this session will move any more.  One that lives has only cut
+ * off this process. */
 static void hung_up(wr_conn *conn) {
   conn->ended = 1;
-  if (conn->seg) wr_seg_end(conn->seg);
+  if (conn->seg && daemon_is_dead(conn)) wr_seg_end(conn->seg);
 }
 
 /* Called and left with the lock held, as the leader; reads one message, or nothing when the time is

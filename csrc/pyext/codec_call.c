@@ -1,5 +1,6 @@
-/* Arguments of a call: an array of the positional ones, then, where there are any, a map of the others by
- * name; no bytes at all for no arguments.  Each is encoded by itself: arguments share no objects. */
+/* Arguments of a call: an array of the positional ones, then, where there are any, a map of the
+ * others by name; no bytes at all for no arguments.  Each is encoded by itself: arguments share no
+ * objects. */
 #include "pyext/codec_parts.h"
 
 /* ---- writing --------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
-/* Values that have a form of their own.  Each put_ function returns 0, -1 with a Python error set, or
- * WRPY_PICKLE: the whole value must be pickled.  No code of the user's runs in here. */
+/* Values that have a form of their own.  Each put_ function returns 0, -1 with a Python error set,
+ * or WRPY_PICKLE: the whole value must be pickled.  No code of the user's runs in here. */
 #include "pyext/codec_parts.h"
 #include "pyext/npy.h"
 

@@ -61,7 +61,8 @@ typedef struct {
 /* One value that shares no objects with others: own form if possible, else pickled. */
 int wrpy_enc_one(wr_enc *e, PyObject *v, wrpy_what what);
 int wrpy_enc_pickle(wr_enc *e, PyObject *v, wrpy_what what);
-/* 1: pickle itself gives the same bytes as cloudpickle would; 0: not known; -1: error.  Uses `seen`. */
+/* 1: pickle itself gives the same bytes as cloudpickle would; 0: not known; -1: error.
+ * Uses `seen`. */
 int wrpy_plain(wr_codec_state *cs, wr_seen *seen, PyObject *v);
 
 /* ---- codec_dec.c ----------------------------------------------------------------------------- */
@@ -78,7 +79,7 @@ int wrpy_dec_open(wrpy_dec *d, wr_codec_state *cs, const uint8_t *p, size_t len,
 PyObject *wrpy_dec_next(wrpy_dec *d, wr_rbuf *r);
 PyObject *wrpy_dec_token(wrpy_dec *d, wr_rbuf *r, const wr_tok *t);
 PyObject *wrpy_dec_pickle(wrpy_dec *d, wr_rbuf payload);
-/* A buffer of the value as a read-only memoryview: in place where cx->base is there, else a copy. */
+/* A buffer of the value as a read-only memoryview: in place if there is cx->base, else a copy. */
 PyObject *wrpy_dec_buffer(wrpy_dec *d, const uint8_t *p, size_t len);
 extern PyType_Spec wrpy_region_spec;
 PyObject *wrpy_dec_malformed(const char *what); /* NULL, with ValueError set */

@@ -177,7 +177,8 @@ PyObject *wrpy_dec_pickle(wrpy_dec *d, wr_rbuf payload) {
 PyObject *wrpy_dec_ref_at(uint32_t k) {
   const wr_dec_ctx *cx = active_dec;
   if (!cx || !cx->make_ref || k >= cx->nrefs) {
-    PyErr_SetString(PyExc_ValueError, "an ObjectRef is unpickled outside of the value it is part of");
+    PyErr_SetString(PyExc_ValueError,
+                    "an ObjectRef is unpickled outside of the value it is part of");
     return NULL;
   }
   return cx->make_ref(cx->ctx, cx->refs[k]);

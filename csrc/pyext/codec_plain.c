@@ -1,6 +1,6 @@
-/* Which values pickle alone writes as cloudpickle would: those made of exact types that neither treats
- * in a way of its own, in any arrangement, also with cycles.  Classes, functions and instances of
- * what a program defines are never among them. */
+/* Which values pickle alone writes as cloudpickle would: those made of exact types that neither
+ * treats in a way of its own, in any arrangement, also with cycles.  Classes, functions and
+ * instances of what a program defines are never among them. */
 #include "pyext/codec_parts.h"
 #include "pyext/npy.h"
 

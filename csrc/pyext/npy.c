@@ -11,9 +11,11 @@ _Static_assert(sizeof(long) == 8, "NPY_LONG is the 64-bit integer");
 static const struct {
   uint8_t width;
   int type;
-} dtypes[] = {{0, 0},          {1, NPY_BOOL},   {1, NPY_BYTE},   {2, NPY_SHORT},  {4, NPY_INT},
-              {8, NPY_LONG},   {1, NPY_UBYTE},  {2, NPY_USHORT}, {4, NPY_UINT},   {8, NPY_ULONG},
-              {2, NPY_HALF},   {4, NPY_FLOAT},  {8, NPY_DOUBLE}, {8, NPY_CFLOAT}, {16, NPY_CDOUBLE}};
+} dtypes[] = {
+    {0, 0},         {1, NPY_BOOL},  {1, NPY_BYTE},   {2, NPY_SHORT},  {4, NPY_INT},
+    {8, NPY_LONG},  {1, NPY_UBYTE}, {2, NPY_USHORT}, {4, NPY_UINT},   {8, NPY_ULONG},
+    {2, NPY_HALF},  {4, NPY_FLOAT}, {8, NPY_DOUBLE}, {8, NPY_CFLOAT}, {16, NPY_CDOUBLE},
+};
 #define CODES (sizeof dtypes / sizeof dtypes[0])
 
 /* PyArray_API, a table of NumPy's functions, is filled once per process. */

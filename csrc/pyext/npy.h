@@ -1,8 +1,8 @@
 /* pyext/npy.h - the one door to the C interface of NumPy.
  *
- * NumPy need not be installed: it is imported when a value of its types is met, or an encoded one is
- * read.  All calls need the GIL.  Dtype codes are part of the encoding (wire/value.h): they name a
- * kind and a width, whatever number NumPy gives the type on this machine. */
+ * NumPy need not be installed: it is imported when a value of its types is met, or an encoded one
+ * is read.  All calls need the GIL.  Dtype codes are part of the encoding (wire/value.h): they name
+ * a kind and a width, whatever number NumPy gives the type on this machine. */
 #ifndef WR_PYEXT_NPY_H
 #define WR_PYEXT_NPY_H
 

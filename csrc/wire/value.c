@@ -9,9 +9,9 @@
 /* ---- writing --------------------------------------------------------------------------------- */
 
 #ifdef WR_HOSTILE
-#define GROW_BY 1u /* every append moves the buffer */
+#define GROW_FROM 65536u /* until then every append moves the buffer */
 #else
-#define GROW_BY 2u
+#define GROW_FROM 0u
 #endif
 
 void wr_wbuf_init(wr_wbuf *b, void *scratch, size_t cap) {
@@ -29,7 +29,7 @@ uint8_t *wr_wbuf_grow(wr_wbuf *b, size_t n) {
     b->failed = WR_LIMIT;
     return NULL;
   }
-  size_t cap = b->len * GROW_BY + n;
+  size_t cap = (b->len > GROW_FROM ? b->len * 2 : b->len) + n;
   uint8_t *data = wr_realloc(b->heap ? b->data : NULL, cap);
   if (!data) {
     b->failed = WR_NOMEM;

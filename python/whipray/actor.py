@@ -187,12 +187,12 @@ class ClassExports:
         methods = self._meta.table.infos(task_retries, groups)
         facts = self._meta.table.facts(groups)
         packed = actor_table.pack_description(methods, facts)
-        return _core.export(packed, exporting.DESCRIPTION), methods, facts
+        return exporting.export(packed, exporting.DESCRIPTION), methods, facts
 
     def _export(self) -> _core.ObjectRef[Any]:
         cls = self._meta.modified_class
         payload = exporting.dumps_definition((cls, self._meta.table.order()), cls)
-        return _core.export(payload, exporting.CLASS)
+        return exporting.export(payload, exporting.CLASS)
 
 
 # ---- creation ------------------------------------------------------------------------------------

@@ -342,6 +342,7 @@ TEST(ends_with_its_driver) {
   CHECK_EQ(read(fds[0], pids, sizeof pids), (ssize_t)sizeof pids);
   waitpid(driver, &status, 0);
   for (int i = 0; i < 3; i++) check_until(is_gone, &pids[i]);
+  signal(SIGCHLD, SIG_DFL);
   snprintf(top, sizeof top, "/tmp/wr-test-%d", driver);
   remove_top();
 }

@@ -40,6 +40,14 @@ while not os.path.exists(path):
 print("pids", open(path).read(), actor_pid, flush=True)
 """
 
+INTERRUPTIBLE = """
+try:
+    print("blocking", flush=True)
+    {}
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
 
 def pids_of(process: subprocess.Popen[str]) -> list[int]:
     """The process ids that a script of the form BUSY prints."""
@@ -98,10 +106,10 @@ def test_uncaught_remote_error_ends_the_driver_with_its_text(run_script: Run) ->
 
 
 def test_interrupt_of_a_blocking_get(script: Script) -> None:
-    process = script(
-        BUSY + "\ntry:\n    ray.get(ref)\nexcept KeyboardInterrupt:\n    print('interrupted')\n"
-    )
+    process = script(BUSY + INTERRUPTIBLE.format("ray.get(ref)"))
     pids_of(process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "blocking\n"
     os.kill(process.pid, signal.SIGINT)
     output, _ = process.communicate()
     assert "interrupted" in output
@@ -109,10 +117,10 @@ def test_interrupt_of_a_blocking_get(script: Script) -> None:
 
 
 def test_interrupt_of_a_blocking_wait(script: Script) -> None:
-    process = script(
-        BUSY + "\ntry:\n    ray.wait([ref])\nexcept KeyboardInterrupt:\n    print('interrupted')\n"
-    )
+    process = script(BUSY + INTERRUPTIBLE.format("ray.wait([ref])"))
     pids_of(process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "blocking\n"
     os.kill(process.pid, signal.SIGINT)
     output, _ = process.communicate()
     assert "interrupted" in output

@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from whipray import _core
 from whipray._private import serialization
 from whipray._private.serialize_check import find_culprit, inspect_serializability
@@ -400,7 +401,7 @@ def test_arguments_are_named():
 def test_errors_of_user_code_pass_unchanged():
     with pytest.raises(KeyError, match="not today"):
         _core.encode([Angry()])
-    with pytest.raises(TypeError, match="^state is private$"):
+    with pytest.raises(TypeError, match=r"^state is private$"):
         _core.encode(TypeErrorInGetState())
 
 
@@ -433,10 +434,11 @@ def test_registered_serializers():
 
 
 def test_register_serializer_checks_its_arguments():
+    register: Any = serialization.register_serializer
     with pytest.raises(TypeError, match="class"):
-        serialization.register_serializer(3, serializer=int, deserializer=int)  # type: ignore[arg-type]
+        register(3, serializer=int, deserializer=int)
     with pytest.raises(TypeError, match="callable"):
-        serialization.register_serializer(Meter, serializer=1, deserializer=int)  # type: ignore[arg-type]
+        register(Meter, serializer=1, deserializer=int)
 
 
 def test_inspect_serializability(capsys):

@@ -150,10 +150,10 @@ def kill(actor: Any, *, no_restart: bool = True) -> None:
 
 def get_actor(name: str, namespace: str | None = None) -> Any:
     """The handle of a named actor; ValueError if there is none, or it is dead."""
-    if not isinstance(name, str):
-        raise TypeError(f"the name of an actor is a string, not {name!r}")
     if not name:
         raise ValueError("Please supply a non-empty value to get_actor")
+    if not isinstance(name, str):
+        raise TypeError(f"the name of an actor is a string, not {name!r}")
     if namespace == "":
         raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
     worker.ensure_attached()

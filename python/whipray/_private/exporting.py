@@ -46,12 +46,27 @@ class FunctionExports:
         base = self._refs.get(plain)
         if base is None:
             payload = dumps_definition((self.function, full_name(self.function)), self.function)
-            base = self._refs[plain] = _core.export(payload, FUNCTION)
+            base = self._refs[plain] = export(payload, FUNCTION)
         if not extras:
             return base
         from whipray import cloudpickle
 
-        return _core.export(cloudpickle.dumps(Alias(base.binary(), extras)), FUNCTION)
+        return export(cloudpickle.dumps(Alias(base.binary(), extras)), FUNCTION)
+
+
+_kept: list[_core.ObjectRef[Any]] = []
+_kept_epoch = 0
+
+
+def export(payload: bytes, kind: int) -> _core.ObjectRef[Any]:
+    """Store a definition for as long as this process is in the session: tasks do not hold it."""
+    global _kept_epoch
+    if _kept_epoch != _core.epoch():
+        _kept.clear()
+        _kept_epoch = _core.epoch()
+    ref = _core.export(payload, kind)
+    _kept.append(ref)
+    return ref
 
 
 class Alias:
@@ -99,7 +114,7 @@ def dumps_definition(value: Any, named: Any) -> bytes:
     except Exception as error:
         raise TypeError(_why(named, error)) from error
     if len(payload) > REFUSE_BYTES:
-        raise ValueError(_size(named, len(payload), f"too large: at most {REFUSE_BYTES >> 20} are allowed"))
+        raise ValueError(_size(named, len(payload), f"too large: {REFUSE_BYTES >> 20} at most"))
     if len(payload) > WARN_BYTES:
         import warnings
 

@@ -66,10 +66,10 @@ def task_id(self: ObjectRef[Any]) -> TaskID:
 
 
 def job_id(self: ObjectRef[Any]) -> JobID:
-    """The job in which the object was made."""
+    """The job of this process."""
     from whipray._private.ids import JobID
 
-    return JobID(self.binary()[20:24])
+    return JobID.from_int(int(_core.info().get("job", 0)))
 
 
 def call_site(self: ObjectRef[Any]) -> str:

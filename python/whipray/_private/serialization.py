@@ -13,7 +13,7 @@ import pickle
 from collections import ChainMap
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 PROTOCOL = 5
 
@@ -74,7 +74,7 @@ def _pickler_class() -> type[pickle.Pickler]:
         `dump` is the one of pickle: cloudpickle's turns a RecursionError into another error.
         """
 
-        dispatch_table = ChainMap(_reducers, base.dispatch_table)
+        dispatch_table: ClassVar[Any] = ChainMap(_reducers, base.dispatch_table)
         dump = pickle.Pickler.dump
 
     return Pickler

@@ -37,6 +37,7 @@ class Actor:
         self.instance: Any = None
         self.shown = cls.__name__
         self.leaving = False
+        self.served = False
         self.is_async = actor_table.Table(cls).is_async
         self.wake: Callable[[], None] = lambda: None
         self.retry_filters: dict[str, Any] = {}
@@ -69,7 +70,10 @@ class Actor:
 
     def id_hex(self) -> str | None:
         """The actor's id."""
-        handle = _core.current_actor()
+        try:
+            handle = _core.current_actor()
+        except Exception:
+            return None  # the session is ending
         return None if handle is None else handle._actor_bytes().hex()
 
 
@@ -142,13 +146,16 @@ class Handlers:
         if actor.is_async:
             from whipray._private.serve_async import AsyncServer
 
-            return AsyncServer(actor).construct(job, args[1:], kwargs)
+            serve = AsyncServer(actor).construct(job, args[1:], kwargs)
+            actor.served = True
+            return serve
         actor.construct(args[1:], kwargs)
         _core.set_title(f"ray::{cls.__name__}")
         if actor.max_concurrency == 1 and not actor.groups:
             return actor.bound()
         from whipray._private.serve_threads import ThreadServer
 
+        actor.served = True
         return ThreadServer(actor).run
 
     def dependency_failed(self, job: _core.Job, value: Any) -> BaseException:
@@ -190,7 +197,7 @@ def failed(job: _core.Job, error: BaseException) -> BaseException | None:
     if isinstance(error, DependencyFailed):
         return Handlers().dependency_failed(job, error.value)
     if isinstance(error, SystemExit | AsyncioActorExit):
-        _leave(job, error)
+        return _leave(job, error)
     if isinstance(error, KeyboardInterrupt) or _cancelled_async(job, error):
         cancelled = TaskCancelledError(_task_id(job))
         return cancelled if job.cancelled else failures.task_failed(where(job), cancelled)
@@ -220,20 +227,27 @@ def _wanted(job: _core.Job) -> Any:
 
 
 def _creation_error(error: Any) -> BaseException:
-    """What every call on an actor gets whose constructor failed."""
+    """What every call on an actor gets whose constructor failed; the process ends with it."""
     from whipray.exceptions import ActorDiedError
 
+    _core.quit_soon()
     return ActorDiedError(error)
 
 
-def _leave(job: _core.Job, error: BaseException) -> NoReturn:
-    """The job wants its process to end: an actor on purpose, or a task by sys.exit."""
+def _leave(job: _core.Job, error: BaseException) -> BaseException:
+    """The job wants its process to end: an actor on purpose, or a task by sys.exit.
+
+    The C loop leaves by itself after it has stored what is returned; a server written in Python
+    gets the exception.
+    """
     actor = running.actor
     code = getattr(error, "code", 0)
     if actor is not None and (actor.leaving or code in (0, None)):
         if not actor.leaving:
             actor.leaving = True
             _core.actor_exit()
+        if not actor.served:
+            return _exited(actor)
         _core.finish_job(job, _exited(actor), True)
     raise error
 
