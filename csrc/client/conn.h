@@ -1,8 +1,9 @@
 /* client/conn.h - the socket between this process and whiprayd: requests, answers, events.
  *
  * Any thread may call.  Whoever needs something from the socket reads it when nobody else does (the
- * leader) and hands every message to its owner; the others wait on the condition.  `lock` guards all
- * fields below it and is never held over a system call that blocks; `send_lock` keeps frames whole. */
+ * leader) and hands every message to its owner; the others wait on the condition.  `lock` guards
+ * all fields below it and is never held over a system call that blocks; `send_lock` keeps frames
+ * whole. */
 #ifndef WR_CLIENT_CONN_H
 #define WR_CLIENT_CONN_H
 

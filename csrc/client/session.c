@@ -24,7 +24,8 @@ typedef struct {
   size_t cap;
 } sink; /* where an explanation goes */
 
-__attribute__((format(printf, 3, 4))) static int explain(sink err, int rc, const char *format, ...) {
+__attribute__((format(printf, 3, 4)))
+static int explain(sink err, int rc, const char *format, ...) {
   va_list ap;
   va_start(ap, format);
   if (err.cap) vsnprintf(err.text, err.cap, format, ap);
@@ -85,7 +86,11 @@ static int read_welcome(wr_conn *conn, int *fd, sink err) {
   rc = wr_os_recv_all(conn->sock, body, h.len);
   if (rc == WR_OK && h.type == WR_MSG_ERROR)
     rc = refused(body, h.len, err);
-  else if (rc == WR_OK && (h.type != WR_MSG_WELCOME || *fd < 0 || parse_welcome(conn, body, h.len) != WR_OK))
+  else if (rc == WR_OK && (h.type != WR_MSG_WELCOME || *fd < 0))
+    rc = WR_PROTO;
+  else if (rc == WR_OK)
+    rc = parse_welcome(conn, body, h.len);
+  if (rc == WR_PROTO && !err.text[0])
     rc = explain(err, WR_PROTO, "whiprayd answered with something that is not a welcome");
   free(body);
   return rc;
@@ -137,7 +142,8 @@ static void drop_conn(wr_conn *conn) {
 
 static int check_kernel(sink err) {
   if (wr_os_self_pidfd_works() == WR_OK) return WR_OK;
-  return explain(err, WR_IO, "this kernel has no process descriptors (pidfd_open: %s); Linux 5.4 or newer is needed",
+  return explain(err, WR_IO,
+                 "this kernel has no process descriptors (pidfd_open: %s); Linux 5.4 is needed",
                  strerror(errno));
 }
 

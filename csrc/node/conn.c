@@ -17,7 +17,7 @@ struct node_outgoing {
 
 #define READ_SIZE ((size_t)65536)
 
-/* ---- life ----------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
@@ -80,7 +80,7 @@ static void hang_up(node_conn *c) {
   if (callback) callback(c);
 }
 
-/* ---- out ------------------------------------------------------------------------------------ */
+/* ---- out ------------------------------------------------------------------------------------- */
 
 /* Sends what fits; WR_OK when all is out or the socket is full. */
 static int flush(node_conn *c) {
@@ -130,10 +130,11 @@ int node_conn_send(node_conn *c, uint32_t type, uint32_t id, const void *body, s
 }
 
 void node_conn_reply(node_conn *c, uint32_t id, wr_buf *body) {
-  if (c && id && body->failed)
-    node_conn_error(c, id, WR_NOMEM, wr_status_text(WR_NOMEM));
-  else if (c && id && node_conn_send(c, WR_MSG_REPLY, id, body->data, body->len, NULL, 0) == WR_NOMEM)
-    node_conn_error(c, id, WR_NOMEM, wr_status_text(WR_NOMEM));
+  if (c && id) {
+    int rc = body->failed ? WR_NOMEM
+                          : node_conn_send(c, WR_MSG_REPLY, id, body->data, body->len, NULL, 0);
+    if (rc == WR_NOMEM) node_conn_error(c, id, rc, wr_status_text(rc));
+  }
   wr_buf_free(body);
 }
 
@@ -155,7 +156,7 @@ void node_conn_drain(node_conn *c, int64_t timeout_ns) {
   }
 }
 
-/* ---- in ------------------------------------------------------------------------------------- */
+/* ---- in -------------------------------------------------------------------------------------- */
 
 /* Hands on the whole messages at the start of the buffer. */
 static int dispatch(node_conn *c) {

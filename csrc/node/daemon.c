@@ -22,7 +22,7 @@ void node_note(const char *format, ...) {
   fflush(stderr);
 }
 
-/* ---- the end ---------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void tell_others(node *n, const char *reason) {
   for (node_job *job = n->jobs; job; job = job->next)
@@ -73,7 +73,7 @@ static void say_goodbye(node *n) {
   }
 }
 
-/* ---- signals and the loop ------------------------------------------------------------------------ */
+/* ---- signals and the loop -------------------------------------------------------------------- */
 
 /* Orphans that became our children: reaped here.  Workers and fork servers are left to those who
  * watch them and need their status. */

@@ -61,7 +61,7 @@ static void use_peer_pid(node_conn *c, node_config *cfg) {
   if (wr_os_peer_uid(c->fd, &uid, &pid) == WR_OK && pid > 0) cfg->driver_pid = (uint32_t)pid;
 }
 
-/* ---- the owner, over the inherited socket ------------------------------------------------------ */
+/* ---- the owner, over the inherited socket ---------------------------------------------------- */
 
 static void on_config(node_conn *c, const wr_head *h, const uint8_t *body) {
   node *n = c->owner;
@@ -101,7 +101,7 @@ int node_owner_arrived(node *n, int fd) {
   return node_conn_open(n->loop, fd, n, on_config, on_owner_gone) ? WR_OK : WR_IO;
 }
 
-/* ---- others, over the listening socket ---------------------------------------------------------- */
+/* ---- others, over the listening socket ------------------------------------------------------- */
 
 static void on_hello(node_conn *c, const wr_head *h, const uint8_t *body) {
   node *n = c->owner;

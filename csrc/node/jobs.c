@@ -90,7 +90,8 @@ void node_job_end(node_job *job, const char *reason) {
     job->ended = 1;
     for (uint32_t i = 0; i < WR_MAX_PROCS; i++) {
       node_proc *p = n->procs[i];
-      if (p && p->job == job && p->role == WR_ROLE_WORKER && !is_detached(p)) node_proc_kill(p, reason);
+      if (p && p->job == job && p->role == WR_ROLE_WORKER && !is_detached(p))
+        node_proc_kill(p, reason);
     }
     wr_sweep_job(&n->sweeper, job->slot);
   }

@@ -65,9 +65,10 @@ static void finish(node_proc *p, uint32_t id, int rc, wr_buf *out, wr_buf *key) 
 
 void node_name_claim(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   wr_buf key = {0}, out = {0};
-  holder h;
+  holder h = {0, 0};
   int rc = read_key(c, &key);
-  if (rc == WR_OK && (wr_in_u32(c, &h.actor) != WR_OK || wr_in_u32(c, &h.gen) != WR_OK)) rc = WR_PROTO;
+  if (rc == WR_OK && (wr_in_u32(c, &h.actor) != WR_OK || wr_in_u32(c, &h.gen) != WR_OK))
+    rc = WR_PROTO;
   h.actor &= ~WR_ACTOR_BIT;
   if (rc == WR_OK && !is_alive(n, h)) rc = WR_INVAL;
   if (rc == WR_OK) {

@@ -1,7 +1,7 @@
 /* node/node.h - whiprayd's state and what its parts offer each other.
  *
- * One thread, one libuv loop.  Ownership: the node owns sessions' processes, jobs, pools and tables;
- * a job owns its fork server and its pools; a process owns its socket, pidfd and output pipes.
+ * One thread, one libuv loop.  Ownership: the node owns processes, jobs, pools and tables; a
+ * job owns its fork server and its pools; a process owns its socket, pidfd and output pipes.
  * Everything read from the segment or a socket is input: checked before it is used. */
 #ifndef WR_NODE_NODE_H
 #define WR_NODE_NODE_H

@@ -8,13 +8,14 @@
 #include "node/pool_policy.h"
 #include "os/io.h"
 #include "os/os.h"
+#include "os/spawn.h"
 #include "wire/messages.h"
 
 #define MAX_FAILURES 5u
 #define REVIEW_MS 5000u
 #define RETRY_NS (INT64_C(100000000)) /* after a failure, times the failures in a row */
 
-/* ---- making and freeing -------------------------------------------------------------------------- */
+/* ---- making and freeing ---------------------------------------------------------------------- */
 
 static node_pool *find(node_job *job, const wr_buf *env) {
   for (uint32_t i = 0; i < WR_MAX_POOLS; i++) {
@@ -70,7 +71,7 @@ void node_pool_free(node_pool *p) {
   wr_free(p);
 }
 
-/* ---- counting ------------------------------------------------------------------------------------ */
+/* ---- counting -------------------------------------------------------------------------------- */
 
 static uint32_t runnable(const node_pool *p) {
   node *n = p->job->n;
@@ -109,14 +110,14 @@ static node_pool_counts count(node_pool *p, int with_tasks) {
   return c;
 }
 
-/* ---- starting ------------------------------------------------------------------------------------ */
+/* ---- starting -------------------------------------------------------------------------------- */
 
 static void on_worker_hangup(node_conn *c) {
   node_proc *p = c->owner;
   node_conn_close(c);
   p->conn = NULL;
   if (p->pidfd >= 0)
-    wr_os_pidfd_signal(p->pidfd, 9); /* one without its socket is of no use; mostly it exits by itself */
+    wr_os_pidfd_signal(p->pidfd, wr_os_sigkill); /* of no use now; mostly it exits by itself */
   else if (!p->pid && !p->server)
     node_proc_died(p, -1);
 }
@@ -194,7 +195,7 @@ void node_pools_fill(node *n) {
     if (n->pools[i]) node_pool_fill(n->pools[i]);
 }
 
-/* After several failures in a row, with no worker at all, nothing would ever run: say so and end. */
+/* After several failures in a row, with no worker at all, nothing would ever run: say so, end. */
 void node_pool_worker_failed(node_pool *p, const char *what) {
   uint32_t failures = ++p->failures > p->early_deaths ? p->failures : p->early_deaths;
   node_job *job = p->job;
@@ -211,7 +212,7 @@ void node_pool_worker_failed(node_pool *p, const char *what) {
   node_pools_review_soon(job->n);
 }
 
-/* ---- review: retiring idle workers, trying again ---------------------------------------------------- */
+/* ---- review: retiring idle workers, trying again --------------------------------------------- */
 
 /* Idle in two reviews without work in between. */
 static int long_idle(node_proc *w) {

@@ -7,7 +7,7 @@
 #include "os/os.h"
 #include "os/spawn.h"
 
-/* ---- slots ---------------------------------------------------------------------------------- */
+/* ---- slots ----------------------------------------------------------------------------------- */
 
 node_proc *node_proc_find(node *n, uint32_t slot) {
   return slot < WR_MAX_PROCS ? n->procs[slot] : NULL;
@@ -60,7 +60,7 @@ node_proc *node_proc_new(node *n, uint32_t role, node_job *job, node_pool *pool)
   return p;
 }
 
-/* ---- life and death --------------------------------------------------------------------------- */
+/* ---- life and death -------------------------------------------------------------------------- */
 
 static int status_of_process(node_proc *p) {
   int status = -1;
@@ -127,7 +127,7 @@ void node_proc_release(node_proc *p) {
   if (worker) node_job_worker_gone(job);
 }
 
-/* ---- the sweep of the dead -------------------------------------------------------------------- */
+/* ---- the sweep of the dead ------------------------------------------------------------------- */
 
 static int died_early(const node_proc *p) {
   const wr_proc *r = &p->n->seg.procs[p->slot];
@@ -160,7 +160,8 @@ static void sweep_one(node_proc *p) {
   node *n = p->n;
   node_output_close(p); /* its last words, before anyone learns that it died */
   if (p->role == WR_ROLE_DRIVER) lose_driver(p);
-  wr_death why = {.wait_status = p->wait_status, .pid = p->pid, .reason = p->reason[0] ? p->reason : NULL};
+  wr_death why = {.wait_status = p->wait_status, .pid = p->pid,
+                  .reason = p->reason[0] ? p->reason : NULL};
   if (!n->ending) {
     judge(p);
     int rc = wr_sweep_slot(&n->sweeper, p->slot, &why);

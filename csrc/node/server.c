@@ -15,12 +15,13 @@
 
 static const char *const program =
     "import sys\n"
-    "sys.path[:] = bytes.fromhex(sys.argv.pop(1)).decode('utf-8', 'surrogateescape').split('\\0')[:-1]"
-    " or sys.path\n"
+    "path = bytes.fromhex(sys.argv.pop(1)).decode('utf-8', 'surrogateescape')\n"
+    "sys.path[:] = path.split('\\0')[:-1] or sys.path\n"
+    "del path\n"
     "from whipray._private.fork_server import main\n"
     "main()\n";
 
-/* ---- command line and environment -------------------------------------------------------------- */
+/* ---- command line and environment ------------------------------------------------------------ */
 
 static void append_hex(wr_buf *out, const wr_buf *in) {
   static const char digits[] = "0123456789abcdef";
@@ -106,7 +107,7 @@ static int run_python(node_job *job, int control, int *pid) {
   return rc;
 }
 
-/* ---- messages ----------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static node_proc *proc_of(node_server *s, const uint8_t *body) {
   node_proc *p = node_proc_find(s->n, wr_get_u32(body));
@@ -156,9 +157,10 @@ static void on_message(node_conn *c, const wr_head *h, const uint8_t *body) {
   }
 }
 
-/* ---- life --------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
-/* Its workers die with it.  Those whose process is not known are gone when their socket hangs up. */
+/* Its workers die with it.  Those whose process is not known are gone when their socket hangs
+ * up. */
 static void orphan_workers(node_server *s) {
   node *n = s->n;
   for (uint32_t i = 0; i < WR_MAX_PROCS; i++) {
@@ -193,7 +195,8 @@ static void on_died(void *owner) {
   if (!job || job->ended) return;
   snprintf(path, sizeof path, "%s/logs/fork_server.log", n->dir);
   wr_os_read_tail(path, tail, sizeof tail);
-  snprintf(text, sizeof text, "the process that starts workers ended (%s); its output: %s", how, tail);
+  snprintf(text, sizeof text, "the process that starts workers ended (%s); its output: %s", how,
+           tail);
   node_note("%s", text);
   if (++job->servers_failed >= MAX_FAILURES)
     node_job_fail(job, text);

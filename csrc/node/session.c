@@ -13,7 +13,7 @@
 #define SUN_PATH 108
 #define STALE_AGE_S 10 /* younger directories may belong to a daemon that has not locked them yet */
 
-/* ---- the directory -------------------------------------------------------------------------- */
+/* ---- the directory --------------------------------------------------------------------------- */
 
 static const char *temp_dir(const node_config *cfg) {
   const char *const names[] = {"WHIPRAY_TMPDIR", "RAY_TMPDIR", "XDG_RUNTIME_DIR"};
@@ -30,8 +30,8 @@ static int make_dir(const char *path, char *err, size_t cap) {
   if (rc == WR_DENIED)
     snprintf(err, cap, "%s is not a directory that belongs to this user alone", path);
   else if (rc != WR_OK)
-    snprintf(err, cap, "cannot make the directory %s: %s (WHIPRAY_TMPDIR names another place)", path,
-             strerror(errno));
+    snprintf(err, cap, "cannot make the directory %s: %s (WHIPRAY_TMPDIR names another place)",
+             path, strerror(errno));
   return rc;
 }
 
@@ -87,7 +87,7 @@ static void open_log(node *n) {
   wr_os_close(fd);
 }
 
-/* ---- the segment ---------------------------------------------------------------------------- */
+/* ---- the segment ----------------------------------------------------------------------------- */
 
 static uint64_t store_size(const node_config *cfg) {
   uint64_t limit = UINT64_C(1) << 30;
@@ -103,7 +103,8 @@ static int make_segment(node *n, const node_config *cfg, char *err, size_t cap) 
   int rc = wr_seg_create(&n->seg, &sc);
   if (rc != WR_OK)
     snprintf(err, cap, "cannot make the shared memory of the session (%llu MiB): %s",
-             (unsigned long long)(sc.heap_bytes >> 20), rc == WR_IO ? strerror(errno) : wr_status_text(rc));
+             (unsigned long long)(sc.heap_bytes >> 20),
+             rc == WR_IO ? strerror(errno) : wr_status_text(rc));
   return rc;
 }
 

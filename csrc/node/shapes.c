@@ -124,7 +124,8 @@ int node_shape_get(node *n, uint32_t pool, wr_cursor *c, uint32_t *shape) {
   return WR_OK;
 }
 
-/* A stale entry left in a queue is skipped by whoever takes it: its task is claimed on its own word. */
+/* A stale entry left in a queue is skipped by whoever takes it: its task is claimed on its own
+ * word. */
 void node_shapes_free(node *n, uint32_t pool) {
   for (uint32_t i = 1; i < WR_MAX_SHAPES; i++)
     if (wr_load32(&n->seg.shapes[i].state) == 1 && n->seg.shapes[i].pool == pool)

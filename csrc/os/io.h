@@ -13,7 +13,8 @@ int wr_os_pipe(int fds[2]); /* read end first; both close on exec */
 int wr_os_set_nonblocking(int fd);
 /* Bytes moved (0: end of stream), WR_AGAIN, WR_CLOSED, WR_IO. */
 int wr_os_read_some(int fd, void *buf, size_t len);
-/* Sends what fits now, the descriptors with the first byte: bytes sent, WR_AGAIN, WR_CLOSED, WR_IO. */
+/* Sends what fits now, the descriptors with the first byte: bytes sent, WR_AGAIN, WR_CLOSED or
+ * WR_IO. */
 int wr_os_send_some(int sock, const void *buf, size_t len, const int *fds, int nfds);
 int wr_os_accept(int listener); /* a descriptor, WR_AGAIN or WR_IO */
 /* Waits for input on one of two sockets or pipes: bit 1: a, bit 2: b; 0: the time is up or a signal

@@ -57,7 +57,8 @@ static ssize_t read_proc(const char *path, char *buf, size_t cap) {
 int wr_os_exit_code(int pid, int *code) {
   char path[64], buf[1024];
   snprintf(path, sizeof path, "/proc/%d/stat", pid);
-  if (read_proc(path, buf, sizeof buf) < 0) return errno == ENOENT || errno == ESRCH ? WR_DEAD : WR_IO;
+  if (read_proc(path, buf, sizeof buf) < 0)
+    return errno == ENOENT || errno == ESRCH ? WR_DEAD : WR_IO;
   const char *name_end = strrchr(buf, ')'); /* the name may hold anything */
   if (!name_end || name_end[1] != ' ') return WR_IO;
   if (name_end[2] != 'Z' && name_end[2] != 'X') return WR_STATE;

@@ -48,8 +48,8 @@ static void default_signals(void) {
     if (signo != SIGKILL && signo != SIGSTOP) sigaction(signo, &act, NULL);
 }
 
-/* The child shares the caller's memory until it executes the program: it only makes system calls and
- * leaves errno behind.  Returns when something failed. */
+/* The child shares the caller's memory until it executes the program: it only makes system calls
+ * and leaves errno behind.  Returns when something failed. */
 static void run_child(const wr_os_spawn_spec *s, int parent) {
   sigset_t none;
   sigemptyset(&none);
@@ -97,7 +97,8 @@ int wr_os_reap(int pid, int block, int *status) {
 int wr_os_peek_child(int *pid) {
   siginfo_t info;
   info.si_pid = 0;
-  if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return WR_AGAIN;
+  int rc = waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT);
+  if (rc != 0 || info.si_pid == 0) return WR_AGAIN;
   *pid = (int)info.si_pid;
   return WR_OK;
 }

@@ -239,7 +239,10 @@ static PyObject *m_actor_create(PyObject *module, PyObject *args) {
   if (!o.name[0] || claim_name(st, &o, actor) == 0) creation = submit_creation(st, &o, actor, pos, kw);
   if (creation) handle = wrpy_handle_make(st, Py_NewRef(ref), o.methods, o.info);
   if (!creation) abandon(st, actor);
-  Py_XDECREF(creation);
+  if (handle && !((wrpy_handle *)handle)->creation)
+    ((wrpy_handle *)handle)->creation = creation; /* its error answers later calls */
+  else
+    Py_XDECREF(creation);
   Py_DECREF(ref);
   return handle;
 }

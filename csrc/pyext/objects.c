@@ -167,7 +167,7 @@ static PyObject *get_usage(void) {
 
 static PyObject *m_get(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
   wrpy_state *st = wrpy_state_of(module);
-  PyObject *refs = nargs ? args[0] : NULL, *timeout = nargs > 1 ? args[1] : Py_None;
+  PyObject *refs = nargs ? args[0] : NULL, *timeout = Py_None;
   Py_ssize_t nkw = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
   for (Py_ssize_t i = 0; i < nkw; i++) {
     PyObject *name = PyTuple_GET_ITEM(kwnames, i);
@@ -178,7 +178,7 @@ static PyObject *m_get(PyObject *module, PyObject *const *args, Py_ssize_t nargs
     else
       return get_usage();
   }
-  if (!refs || nargs > 2) return get_usage();
+  if (!refs || nargs > 1) return get_usage();
   return get(st, refs, timeout);
 }
 

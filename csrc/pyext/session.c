@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "client/conn.h"
 #include "os/os.h"
 #include "pyext/module.h"
 
@@ -115,6 +116,7 @@ static PyObject *m_adopt(PyObject *module, PyObject *args) {
 /* Threads that wait inside the client come out at their next look at the session. */
 static void wait_for_users(void) {
   while (atomic_load(&wrpy_sess.users) > 0) {
+    wr_rpc_interrupt(wrpy_sess.client);
     wr_wake(wrpy_sess.seg, wr_client_slot(wrpy_sess.client));
     wr_os_sleep_ns(1000000);
   }
@@ -202,6 +204,11 @@ static PyObject *event_of(uint32_t type, uint8_t *body, size_t len) {
   return bytes ? Py_BuildValue("(IN)", type, bytes) : NULL;
 }
 
+static PyObject *no_events(void) {
+  PyErr_SetString(PyExc_ConnectionError, "the session has ended");
+  return NULL;
+}
+
 static PyObject *m_next_event(PyObject *module, PyObject *args) {
   wrpy_state *st = wrpy_state_of(module);
   PyObject *timeout = Py_None;
@@ -209,8 +216,7 @@ static PyObject *m_next_event(PyObject *module, PyObject *args) {
   if (!PyArg_ParseTuple(args, "|O", &timeout) || wrpy_deadline(timeout, &deadline)) return NULL;
   uint32_t epoch = wrpy_sess.epoch, type = 0;
   for (;;) {
-    if (!wrpy_sess.epoch || wrpy_sess.epoch != epoch)
-      return wrpy_fail_null(st, WR_CLOSED, "waiting for events");
+    if (!wrpy_sess.epoch || wrpy_sess.epoch != epoch) return no_events();
     uint8_t *body = NULL;
     size_t len = 0;
     int64_t slice = wrpy_slice(deadline);
@@ -219,6 +225,7 @@ static PyObject *m_next_event(PyObject *module, PyObject *args) {
     rc = wr_rpc_next_event(wrpy_sess.client, &type, &body, &len, slice);
     WRPY_ENTER
     if (rc == WR_OK) return event_of(type, body, len);
+    if (rc == WR_CLOSED) return no_events();
     if (rc != WR_TIMEOUT && rc != WR_INTR && rc != WR_AGAIN)
       return wrpy_fail_null(st, rc, "waiting for events");
     if (PyErr_CheckSignals()) return NULL;

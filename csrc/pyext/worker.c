@@ -29,9 +29,7 @@ typedef struct wrpy_worker {
 /* ---- jobs ----------------------------------------------------------------------------------- */
 
 int wrpy_next_job(wr_job *out, int64_t timeout_ns) {
-  int rc = wr_work_next(wrpy_sess.client, out, 0);
-  if (rc != WR_TIMEOUT && rc != WR_AGAIN) return rc;
-  if (timeout_ns == 0) return WR_TIMEOUT;
+  int rc;
   WRPY_LEAVE
   rc = wr_work_next(wrpy_sess.client, out, timeout_ns);
   WRPY_ENTER
@@ -207,10 +205,12 @@ static int run_creation(wrpy_worker *w, wrpy_job *j) {
   return rc;
 }
 
-/* An actor that did not come up: the error is stored first, so that its callers find it. */
-static int creation_failed(wrpy_worker *w, const wr_job *raw, int rc) {
-  if (rc == 0 && !w->table && !w->serving) wr_work_actor_up(wrpy_sess.client, raw, 0);
-  return rc;
+/* An actor that did not come up: the error is stored first, so that its callers find it.  The
+ * process ends, and with it the actor. */
+static void creation_failed(wrpy_worker *w, const wr_job *raw) {
+  if (w->table || w->serving || !wrpy_sess.epoch) return;
+  wr_work_actor_up(wrpy_sess.client, raw, 0);
+  w->leave = 1;
 }
 
 static int run(wrpy_worker *w, const wr_job *raw) {
@@ -224,7 +224,7 @@ static int run(wrpy_worker *w, const wr_job *raw) {
     rc = j->kind == WRPY_TASK  ? call(w, j, j->fn)
          : j->kind == WRPY_CALL ? run_call(w, j)
                                 : run_creation(w, j);
-  if (j->kind == WRPY_CREATION) rc = creation_failed(w, raw, rc < 0 ? rc : 0);
+  if (j->kind == WRPY_CREATION && rc >= 0) creation_failed(w, raw);
   Py_DECREF(j);
   return rc < 0 ? -1 : 0;
 }
@@ -243,7 +243,6 @@ static int loop(wrpy_worker *w) {
       return -1;
     }
   }
-  if (w->retire && wrpy_sess.epoch) wr_work_actor_exit(wrpy_sess.client);
   return 0;
 }
 
@@ -292,6 +291,7 @@ static PyObject *m_worker_loop(PyObject *module, PyObject *handlers) {
   st->worker = w;
   int rc = worker_init(w, handlers);
   if (rc == 0) rc = loop(w);
+  if (w->retire && wrpy_sess.epoch) wr_work_actor_exit(wrpy_sess.client);
   st->worker = NULL;
   PyObject *type, *exc, *tb;
   PyErr_Fetch(&type, &exc, &tb);

@@ -154,7 +154,6 @@ static void drop_creation(wr_sweeper *sw, wr_actor *a) {
   }
   t->flags &= (uint16_t)~WR_TF_CREATION;
   wr_tasks_finish(me, i, t->flags & WR_TF_FAILED, t->flags & WR_TF_SYSERR ? WR_VAL_SYSERR : 0);
-  a->creation = 0;
 }
 
 static void bury(wr_sweeper *sw, uint32_t actor, uint32_t slot) {

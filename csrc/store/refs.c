@@ -165,7 +165,7 @@ static void retire_actor(wr_self *me, wr_idx idx, uint32_t gen) {
   wr_actor *a = &me->s->actors[idx & ~WR_ACTOR_BIT];
   uint64_t st = wr_load(&a->state);
   if (WR_ACTOR_GEN(st) != gen || WR_ACTOR_PHASE(st) == WR_ACTOR_FREE) return;
-  atomic_fetch_or(&a->flags, WR_AF_RETIRE);
+  if (!(wr_load32(&a->flags) & WR_AF_DETACHED)) atomic_fetch_or(&a->flags, WR_AF_RETIRE);
   st = wr_load(&a->state);
   if (WR_ACTOR_GEN(st) == gen && WR_ACTOR_PHASE(st) == WR_ACTOR_DEAD)
     (void)wr_cas(&a->state, &st, WR_ACTOR_STATE(WR_ACTOR_FREE, 0, gen + 1));

@@ -1,7 +1,7 @@
 /* wire/messages.h - what travels between a process and whiprayd.
  *
- * A frame is: body length u32 | type u32 | request id u32 (little endian) | body.  Bodies are msgpack
- * arrays with the fields in the order given here, unless stated otherwise; readers accept further
+ * A frame is: body length u32 | type u32 | request id u32 (little endian) | body.  Bodies are
+ * msgpack arrays with the fields in the order given here, unless stated otherwise; readers accept further
  * fields at the end.  A request with id 0 is not answered; any other is answered by one REPLY or
  * ERROR with the same id.  Events have id 0.  "str" fields may also be sent as bin. */
 #ifndef WR_WIRE_MESSAGES_H
@@ -12,7 +12,7 @@
 enum wr_message {
   /* first message of a connection */
   WR_MSG_CONFIG = 1, /* owner's socket: the body is the configuration map (node/config.h) */
-  WR_MSG_HELLO = 2,  /* listening socket: [version uint, role uint (enum wr_role), configuration map] */
+  WR_MSG_HELLO = 2,  /* listening socket: [version uint, role uint (enum wr_role), config map] */
   /* both are answered by WELCOME (with the segment's descriptor) or ERROR */
 
   /* requests of drivers and workers */
@@ -21,7 +21,8 @@ enum wr_message {
   WR_MSG_ACTOR_UP = 5,   /* [actor uint]: the sending worker is that actor now */
   WR_MSG_POOL_REG = 6,   /* [env map str->str] -> [pool uint]; {}: the job's own environment */
   WR_MSG_SHAPE_REG = 7,  /* [pool uint, resources map str->float] -> [shape uint] */
-  WR_MSG_NAME_CLAIM = 8, /* [ns str, name str, actor uint, gen uint] -> [0] or [1, actor, gen]: taken */
+  WR_MSG_NAME_CLAIM = 8, /* [ns str, name str, actor uint, gen uint] -> [0], or taken:
+                            [1, actor, gen] */
   WR_MSG_NAME_GET = 9,   /* [ns str, name str] -> [actor uint, gen uint] or [] */
   WR_MSG_NAME_LIST = 10, /* [ns str or nil: all] -> [[ns, name, actor, gen], ...] */
   WR_MSG_NAME_DROP = 11, /* [ns str, name str] -> [dropped bool] */

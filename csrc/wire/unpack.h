@@ -1,6 +1,6 @@
 /* wire/unpack.h - reads msgpack from untrusted bytes without allocating.
- * A cursor moves over the bytes; strings point into them.  Every call returns WR_OK or WR_PROTO, and
- * after WR_PROTO the cursor must not be used any more.  Nothing is read beyond `end`. */
+ * A cursor moves over the bytes; strings point into them.  Every call returns WR_OK or WR_PROTO,
+ * and after WR_PROTO the cursor must not be used any more.  Nothing is read beyond `end`. */
 #ifndef WR_WIRE_UNPACK_H
 #define WR_WIRE_UNPACK_H
 

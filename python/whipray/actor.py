@@ -240,7 +240,7 @@ def _create_one(
     )
     env = options.env_vars(given.get("runtime_env"))
     place, held = options.actor_shapes(given)
-    orders = {"max_concurrency": concurrency, "groups": groups, "name": name}
+    orders = {"max_concurrency": concurrency, "groups": groups, "name": name, "held": held}
     spec = {
         "cls": cls,
         "meta": description,

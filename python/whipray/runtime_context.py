@@ -81,9 +81,14 @@ class RuntimeContext:
 
     def get_assigned_resources(self) -> dict[str, float]:
         """Resources that the running task or actor holds."""
-        if not worker.state.is_worker:
+        from whipray._private import exporting, loading
+
+        job, actor = _job(), _actor()
+        if actor is not None:
+            return dict(actor.held)
+        if job is None:
             return {}
-        return dict(_core.info().get("claims") or {})
+        return dict(loading.extras(job.fn).get("resources", exporting.DEFAULT_CLAIM))
 
     def get_resource_ids(self) -> dict[str, list[tuple[int, float]]]:
         """Resources that the running task or actor holds, each with its ids."""

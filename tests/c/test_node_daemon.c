@@ -1,5 +1,5 @@
-/* The whole daemon, against drivers and workers written in C.  This program plays every part: run as
- * "whiprayd" it is the daemon, run with -c (as the daemon runs Python) it is the fork server. */
+/* The whole daemon, against drivers and workers written in C.  This program plays every part: run
+ * as "whiprayd" it is the daemon, run with -c (as the daemon runs Python) it is the fork server. */
 #include "check.h"
 
 #include <errno.h>
@@ -19,7 +19,7 @@
 #include "os/spawn.h"
 #include "wire/messages.h"
 
-/* ---- worker and fork server -------------------------------------------------------------------- */
+/* ---- worker and fork server ------------------------------------------------------------------ */
 
 /* Does what the argument bytes say: "exit", "crash", "print <text>", else returns them. */
 static void obey(wr_client *c, const wr_job *job) {
@@ -113,7 +113,7 @@ __attribute__((constructor)) static void choose_part(int argc, char **argv) {
   if (argc > 1 && strcmp(argv[1], "-c") == 0) be_fork_server();
 }
 
-/* ---- the driver ---------------------------------------------------------------------------------- */
+/* ---- the driver ------------------------------------------------------------------------------ */
 
 static char top[64];
 
@@ -372,10 +372,10 @@ TEST(malformed_requests_are_refused) {
   uint8_t *reply;
   size_t len;
   for (uint32_t type = 3; type <= 20; type++) {
-    static const uint8_t bodies[][6] = {"", "\xc1", "\xdd\xff\xff\xff\xff", "\x92\x01", "\x9f\x01\x02",
-                                        "\xdb\xff\xff\xff\xff"};
+    static const uint8_t bodies[][6] = {"", "\xc1", "\xdd\xff\xff\xff\xff", "\x92\x01",
+                                        "\x9f\x01\x02", "\xdb\xff\xff\xff\xff"};
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++)
-      CHECK_EQ(wr_rpc_call(c, type, bodies[i], i ? strlen((const char *)bodies[i]) : 0, &reply, &len),
+      CHECK_EQ(wr_rpc_call(c, type, bodies[i], strlen((const char *)bodies[i]), &reply, &len),
                WR_PROTO);
   }
   CHECK_EQ(wr_rpc_call(c, 12345, "\x90", 1, &reply, &len), WR_PROTO);

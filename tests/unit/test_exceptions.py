@@ -239,9 +239,7 @@ SAMPLES: list[BaseException] = [
     exceptions.WorkerCrashedError("signal 9"),
     exceptions.RayActorError("ab", "text", True, False),
     exceptions.ActorDiedError({"class_name": "C", "actor_id": "ab", "message": "m"}),
-    exceptions.ActorDiedError(
-        RayTaskError("f", "Traceback (most recent call last):", KeyError())
-    ),
+    exceptions.ActorDiedError(RayTaskError("f", "Traceback (most recent call last):", KeyError())),
     exceptions.ActorUnavailableError("restarting", b"\1\2"),
     exceptions.RaySystemError("broken", "tb"),
     exceptions.ObjectLostError("ab"),

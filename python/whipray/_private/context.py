@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from whipray import _core
+from whipray._private.machine import NODE_IP
 
 
 class RayContext(Mapping[str, Any]):
@@ -28,9 +29,8 @@ class RayContext(Mapping[str, Any]):
         self._epoch = _core.epoch()
         session_dir = str(info.get("session_dir", ""))
         self._socket = os.path.join(session_dir, "sock") if session_dir else ""
-        ip = str(info.get("node_ip") or "127.0.0.1")
         self.address_info: dict[str, Any] = {
-            "node_ip_address": ip,
+            "node_ip_address": NODE_IP,
             "node_id": node_id_of(str(info.get("session", ""))).hex(),
             "session_dir": session_dir,
             "session_name": session_dir.rstrip("/").rpartition("/")[2],

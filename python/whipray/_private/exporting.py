@@ -12,9 +12,12 @@ import threading
 from typing import Any
 
 from whipray import _core
+from whipray._private.options import wanted
 
 FUNCTION, CLASS, DESCRIPTION = 0, 1, 2
 """Kinds of exports."""
+DEFAULT_CLAIM = {"CPU": 1.0}
+"""Resources of a task that asks for nothing."""
 WARN_BYTES = 10 << 20
 REFUSE_BYTES = 95 << 20
 
@@ -87,6 +90,9 @@ def task_extras(options: dict[str, Any]) -> dict[str, Any]:
         extras["retry_exceptions"] = tuple(retry)
     if options.get("max_calls"):
         extras["max_calls"] = options["max_calls"]
+    claimed = wanted(options, 1)
+    if claimed != DEFAULT_CLAIM:
+        extras["resources"] = claimed
     return extras
 
 

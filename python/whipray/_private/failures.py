@@ -6,7 +6,7 @@ import os
 import traceback
 from typing import Any
 
-from whipray._private import task_error
+from whipray._private import machine, task_error
 
 _INTERNAL = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -72,16 +72,10 @@ def _error(where: Where, text: str, cause: BaseException) -> BaseException:
         task_error.portable_cause(cause, text),
         f"ray::{where.name}",
         os.getpid(),
-        _node_ip(),
+        machine.NODE_IP,
         where.actor_repr,
         where.actor_id,
     )
-
-
-def _node_ip() -> str:
-    from whipray import _core
-
-    return str(_core.info().get("node_ip") or "127.0.0.1")
 
 
 def retried(error: BaseException, wanted: Any) -> bool:

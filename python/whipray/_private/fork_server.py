@@ -1,8 +1,8 @@
 """The process that forks workers: one per job, started by whiprayd.
 
 Descriptor 3 is a socket to the daemon, descriptor 4 the session's segment.  The program stays
-single-threaded, imports what workers will need, and then forks one worker per SPAWN message.  Workers
-share its memory, so one costs about a millisecond.  It reaps a worker only when told to: the daemon
+single-threaded, imports what workers will need, and then forks one worker per SPAWN message.
+Workers share its memory, so one costs little.  It reaps a worker only when told to: the daemon
 reads the exit status of the zombie first.
 """
 
@@ -20,6 +20,8 @@ from typing import NoReturn
 CONTROL_FD = 3
 SEGMENT_FD = 4
 SPAWN, REAP, READY, SPAWNED, SPAWN_FAILED = 128, 129, 130, 131, 132
+
+ALWAYS = ("whipray._private.worker_main", "whipray.actor", "whipray.cloudpickle")
 
 HEADER = struct.Struct("<III")
 SPAWN_FIELDS = struct.Struct("<III")
@@ -50,17 +52,15 @@ def main() -> None:
 
 
 def _import_ahead(names: list[str]) -> None:
-    """What workers need in any case, and the modules named; then no collection touches it any more."""
+    """What workers need in any case, and the modules named; no collection touches it later."""
     from whipray import _core
-    from whipray._private import worker_main  # noqa: F401 - shared by all workers
 
-    for name in names:
+    for name in (*ALWAYS, *names):
         try:
             importlib.import_module(name)
         except Exception as error:
             sys.stderr.write(f"cannot import {name} ahead: {error!r}\n")
-    if hasattr(_core, "premap"):
-        _core.premap(SEGMENT_FD)
+    _core.premap(SEGMENT_FD)
     gc.collect()
     gc.freeze()
 

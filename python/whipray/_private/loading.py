@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from whipray import _core
-from whipray._private import exporting
+from whipray._private import exporting, worker
 
 
 class Aliased:
@@ -23,7 +24,15 @@ class Aliased:
             self._calls += 1
             if self._calls >= limit:
                 _core.quit_soon()
-        return self.function(*args, **kwargs)
+        threads = worker.thread_count(self.extras.get("resources", {}))
+        if threads is None or threads == os.environ.get(worker.THREADS):
+            return self.function(*args, **kwargs)
+        before = os.environ.get(worker.THREADS, "1")
+        os.environ[worker.THREADS] = threads
+        try:
+            return self.function(*args, **kwargs)
+        finally:
+            os.environ[worker.THREADS] = before
 
 
 _functions: dict[bytes, tuple[Any, str]] = {}

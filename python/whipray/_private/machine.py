@@ -11,6 +11,7 @@ from whipray._private import options
 STORE_SHARE = 0.3
 """Part of the machine's memory that the object store may take by default."""
 SMALLEST_STORE = 16 << 20
+NODE_IP = "127.0.0.1"
 PREIMPORTED = ("numpy", "cloudpickle")
 """Imported by the fork server when the driver has them."""
 
@@ -27,6 +28,7 @@ def config(
     custom = _custom(resources)
     if num_gpus:
         custom["GPU"] = float(num_gpus)
+    custom.update({f"node:{NODE_IP}": 1.0, "node:__internal_head__": 1.0})
     memory = usable_memory()
     custom.setdefault("memory", float(int(memory * (1 - STORE_SHARE))))
     return {

@@ -93,14 +93,24 @@ class Monitor:
 
 def lines_of(fields: list[Any]) -> list[Line]:
     """The lines of a LOG event: [pid, slot, name, is_err, bytes]."""
-    pid, _, name, is_err, data = fields[:5]
-    shown, found = _text(name), []
+    pid, slot, name, is_err, data = fields[:5]
+    shown, found = _text(name) or _title(slot), []
     for text in _text(data).splitlines():
         if text.startswith(MARK):
             shown = text[len(MARK) :]
         else:
             found.append(Line(shown, pid, bool(is_err), text))
     return found
+
+
+def _title(slot: int) -> str:
+    """A process's title, for output that did not pass through its Python streams."""
+    try:
+        rows = _core.procs()
+    except Exception:
+        return ""
+    title = next((row["title"] for row in rows if row["slot"] == slot), "")
+    return str(title).removeprefix("ray::")
 
 
 def _text(value: bytes | str) -> str:

@@ -112,6 +112,8 @@ class ThreadServer:
         try:
             args, kwargs = job.load()
             result: Any = self._bound[job.method](*args, **kwargs)
+            if job.cancelled:
+                raise KeyboardInterrupt  # it saw the flag, or did not care: the caller gave up
             if job.nreturns > 1:
                 result = serving.split(result, job.nreturns)
             _core.finish_job(job, result)

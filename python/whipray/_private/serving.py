@@ -8,11 +8,12 @@ asynchronous actors are served by `serve_threads` and `serve_async`.
 from __future__ import annotations
 
 import contextvars
+import os
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from whipray import _core
-from whipray._private import actor_table, failures, loading
+from whipray._private import actor_table, failures, loading, worker
 from whipray._private.failures import Where
 
 TASK, CREATION, CALL = 0, 1, 2
@@ -34,6 +35,7 @@ class Actor:
         self.name: str = orders["name"]
         self.max_concurrency: int = orders["max_concurrency"]
         self.groups: dict[str, int] = orders["groups"]
+        self.held: dict[str, float] = orders["held"]
         self.instance: Any = None
         self.shown = cls.__name__
         self.leaving = False
@@ -143,6 +145,9 @@ class Handlers:
         cls, order = loaded
         actor = running.actor = Actor(cls, order, args[0])
         actor.retry_filters = _retry_filters(cls, order)
+        threads = worker.thread_count(actor.held)
+        if threads is not None:
+            os.environ[worker.THREADS] = threads
         if actor.is_async:
             from whipray._private.serve_async import AsyncServer
 
@@ -253,8 +258,6 @@ def _leave(job: _core.Job, error: BaseException) -> BaseException:
 
 
 def _exited(actor: Actor) -> BaseException:
-    import os
-
     from whipray.exceptions import ActorDiedError
 
     return ActorDiedError(

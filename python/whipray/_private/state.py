@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from whipray import _core
-from whipray._private import worker
+from whipray._private import machine, worker
 
 TINY = 1e-9
 
@@ -18,7 +18,7 @@ def _facts(what: str) -> dict[str, Any]:
 
 def node_ip() -> str:
     """Address of this node."""
-    return str(_core.info().get("node_ip") or "127.0.0.1")
+    return machine.NODE_IP
 
 
 def _rows() -> list[tuple[str, float, float]]:

@@ -13,6 +13,9 @@ ENV_KEY = "WHIPRAY_TASK_ENV"
 """In a worker: the env_vars of its task or actor as JSON, inherited by what it submits."""
 NAMESPACE_KEY = "WHIPRAY_JOB_NAMESPACE"
 """In a worker: the namespace of its job."""
+THREADS = "OMP_NUM_THREADS"
+OWN_THREADS = "WHIPRAY_SETS_THREADS"
+"""In a worker: the number of threads of libraries is ours to set, not the user's choice."""
 UNKNOWN_INIT = "Unknown keyword argument(s): {}"
 TWICE = (
     "Maybe you called ray.init twice by accident? This error can be suppressed by passing in "
@@ -200,9 +203,16 @@ def _module_names(preload: list[str] | None) -> list[str]:
 def _worker_env(env: dict[str, str], namespace: str) -> dict[str, str]:
     """Variables set in every worker over the driver's own."""
     extra = {**env, NAMESPACE_KEY: namespace}
-    if "OMP_NUM_THREADS" not in os.environ:
-        extra.setdefault("OMP_NUM_THREADS", "1")
+    if THREADS not in os.environ and THREADS not in extra:
+        extra.update({THREADS: "1", OWN_THREADS: "1"})
     return extra
+
+
+def thread_count(claimed: dict[str, float]) -> str | None:
+    """What OMP_NUM_THREADS should be for work with these resources; None: the user decided."""
+    if OWN_THREADS not in os.environ:
+        return None
+    return str(max(1, int(claimed.get("CPU", 1))))
 
 
 # ---- the rest of a session's life ----------------------------------------------------------------

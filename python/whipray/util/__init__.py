@@ -118,7 +118,7 @@ def get_node_ip_address() -> str:
     """Address of this node."""
     from whipray._private import state
 
-    return state.node_ip() if _core.attached() else "127.0.0.1"
+    return state.node_ip()
 
 
 def inspect_serializability(
