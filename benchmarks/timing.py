@@ -8,9 +8,10 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.rows.registry import Values
+if TYPE_CHECKING:
+    from benchmarks.rows.registry import Values
 
 
 @dataclass(frozen=True)

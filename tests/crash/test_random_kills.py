@@ -16,7 +16,8 @@ import pytest
 import whipray
 from whipray import _core
 
-KILLS = int(os.environ.get("WHIPRAY_KILLS", "100"))
+WORKER = 3  # enum wr_role
+KILLS = int(os.environ.get("WHIPRAY_KILLS", "500"))
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def session() -> Iterator[None]:
 
 def worker_pids() -> list[int]:
     """Live worker processes of the session (not the driver)."""
-    return [row["pid"] for row in _core.procs() if row["role"] == "worker" and row["pid"]]
+    return [row["pid"] for row in _core.procs() if row["role"] == WORKER and row["pid"]]
 
 
 class Killer(threading.Thread):
