@@ -1,6 +1,6 @@
 /* base/failpoint.h - named places where a hostile build can die or stall.
- * WHIPRAY_FAILPOINT="name[@n]=kill|segv|exit|stop" arms one place: at its n-th passing (1 if absent)
- * the process does what the action says.  Release builds compile the places away. */
+ * WHIPRAY_FAILPOINT="name[@n]=kill|segv|exit|stop" arms one place: at its n-th passing (1 if
+ * absent) the process does what the action says.  Release builds compile the places away. */
 #ifndef WR_BASE_FAILPOINT_H
 #define WR_BASE_FAILPOINT_H
 

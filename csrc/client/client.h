@@ -29,7 +29,8 @@ int wr_client_join(wr_client **out, const char *path, char *err, size_t cap);
 int wr_client_adopt(wr_client **out, int segment_fd, int sock, uint32_t slot, uint32_t gen);
 /* Says goodbye, waits until the daemon has ended what must end, unmaps.  Safe to call twice. */
 void wr_client_detach(wr_client *c);
-void wr_client_forget(wr_client *c); /* in a forked child: close descriptors, touch nothing shared */
+void wr_client_forget(
+    wr_client *c); /* in a forked child: close descriptors, touch nothing shared */
 
 wr_seg *wr_client_seg(wr_client *c);
 uint32_t wr_client_slot(const wr_client *c);

@@ -74,8 +74,8 @@ int wr_actor_create(wr_client *c, const wr_actor_spec *spec, wr_id *out) {
   return rc;
 }
 
-/* A call stays linked in its actor's mailbox, so it is only marked; other tasks that nobody runs yet
- * are claimed and failed here. */
+/* A call stays linked in its actor's mailbox, so it is only marked; other tasks that nobody runs
+ * yet are claimed and failed here. */
 int wr_task_cancel(wr_client *c, wr_id id, int force, uint32_t *slot) {
   *slot = 0;
   wr_seg *s = &c->seg;

@@ -14,9 +14,7 @@ int wr_object_phase_of(wr_client *c, wr_id id) {
   return (int)phase;
 }
 
-int wr_watch(wr_client *c, wr_id id) {
-  return wr_objects_watch(&c->seg, id.idx, id.gen, c->slot);
-}
+int wr_watch(wr_client *c, wr_id id) { return wr_objects_watch(&c->seg, id.idx, id.gen, c->slot); }
 
 /* ---- what a waiting thread looks at --------------------------------------------------------- */
 
@@ -25,8 +23,8 @@ typedef struct {
   const wr_id *ids;
   size_t n, want;
   int stop_on_error;
-  size_t pending;  /* found by the last look: how many are pending */
-  size_t last;     /* and the last of them */
+  size_t pending; /* found by the last look: how many are pending */
+  size_t last;    /* and the last of them */
 } wait_set;
 
 /* 1: the condition holds. */
@@ -57,8 +55,8 @@ static int any_is_sealed(void *arg) {
   return wr_client_ended(w->c) || look(w);
 }
 
-/* Asks to be woken.  Waiting for all needs only the last one: tasks end about in order, and an error
- * wakes everybody who waits.  1: something has been sealed meanwhile. */
+/* Asks to be woken.  Waiting for all needs only the last one: tasks end about in order, and an
+ * error wakes everybody who waits.  1: something has been sealed meanwhile. */
 static int watch(wait_set *w) {
   if (w->want == w->n) return wr_watch(w->c, w->ids[w->last]) != 0;
   for (size_t i = 0; i < w->n; i++) {
@@ -109,8 +107,8 @@ int wr_wait_objects(wr_client *c, const wr_id *ids, size_t n, size_t want, int s
   if (deadline_ns == 0) return WR_TIMEOUT;
   if (wr_client_ended(c)) return WR_CLOSED;
   int few = want == n ? 0 : n <= 16;
-  if (c->seg.h->cpus > 1 &&
-      wr_spin(&c->spin_wait, few ? any_is_sealed : last_is_sealed, &w) && look(&w))
+  if (c->seg.h->cpus > 1 && wr_spin(&c->spin_wait, few ? any_is_sealed : last_is_sealed, &w) &&
+      look(&w))
     return WR_OK;
   enter(c);
   int blocked = c->is_worker && c->running, rc;

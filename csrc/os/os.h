@@ -21,7 +21,7 @@ int wr_os_memfd_create(const char *name, uint64_t size);
 int wr_os_memfd_size(int fd, uint64_t *size);
 int wr_os_map(int fd, uint64_t off, uint64_t len, int writable, void **addr);
 void wr_os_unmap(void *addr, uint64_t len);
-void wr_os_populate(void *addr, uint64_t len);      /* fault pages in, best effort */
+void wr_os_populate(void *addr, uint64_t len);       /* fault pages in, best effort */
 int wr_os_punch(int fd, uint64_t off, uint64_t len); /* give pages back to the system */
 
 /* processes */
@@ -30,11 +30,12 @@ int wr_os_pidfd_signal(int pidfd, int signo);
 int wr_os_kill(int pid, int signo);
 int wr_os_pid(void);
 unsigned wr_os_uid(void);
-int wr_os_die_with_parent(int expected_ppid); /* SIGKILL when the parent goes; WR_DEAD: it has gone */
-int wr_os_exit_code(int pid, int *code);      /* wait status of a zombie that nobody reaped yet */
-int wr_os_cpu_count(void);                    /* affinity and cgroup quota, at least 1 */
-int wr_os_memory_limit(uint64_t *bytes);      /* RAM or cgroup limit, the smaller */
-uint64_t wr_os_rss_bytes(int pid);            /* 0 when unknown */
+int wr_os_die_with_parent(
+    int expected_ppid);                  /* SIGKILL when the parent goes; WR_DEAD: it has gone */
+int wr_os_exit_code(int pid, int *code); /* wait status of a zombie that nobody reaped yet */
+int wr_os_cpu_count(void);               /* affinity and cgroup quota, at least 1 */
+int wr_os_memory_limit(uint64_t *bytes); /* RAM or cgroup limit, the smaller */
+uint64_t wr_os_rss_bytes(int pid);       /* 0 when unknown */
 
 /* unix sockets: blocking stream pairs, listening paths, peer credentials, one descriptor passed */
 int wr_os_socketpair(int fds[2]);

@@ -1,12 +1,11 @@
 /* ActorHandle, the base of the Python class, and ActorMethod, what `handle.name` gives.
  *
- * A handle owns one reference on its actor through its ObjectRef; a method owns its handle.  Nothing
+ * A handle owns one reference on its actor through its ObjectRef; a method owns its handle. Nothing
  * points back, so the actor's count drops as soon as the last of them goes. */
 #include "pyext/module.h"
 
 typedef struct {
-  PyObject_HEAD
-  PyObject *handle, *name, *info;
+  PyObject_HEAD PyObject *handle, *name, *info;
 } wrpy_method;
 
 /* The parts of a MethodInfo tuple. */
@@ -15,8 +14,8 @@ typedef struct {
 } method_info;
 
 static int parse_info(PyObject *tuple, method_info *m) {
-  long *fields[7] = {&m->number,  &m->nreturns, &m->nmin,            &m->nmax,
-                     &m->retries, &m->options,  &m->retry_exceptions};
+  long *fields[7] = {&m->number,  &m->nreturns,        &m->nmin, &m->nmax, &m->retries,
+                     &m->options, &m->retry_exceptions};
   if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != 7) {
     PyErr_SetString(PyExc_TypeError, "method info must be a tuple of seven numbers");
     return -1;

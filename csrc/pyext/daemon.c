@@ -1,4 +1,5 @@
-/* pyext/daemon.c - what Python asks the daemon for: shapes, actors and their names, cancellation. */
+/* pyext/daemon.c - what Python asks the daemon for: shapes, actors and their names, cancellation.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,9 +143,8 @@ static int read_order(wrpy_state *st, PyObject *spec, order *o) {
                  !need_long(spec, "max_pending", &o->max_pending) &&
                  !need_long(spec, "max_restarts", &o->restarts) &&
                  !need_flag(spec, "is_async", &o->is_async) &&
-                 !need_flag(spec, "detached", &o->detached) &&
-                 !need_text(spec, "name", &o->name) && !need_text(spec, "namespace", &o->ns) &&
-                 !need_text(spec, "cls_name", &o->cls_name)
+                 !need_flag(spec, "detached", &o->detached) && !need_text(spec, "name", &o->name) &&
+                 !need_text(spec, "namespace", &o->ns) && !need_text(spec, "cls_name", &o->cls_name)
              ? 0
              : -1;
 }
@@ -236,7 +236,8 @@ static PyObject *m_actor_create(PyObject *module, PyObject *args) {
   PyObject *ref = wrpy_ref_wrap(st, actor, 1);
   if (!ref) return NULL;
   PyObject *creation = NULL, *handle = NULL;
-  if (!o.name[0] || claim_name(st, &o, actor) == 0) creation = submit_creation(st, &o, actor, pos, kw);
+  if (!o.name[0] || claim_name(st, &o, actor) == 0)
+    creation = submit_creation(st, &o, actor, pos, kw);
   if (creation) handle = wrpy_handle_make(st, Py_NewRef(ref), o.methods, o.info);
   if (!creation) abandon(st, actor);
   if (handle && !((wrpy_handle *)handle)->creation)
@@ -339,8 +340,7 @@ static PyObject *m_cancel(PyObject *module, PyObject *args) {
   PyObject *obj;
   int force;
   wr_id id;
-  if (!PyArg_ParseTuple(args, "Op", &obj, &force) || wrpy_attached(st) ||
-      wrpy_ref_id(st, obj, &id))
+  if (!PyArg_ParseTuple(args, "Op", &obj, &force) || wrpy_attached(st) || wrpy_ref_id(st, obj, &id))
     return NULL;
   uint32_t slot = 0;
   if (id.idx & WR_ACTOR_BIT) Py_RETURN_NONE;

@@ -15,7 +15,9 @@ void wrpy_job_take(wrpy_job *j, const wr_job *job) {
   j->job = *job;
   j->epoch = wrpy_sess.epoch;
   j->open = 1;
-  j->kind = t->flags & WR_TF_CREATION ? WRPY_CREATION : t->flags & WR_TF_CALL ? WRPY_CALL : WRPY_TASK;
+  j->kind = t->flags & WR_TF_CREATION ? WRPY_CREATION
+            : t->flags & WR_TF_CALL   ? WRPY_CALL
+                                      : WRPY_TASK;
   j->number = t->fn;
   j->nreturns = t->nreturns;
   j->options = t->options;
@@ -46,7 +48,9 @@ typedef struct {
   wrpy_job *j;
 } arg_ctx;
 
-static PyObject *arg_ref(void *ctx, wr_idx idx) { return wrpy_ref_hold(((arg_ctx *)ctx)->st, idx, 0); }
+static PyObject *arg_ref(void *ctx, wr_idx idx) {
+  return wrpy_ref_hold(((arg_ctx *)ctx)->st, idx, 0);
+}
 
 static PyObject *arg_value(void *ctx, uint32_t k) {
   arg_ctx *a = ctx;

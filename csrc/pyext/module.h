@@ -18,7 +18,8 @@
 
 #define WRPY_ID_BYTES 28
 #define WRPY_TASK_BYTES 24
-#define WRPY_SLICE_NS INT64_C(500000000) /* longest sleep before signals and the session are looked at */
+#define WRPY_SLICE_NS \
+  INT64_C(500000000) /* longest sleep before signals and the session are looked at */
 #define WRPY_BIG_COPY ((size_t)256 << 10) /* copies from here on run without the GIL */
 #define WRPY_BIG_ARG ((size_t)64 << 10)   /* arguments from here on become objects of their own */
 #define WRPY_VIEW_MIN ((size_t)1024)      /* smaller values are copied out rather than held */
@@ -26,23 +27,23 @@
 /* ---- the session of this process ----------------------------------------------------------- */
 
 typedef struct {
-  wr_client *client;    /* NULL: not attached */
+  wr_client *client; /* NULL: not attached */
   wr_seg *seg;
-  uint32_t epoch;       /* number of the session, 0: not attached */
-  uint32_t last_epoch;  /* never reused */
-  uint64_t tag;         /* first bytes of the session's id */
-  atomic_long users;    /* threads inside the client without the GIL */
-  long views;           /* zero-copy values of this session that live */
+  uint32_t epoch;      /* number of the session, 0: not attached */
+  uint32_t last_epoch; /* never reused */
+  uint64_t tag;        /* first bytes of the session's id */
+  atomic_long users;   /* threads inside the client without the GIL */
+  long views;          /* zero-copy values of this session that live */
 } wrpy_session;
 extern wrpy_session wrpy_sess;
 
-#define WRPY_LEAVE                                                                               \
-  {                                                                                              \
-    atomic_fetch_add(&wrpy_sess.users, 1);                                                       \
+#define WRPY_LEAVE                         \
+  {                                        \
+    atomic_fetch_add(&wrpy_sess.users, 1); \
     PyThreadState *wrpy_save_ = PyEval_SaveThread();
-#define WRPY_ENTER                                                                               \
-  atomic_fetch_sub(&wrpy_sess.users, 1);                                                         \
-  PyEval_RestoreThread(wrpy_save_);                                                              \
+#define WRPY_ENTER                       \
+  atomic_fetch_sub(&wrpy_sess.users, 1); \
+  PyEval_RestoreThread(wrpy_save_);      \
   }
 
 /* ---- module state -------------------------------------------------------------------------- */
@@ -51,14 +52,14 @@ typedef struct {
   wr_codec_state codec;
   PyTypeObject *ref_type, *hold_type, *submitter_type, *handle_type, *method_type, *job_type;
   PyObject *errors_name, *hooks_name; /* modules, imported when first needed */
-  PyObject *errors;       /* module with the exception classes */
-  PyObject *hooks;        /* module with what is rare and better said in Python */
-  PyObject *await_fn;     /* ObjectRef.__await__ */
-  PyObject *oob_hook;     /* called when a ref is pickled outside an encode */
-  PyObject *ref_at, *handle_of; /* module functions that pickles name */
-  PyObject *handle_class; /* subclass of ActorHandle that decoding makes */
-  PyObject *method_mixin; /* class with the rarer attributes of ActorMethod */
-  PyObject *described;    /* {meta id: (methods, info)} of this session */
+  PyObject *errors;                   /* module with the exception classes */
+  PyObject *hooks;                    /* module with what is rare and better said in Python */
+  PyObject *await_fn;                 /* ObjectRef.__await__ */
+  PyObject *oob_hook;                 /* called when a ref is pickled outside an encode */
+  PyObject *ref_at, *handle_of;       /* module functions that pickles name */
+  PyObject *handle_class;             /* subclass of ActorHandle that decoding makes */
+  PyObject *method_mixin;             /* class with the rarer attributes of ActorMethod */
+  PyObject *described;                /* {meta id: (methods, info)} of this session */
   uint32_t described_epoch;
   PyObject *s_prepare, *s_check_args, *s_timeout, *s_job_key;
   struct wrpy_worker *worker; /* while worker_loop runs */
@@ -86,12 +87,11 @@ int wrpy_attached_auto(wrpy_state *st); /* the same, after starting a session if
 /* ---- objectref.c --------------------------------------------------------------------------- */
 
 typedef struct {
-  PyObject_HEAD
-  wr_id id;
-  wr_id task;       /* the task that makes it, as far as known; else as id */
-  uint32_t epoch;   /* 0: names nothing in a session of this process */
-  uint8_t creator;  /* holds the creating process's reference, else a hold */
-  PyObject *raw;    /* id bytes of a ref that names nothing here */
+  PyObject_HEAD wr_id id;
+  wr_id task;      /* the task that makes it, as far as known; else as id */
+  uint32_t epoch;  /* 0: names nothing in a session of this process */
+  uint8_t creator; /* holds the creating process's reference, else a hold */
+  PyObject *raw;   /* id bytes of a ref that names nothing here */
   PyObject *weakrefs;
 } wrpy_ref;
 
@@ -150,10 +150,9 @@ extern PyMethodDef wrpy_object_methods[];
 
 extern PyType_Spec wrpy_submitter_spec, wrpy_handle_spec, wrpy_method_spec;
 typedef struct {
-  PyObject_HEAD
-  PyObject *ref;      /* ObjectRef with WR_ACTOR_BIT */
-  PyObject *methods;  /* {name: MethodInfo} */
-  PyObject *info;     /* facts about the class */
+  PyObject_HEAD PyObject *ref; /* ObjectRef with WR_ACTOR_BIT */
+  PyObject *methods;           /* {name: MethodInfo} */
+  PyObject *info;              /* facts about the class */
   PyObject *creation; /* ref of the creation task, where the actor was created: keeps its error */
   PyObject *weakrefs;
 } wrpy_handle;
@@ -178,16 +177,15 @@ extern PyMethodDef wrpy_actor_methods[];
 
 /* One task, creation or call that this process runs. */
 typedef struct {
-  PyObject_HEAD
-  wr_job job;
+  PyObject_HEAD wr_job job;
   uint32_t epoch;
-  int open;                  /* neither finished nor queued again */
-  int kind;                  /* enum wrpy_kind */
-  uint32_t number;           /* of the method; idx of the function or class */
+  int open;        /* neither finished nor queued again */
+  int kind;        /* enum wrpy_kind */
+  uint32_t number; /* of the method; idx of the function or class */
   uint16_t nreturns, options, flags;
   int16_t retries;
-  int cancelled;             /* as it was when the job ended */
-  PyObject *fn, *name;       /* what load() returned; NULL for calls */
+  int cancelled;       /* as it was when the job ended */
+  PyObject *fn, *name; /* what load() returned; NULL for calls */
 } wrpy_job;
 enum wrpy_kind { WRPY_TASK = 0, WRPY_CREATION = 1, WRPY_CALL = 2 };
 
@@ -207,9 +205,11 @@ int wrpy_job_retry(wrpy_state *st, wrpy_job *j); /* 1 queued again, 0 no retries
 int wrpy_next_job(wr_job *out, int64_t timeout_ns);
 extern PyMethodDef wrpy_worker_methods[];
 
-/* ---- session.c, daemon.c, inspect.c, pack.c ---------------------------------------------------------- */
+/* ---- session.c, daemon.c, inspect.c, pack.c
+ * ---------------------------------------------------------- */
 
-extern PyMethodDef wrpy_session_methods[], wrpy_daemon_methods[], wrpy_inspect_methods[], wrpy_pack_methods[];
+extern PyMethodDef wrpy_session_methods[], wrpy_daemon_methods[], wrpy_inspect_methods[],
+    wrpy_pack_methods[];
 PyObject *wrpy_unpack(const uint8_t *data, size_t len); /* one msgpack value */
 
 #endif

@@ -186,7 +186,8 @@ static Py_hash_t ref_hash(PyObject *self) {
 }
 
 static int ref_equal(wrpy_ref *a, wrpy_ref *b) {
-  if (a->raw || b->raw) return a->raw && b->raw ? PyObject_RichCompareBool(a->raw, b->raw, Py_EQ) : 0;
+  if (a->raw || b->raw)
+    return a->raw && b->raw ? PyObject_RichCompareBool(a->raw, b->raw, Py_EQ) : 0;
   return a->epoch == b->epoch && a->id.idx == b->id.idx && a->id.gen == b->id.gen;
 }
 

@@ -165,7 +165,8 @@ static PyObject *get_usage(void) {
   return NULL;
 }
 
-static PyObject *m_get(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+static PyObject *m_get(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                       PyObject *kwnames) {
   wrpy_state *st = wrpy_state_of(module);
   PyObject *refs = nargs ? args[0] : NULL, *timeout = Py_None;
   Py_ssize_t nkw = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
@@ -219,8 +220,7 @@ static PyObject *wait_ids(wrpy_state *st, PyObject *refs, wr_id *ids, Py_ssize_t
   Py_ssize_t n = PyList_GET_SIZE(refs);
   for (Py_ssize_t i = 0; i < n; i++)
     if (object_id(st, PyList_GET_ITEM(refs, i), &ids[i])) return NULL;
-  if (!enough_ready(ids, n, want) &&
-      wait_sealed(st, ids, (size_t)n, (size_t)want, 0, deadline) < 0)
+  if (!enough_ready(ids, n, want) && wait_sealed(st, ids, (size_t)n, (size_t)want, 0, deadline) < 0)
     return NULL;
   return split_ready(refs, ids, n, want);
 }

@@ -1,5 +1,6 @@
 /* Plain msgpack for messages to the daemon and for errors made by the engine: None, bool, int,
- * float, str, bytes, list (or tuple) and dict.  Values of tasks and objects go through the codec. */
+ * float, str, bytes, list (or tuple) and dict.  Values of tasks and objects go through the codec.
+ */
 #include "pyext/module.h"
 
 #define MAX_DEPTH 64
@@ -126,8 +127,7 @@ static PyObject *m_pack(PyObject *module, PyObject *v) {
   (void)module;
   out_buf b = {NULL, 0, 0};
   PyObject *bytes = NULL;
-  if (!put_value(&b, v, 0))
-    bytes = PyBytes_FromStringAndSize((const char *)b.p, (Py_ssize_t)b.len);
+  if (!put_value(&b, v, 0)) bytes = PyBytes_FromStringAndSize((const char *)b.p, (Py_ssize_t)b.len);
   PyMem_Free(b.p);
   return bytes;
 }
@@ -224,10 +224,9 @@ static PyObject *get_signed(in_buf *b, int n) {
 static PyObject *get_sized(in_buf *b, uint8_t head, int depth) {
   static const struct {
     uint8_t head, bytes, kind;
-  } sized[] = {{0xC4, 1, 'b'}, {0xC5, 2, 'b'}, {0xC6, 4, 'b'}, {0xD9, 1, 't'},
-               {0xDA, 2, 't'}, {0xDB, 4, 't'}, {0xDC, 2, 'l'}, {0xDD, 4, 'l'},
-               {0xDE, 2, 'd'}, {0xDF, 4, 'd'}, {0xCC, 1, 'u'}, {0xCD, 2, 'u'},
-               {0xCE, 4, 'u'}, {0xCF, 8, 'u'}};
+  } sized[] = {{0xC4, 1, 'b'}, {0xC5, 2, 'b'}, {0xC6, 4, 'b'}, {0xD9, 1, 't'}, {0xDA, 2, 't'},
+               {0xDB, 4, 't'}, {0xDC, 2, 'l'}, {0xDD, 4, 'l'}, {0xDE, 2, 'd'}, {0xDF, 4, 'd'},
+               {0xCC, 1, 'u'}, {0xCD, 2, 'u'}, {0xCE, 4, 'u'}, {0xCF, 8, 'u'}};
   for (size_t i = 0; i < sizeof sized / sizeof sized[0]; i++) {
     if (sized[i].head != head) continue;
     uint64_t n;

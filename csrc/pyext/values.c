@@ -9,8 +9,7 @@
 
 /* Keeps an object while arrays and buffers show its bytes. */
 typedef struct {
-  PyObject_HEAD
-  wr_id id;
+  PyObject_HEAD wr_id id;
   uint32_t epoch;
 } wrpy_hold;
 
@@ -56,9 +55,10 @@ PyType_Spec wrpy_hold_spec = {
 
 static int no_room(wrpy_state *st, size_t len, double waited) {
   char text[200];
-  PyOS_snprintf(text, sizeof text,
-                "no room for an object of %zu bytes in an object store of %llu bytes (waited %.1f s)",
-                len, (unsigned long long)(wrpy_sess.seg->heap_chunks * WR_CHUNK), waited);
+  PyOS_snprintf(
+      text, sizeof text,
+      "no room for an object of %zu bytes in an object store of %llu bytes (waited %.1f s)", len,
+      (unsigned long long)(wrpy_sess.seg->heap_chunks * WR_CHUNK), waited);
   return wrpy_raise(st, "ObjectStoreFullError", "%s", text);
 }
 
@@ -74,10 +74,8 @@ int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len) {
   }
   if (now - room->start > ROOM_WAIT_NS) return no_room(st, len, (double)(now - room->start) / 1e9);
   uint32_t epoch = wrpy_sess.epoch;
-  Py_BEGIN_ALLOW_THREADS
-  wr_os_sleep_ns(room->nap);
-  Py_END_ALLOW_THREADS
-  if (room->nap < ROOM_NAP_MAX) room->nap *= 2;
+  Py_BEGIN_ALLOW_THREADS wr_os_sleep_ns(room->nap);
+  Py_END_ALLOW_THREADS if (room->nap < ROOM_NAP_MAX) room->nap *= 2;
   if (PyErr_CheckSignals()) return -1;
   return epoch == wrpy_sess.epoch ? 0 : wrpy_fail(st, WR_CLOSED, "waiting for room");
 }
@@ -96,8 +94,7 @@ int wrpy_store(wrpy_state *st, wr_idx idx, wr_enc *enc) {
   wrpy_room room = {0, 0};
   uint8_t *dst = NULL;
   for (;;) {
-    int rc =
-        wr_value_reserve(wrpy_sess.client, idx, enc->total, enc->refs, enc->nrefs, &dst);
+    int rc = wr_value_reserve(wrpy_sess.client, idx, enc->total, enc->refs, enc->nrefs, &dst);
     if (rc == WR_OK) break;
     if (rc != WR_FULL) return wrpy_fail(st, rc, "storing a value");
     if (wrpy_room_wait(st, &room, enc->total)) return -1;

@@ -53,7 +53,8 @@ int wr_actors_create(wr_self *me, const wr_actor_init *spec, uint32_t *idx, uint
     WR_FAILPOINT("actor.claimed");
     uint64_t box = wr_load(&a->mailbox);
     wr_store(&a->mailbox, wr_tag_make(0, wr_tag_slot(box), wr_tag_seq(box)));
-    wr_store(&a->refs, wr_tag_make(WR_REF_CREATOR, 0, 0));
+    /* a detached actor has a reference of its own, which goes when it is dead */
+    wr_store(&a->refs, wr_tag_make(WR_REF_CREATOR | !!(spec->flags & WR_AF_DETACHED), 0, 0));
     uint32_t high = wr_load32(&s->h->nactors);
     while (high < i + 1 && !wr_cas32(&s->h->nactors, &high, i + 1)) {
     }
@@ -91,6 +92,15 @@ static const char *cause_text(uint32_t cause) {
     case WR_CAUSE_OWNER: return "the process that created it has ended";
     default: return "its process died";
   }
+}
+
+static uint32_t swap(uint32_t v) { return __builtin_bswap32(v); }
+
+/* The id as Python prints it: session, job, index and generation, each four bytes. */
+static int put_actor_id(char *to, size_t cap, wr_seg *s, uint32_t idx, uint32_t gen) {
+  const uint8_t *id = s->h->session;
+  return snprintf(to, cap, "\n\tactor_id: %02x%02x%02x%02x%08x%08x%08x", id[0], id[1], id[2], id[3],
+                  swap(1), swap(idx | WR_ACTOR_BIT), swap(gen));
 }
 
 /* The constructor's own error, if that is why: same bytes for every call. */
@@ -131,6 +141,7 @@ void wr_actor_fail_call(wr_self *me, wr_idx task) {
   n = snprintf(text, sizeof text, "The actor died because %s.\n\tclass_name: %.*s\n\tpid: %u",
                cause_text(cause), a->cls_len <= sizeof a->text ? a->cls_len : 0, a->text,
                wr_load32(&a->last_pid));
+  n += put_actor_id(text + n, sizeof text - (size_t)n, me->s, idx, t->actor_gen);
   if (a->name_len && (size_t)a->cls_len + a->name_len <= sizeof a->text)
     n += snprintf(text + n, sizeof text - (size_t)n, "\n\tname: %.*s", a->name_len,
                   a->text + a->cls_len);

@@ -10,7 +10,8 @@
 
 #include "store/refs.h"
 
-/* The task is WAITING with its position at 0: waits for the first pending argument, or queues it. */
+/* The task is WAITING with its position at 0: waits for the first pending argument, or queues it.
+ */
 int wr_deps_start(wr_self *me, wr_idx task);
 /* Object idx has been sealed: lets its waiting tasks go on. */
 void wr_deps_release(wr_self *me, wr_idx obj);

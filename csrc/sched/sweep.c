@@ -18,7 +18,8 @@ int wr_sweeper_init(wr_sweeper *sw, wr_seg *s, uint32_t daemon_slot,
   memset(sw, 0, sizeof *sw);
   sw->ctx = ctx;
   sw->actor_died = actor_died;
-  return wr_self_init(&sw->self, s, daemon_slot, WR_PROC_GEN(wr_load(&s->procs[daemon_slot].state)));
+  return wr_self_init(&sw->self, s, daemon_slot,
+                      WR_PROC_GEN(wr_load(&s->procs[daemon_slot].state)));
 }
 
 void wr_sweeper_close(wr_sweeper *sw) { wr_self_close(&sw->self); }
@@ -36,7 +37,8 @@ typedef struct {
 
 static void describe_death(char *buf, size_t cap, const wr_death *why) {
   int st = why ? why->wait_status : -1, n;
-  n = snprintf(buf, cap, "The worker process%s%.0d died while it ran this task: ", why ? " " : "", 0);
+  n = snprintf(buf, cap, "The worker process%s%.0d died while it ran this task: ", why ? " " : "",
+               0);
   if (n < 0 || (size_t)n >= cap) return;
   if (why) n += snprintf(buf + n, cap - (size_t)n, "(pid %d) ", why->pid);
   if (why && why->reason)
@@ -95,8 +97,7 @@ static void visit_task(void *ctx, wr_idx i) {
       if (WR_TASK_SLOT(st) == p->slot) task_of_the_dead(p, i, t);
       break;
     case WR_TASK_FINISHED:
-      if (WR_TASK_SLOT(st) == p->slot &&
-          (wr_tag_value(wr_load(&t->ret.refs)) & WR_REF_TASK))
+      if (WR_TASK_SLOT(st) == p->slot && (wr_tag_value(wr_load(&t->ret.refs)) & WR_REF_TASK))
         wr_refs_clear(me, i, WR_TASK_GEN(st), WR_REF_TASK);
       break;
     default: break;
@@ -169,6 +170,8 @@ static void bury(wr_sweeper *sw, uint32_t actor, uint32_t slot) {
   drop_creation(sw, a);
   if (sw->actor_died) sw->actor_died(sw->ctx, actor, gen, 0);
   st = WR_ACTOR_STATE(WR_ACTOR_DEAD, 0, gen);
+  if (wr_load32(&a->flags) & WR_AF_DETACHED)
+    wr_tag_add(wr_tagger_of(&sw->self), &a->refs, (uint32_t)-1);
   if (wr_tag_value(wr_load(&a->refs)) == 0)
     (void)wr_cas(&a->state, &st, WR_ACTOR_STATE(WR_ACTOR_FREE, 0, gen + 1));
 }
@@ -277,8 +280,8 @@ static void actor_process_died(wr_sweeper *sw, uint32_t slot, uint32_t actor, co
   if (why) wr_store32(&a->last_pid, (uint32_t)why->pid);
   if (!may_restart(a) || !a->creation) {
     if (wr_load32(&a->cause) == WR_CAUSE_NONE)
-      wr_store32(&a->cause, wr_load32(&a->flags) & WR_AF_RETIRE ? WR_CAUSE_EXITED
-                                                                 : WR_CAUSE_CRASHED);
+      wr_store32(&a->cause,
+                 wr_load32(&a->flags) & WR_AF_RETIRE ? WR_CAUSE_EXITED : WR_CAUSE_CRASHED);
     bury(sw, actor, slot);
     return;
   }

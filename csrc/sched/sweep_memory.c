@@ -26,7 +26,8 @@ static void settle_pin(wr_self *me, uint32_t kind, uint64_t arg, int applied) {
   wr_pins *pins = wr_at(me->s, off);
   uint32_t n = wr_load32(&pins->npinned), pos = WR_PIN_ARG_POS(arg);
   if (kind == WR_OP_PIN && (n & 0xFFFF) == pos) wr_store32(&pins->npinned, n + 1);
-  if (kind == WR_OP_UNPIN && (n & 0xFFFF) == ((pos + 1) & 0xFFFF)) wr_store32(&pins->npinned, n - 1);
+  if (kind == WR_OP_UNPIN && (n & 0xFFFF) == ((pos + 1) & 0xFFFF))
+    wr_store32(&pins->npinned, n - 1);
 }
 
 static void settle_hold(wr_self *me, uint32_t kind, wr_idx idx, uint64_t pos, int applied) {
@@ -68,8 +69,8 @@ static void drop_record(void *ctx, wr_idx i) {
     return;
   }
   uint32_t refs = wr_tag_value(wr_load(&o->refs));
-  int made = o->creator == d->slot &&
-             WR_REC_SLOT(wr_load(&me->s->rec_table[wr_rec_chunk(i)])) == d->slot;
+  int made =
+      o->creator == d->slot && WR_REC_SLOT(wr_load(&me->s->rec_table[wr_rec_chunk(i)])) == d->slot;
   if (made && (refs & WR_REF_CREATOR) && !(o->flags & WR_VAL_FUNC))
     wr_refs_clear(me, i, gen, WR_REF_CREATOR);
   else if (refs == 0)
@@ -156,8 +157,7 @@ void wr_sweep_chunks(wr_self *me, uint32_t slot) {
     uint64_t w = wr_load(&s->heap_table[c]), off = s->h->heap + (uint64_t)c * WR_CHUNK;
     if (WR_HEAP_SLOT(w) != slot) continue;
     if (WR_HEAP_KIND(w) == WR_HEAP_SPAN) sweep_span(me, c, w);
-    if (WR_HEAP_KIND(w) == WR_HEAP_RUN &&
-        !named(s, WR_HEAP_HIGH(w), WR_HEAP_LOW(w), 0xFFFFu, off))
+    if (WR_HEAP_KIND(w) == WR_HEAP_RUN && !named(s, WR_HEAP_HIGH(w), WR_HEAP_LOW(w), 0xFFFFu, off))
       wr_heap_free(me, off, WR_HEAP_HIGH(w), WR_HEAP_LOW(w));
   }
   uint32_t rec_high = wr_load32(&s->h->rec_high);

@@ -22,7 +22,9 @@ int wr_tasks_build(wr_self *me, const wr_task_spec2 *spec, size_t len, const wr_
 void wr_tasks_discard(wr_self *me, wr_idx task);
 int wr_tasks_submit(wr_self *me, wr_idx task);
 
-static inline wr_pins *wr_tasks_pins(const wr_seg *s, const wr_task *t) { return wr_at(s, t->args); }
+static inline wr_pins *wr_tasks_pins(const wr_seg *s, const wr_task *t) {
+  return wr_at(s, t->args);
+}
 static inline wr_idx *wr_tasks_extra(const wr_seg *s, const wr_task *t) {
   wr_pins *p = wr_tasks_pins(s, t);
   return &p->idx[p->n];
@@ -30,7 +32,7 @@ static inline wr_idx *wr_tasks_extra(const wr_seg *s, const wr_task *t) {
 static inline uint32_t wr_tasks_nextra(const wr_task *t) {
   return t->nreturns > 1 ? t->nreturns - 1u : 0;
 }
-/* Does a worker's run need the args to be there still; are all dependencies sealed? 
+/* Does a worker's run need the args to be there still; are all dependencies sealed?
  * Returns the first pending one, or ndeps. */
 uint32_t wr_tasks_pending_dep(wr_seg *s, const wr_task *t);
 

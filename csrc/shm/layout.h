@@ -3,12 +3,11 @@
  * Glossary
  *   segment   one memfd per node, mapped by every process of the session at an address of its own:
  *             shared structures hold offsets and indexes, never pointers
- *   slot      index of a process in the process table (1..4095; 0 means nobody).  A slot is given to
- *             a new process only after the sweep of its last holder has ended, so a slot alone
- *             names a holder exactly; its generation tells apart uses over time
- *   record    memory whose kind never changes: cells of 64 bytes and tasks of 256 bytes, handed out
- *             in chunks of 64 KiB to the process that fills them.  Records are type-stable: a stale
- *             index always meets a word of the right type
+ *   slot      index of a process in the process table (1..4095; 0 means nobody).  A slot is given
+ * to a new process only after the sweep of its last holder has ended, so a slot alone names a
+ * holder exactly; its generation tells apart uses over time record    memory whose kind never
+ * changes: cells of 64 bytes and tasks of 256 bytes, handed out in chunks of 64 KiB to the process
+ * that fills them.  Records are type-stable: a stale index always meets a word of the right type
  *   idx       index of a record in units of 64 bytes; with the top bit set, index of an actor
  *   cell      a 64-byte record: an object, or a node of a list of waiting tasks
  *   heap      memory for values: 64 KiB chunks, alone or in runs (large values), or cut into
@@ -68,7 +67,9 @@ typedef uint32_t wr_idx;
 #define WR_TAG_SEQ_SHIFT 44
 #define WR_TAG_SEQ_MASK 0xFFFFFu /* 20 bits */
 static inline uint32_t wr_tag_value(uint64_t w) { return (uint32_t)w; }
-static inline uint32_t wr_tag_slot(uint64_t w) { return (uint32_t)(w >> WR_TAG_SLOT_SHIFT) & 0xFFF; }
+static inline uint32_t wr_tag_slot(uint64_t w) {
+  return (uint32_t)(w >> WR_TAG_SLOT_SHIFT) & 0xFFF;
+}
 static inline uint32_t wr_tag_seq(uint64_t w) { return (uint32_t)(w >> WR_TAG_SEQ_SHIFT); }
 static inline uint64_t wr_tag_make(uint32_t value, uint32_t slot, uint32_t seq) {
   return (uint64_t)value | (uint64_t)slot << WR_TAG_SLOT_SHIFT |
@@ -120,9 +121,9 @@ typedef struct {
   union {
     uint8_t bytes[WR_INLINE_VALUE];
     struct {
-      uint64_t off;   /* of the value, 64-byte aligned */
-      uint64_t len;   /* of the value */
-      uint64_t block; /* start of the block: the list of contained refs, then the value */
+      uint64_t off;      /* of the value, 64-byte aligned */
+      uint64_t len;      /* of the value */
+      uint64_t block;    /* start of the block: the list of contained refs, then the value */
       uint32_t producer; /* task of a pending extra return */
       uint32_t nrefs;
     } b;
@@ -165,9 +166,10 @@ enum wr_task_phase {
 #define WR_TASK_SLOT(s) ((uint32_t)((s) >> 4) & 0xFFF)
 #define WR_TASK_SHAPE(s) ((uint32_t)((s) >> 16) & 0xFFF)
 #define WR_TASK_GEN(s) ((uint32_t)((s) >> 32))
-#define WR_TASK_STATE(phase, slot, shape, gen)                                                   \
+#define WR_TASK_STATE(phase, slot, shape, gen) \
   ((uint64_t)(phase) | (uint64_t)(slot) << 4 | (uint64_t)(shape) << 16 | (uint64_t)(gen) << 32)
-#define WR_SHAPE_ACTOR 0xFFFu /* shape of a call on an actor: only the actor's process claims it */
+#define WR_SHAPE_ACTOR 0xFFFu /* shape of a call on an actor: only the actor's process claims it \
+                               */
 
 /* wait: pos:32 | gen:32.  The position of the argument waited for; advancing it is one swap.
  * For a call on an actor pos is its number among its submitter's calls instead. */
@@ -189,20 +191,20 @@ typedef struct {
   wr_object ret; /* the first return; its idx is the task's */
   wr_a64 tstate;
   wr_a64 wait;
-  uint32_t fn;         /* exported function, class or, for a call, the method's number */
-  uint32_t actor;      /* actor idx without WR_ACTOR_BIT, plus one; 0: none */
+  uint32_t fn;    /* exported function, class or, for a call, the method's number */
+  uint32_t actor; /* actor idx without WR_ACTOR_BIT, plus one; 0: none */
   uint32_t actor_gen;
-  wr_a32 qnext;        /* link in a mailbox */
-  uint16_t submitter;  /* slot */
-  uint16_t nreturns;   /* 0, 1 or more; extra ones stand after the pins */
-  uint16_t ndeps;      /* the first refs of the pins are arguments to be resolved */
-  uint16_t flags;      /* WR_TF_* */
-  int16_t retries;     /* left; -1 endless */
-  uint16_t options;    /* free for the client layer (concurrency group, ...) */
-  wr_a32 cancel;       /* WR_CANCEL_* */
-  uint32_t args_len;   /* bytes of the encoded arguments */
-  uint32_t args_pos;   /* where they start, from the start of the argument area */
-  uint64_t args;       /* offset of the argument area in the segment */
+  wr_a32 qnext;       /* link in a mailbox */
+  uint16_t submitter; /* slot */
+  uint16_t nreturns;  /* 0, 1 or more; extra ones stand after the pins */
+  uint16_t ndeps;     /* the first refs of the pins are arguments to be resolved */
+  uint16_t flags;     /* WR_TF_* */
+  int16_t retries;    /* left; -1 endless */
+  uint16_t options;   /* free for the client layer (concurrency group, ...) */
+  wr_a32 cancel;      /* WR_CANCEL_* */
+  uint32_t args_len;  /* bytes of the encoded arguments */
+  uint32_t args_pos;  /* where they start, from the start of the argument area */
+  uint64_t args;      /* offset of the argument area in the segment */
   /* argument area: wr_pins, extra returns (uint32_t each), padding, encoded arguments */
   uint8_t inl[WR_INLINE_ARGS];
 } wr_task;
@@ -223,7 +225,7 @@ enum wr_actor_phase {
 #define WR_ACTOR_PHASE(s) ((uint32_t)((s) & 0xF))
 #define WR_ACTOR_SLOT(s) ((uint32_t)((s) >> 4) & 0xFFF)
 #define WR_ACTOR_GEN(s) ((uint32_t)((s) >> 32))
-#define WR_ACTOR_STATE(phase, slot, gen)                                                         \
+#define WR_ACTOR_STATE(phase, slot, gen) \
   ((uint64_t)(phase) | (uint64_t)(slot) << 4 | (uint64_t)(gen) << 32)
 
 #define WR_AF_DETACHED 0x01u
@@ -244,25 +246,25 @@ enum wr_actor_cause {
 
 typedef struct {
   _Alignas(64) wr_a64 state;
-  wr_a64 refs;    /* tagged; handles */
-  wr_a64 mailbox; /* tagged; head of the list of calls, newest first */
+  wr_a64 refs;                     /* tagged; handles */
+  wr_a64 mailbox;                  /* tagged; head of the list of calls, newest first */
   uint32_t creation, creation_gen; /* task */
-  uint32_t cls;          /* exported class */
-  uint16_t creator;      /* slot */
-  uint16_t job;          /* driver's slot */
-  uint16_t pool, shape;  /* where it runs; what it holds for life */
-  int32_t max_restarts;  /* -1 endless */
-  wr_a32 restarts;       /* done so far */
+  uint32_t cls;                    /* exported class */
+  uint16_t creator;                /* slot */
+  uint16_t job;                    /* driver's slot */
+  uint16_t pool, shape;            /* where it runs; what it holds for life */
+  int32_t max_restarts;            /* -1 endless */
+  wr_a32 restarts;                 /* done so far */
   uint32_t max_concurrency;
   _Alignas(64) wr_a32 flags; /* WR_AF_* */
-  wr_a32 cause;          /* enum wr_actor_cause */
-  wr_a32 exit_code;      /* wait status of its last process */
+  wr_a32 cause;              /* enum wr_actor_cause */
+  wr_a32 exit_code;          /* wait status of its last process */
   wr_a32 last_pid;
-  wr_a32 pending;        /* hint: calls submitted and not finished */
-  uint32_t max_pending;  /* 0: no limit */
+  wr_a32 pending;       /* hint: calls submitted and not finished */
+  uint32_t max_pending; /* 0: no limit */
   uint16_t name_len, ns_len, cls_len, group;
   uint32_t pad;
-  uint64_t meta;         /* object idx of the class's public description, for get_actor */
+  uint64_t meta; /* object idx of the class's public description, for get_actor */
   uint8_t pad2[16];
   char text[128]; /* name, namespace, class name, cut to fit; not terminated */
 } wr_actor;
@@ -283,7 +285,7 @@ enum wr_role { WR_ROLE_DAEMON = 1, WR_ROLE_DRIVER = 2, WR_ROLE_WORKER = 3, WR_RO
 #define WR_PROC_ROLE(s) ((uint32_t)((s) >> 8) & 0xFF)
 #define WR_PROC_POOL(s) ((uint32_t)((s) >> 16) & 0xFFFF)
 #define WR_PROC_GEN(s) ((uint32_t)((s) >> 32))
-#define WR_PROC_STATE(phase, role, pool, gen)                                                    \
+#define WR_PROC_STATE(phase, role, pool, gen) \
   ((uint64_t)(phase) | (uint64_t)(role) << 8 | (uint64_t)(pool) << 16 | (uint64_t)(gen) << 32)
 
 /* What a worker does now: a hint for wake-ups, spinning and observers. */
@@ -308,7 +310,7 @@ enum wr_op_kind {
   WR_OP_GIVE = 7    /* give resource op_arg back, then clear its bit in the claim */
 };
 /* op: kind:8 | 0:4 | seq:20 | idx:32 */
-#define WR_OP(kind, seq, idx)                                                                    \
+#define WR_OP(kind, seq, idx) \
   ((uint64_t)(kind) | (uint64_t)((seq) & WR_TAG_SEQ_MASK) << 12 | (uint64_t)(idx) << 32)
 #define WR_OP_KIND(op) ((uint32_t)((op) & 0xFF))
 #define WR_OP_SEQ(op) ((uint32_t)((op) >> 12) & WR_TAG_SEQ_MASK)
@@ -316,8 +318,8 @@ enum wr_op_kind {
 
 typedef struct {
   _Alignas(64) wr_a64 state;
-  wr_a32 park;     /* 1: asleep on this word */
-  wr_a32 waiting;  /* 1: waits for objects; broadcast wake-ups reach it */
+  wr_a32 park;    /* 1: asleep on this word */
+  wr_a32 waiting; /* 1: waits for objects; broadcast wake-ups reach it */
   wr_a32 pid;
   wr_a32 activity; /* enum wr_activity */
   wr_a32 current;  /* task it runs, 0: none */
@@ -325,13 +327,13 @@ typedef struct {
   wr_a32 cancel;   /* task idx whose interruption was asked for; the signal handler checks it */
   wr_a32 quit;     /* 1: leave the worker loop when idle */
   uint64_t started_ns;
-  uint32_t job;    /* driver's slot */
-  wr_a32 events;   /* wake-ups so far: a sleeper compares before it lies down */
+  uint32_t job;           /* driver's slot */
+  wr_a32 events;          /* wake-ups so far: a sleeper compares before it lies down */
   _Alignas(64) wr_a64 op; /* intent, with its argument; one at a time, under the private lock */
   wr_a64 op_arg;
-  wr_a32 hand;  /* task taken from or about to be put on a queue */
-  wr_a32 drain; /* object whose waiting list is being walked */
-  wr_a64 claim; /* shape + 1:16 | mask of its resources that are held:16; 0: nothing */
+  wr_a32 hand;    /* task taken from or about to be put on a queue */
+  wr_a32 drain;   /* object whose waiting list is being walked */
+  wr_a64 claim;   /* shape + 1:16 | mask of its resources that are held:16; 0: nothing */
   wr_a64 letting; /* extra return (idx | gen << 32) whose task flag is about to be cleared */
   wr_a64 tasks_done, tasks_failed; /* counters for observers */
   uint64_t pad1[1];
@@ -356,7 +358,7 @@ typedef struct {
 _Static_assert(sizeof(wr_ring) == 192, "shared layout: bump WR_SEGMENT_VERSION");
 
 typedef struct {
-  uint32_t res;   /* index in the resource table */
+  uint32_t res;    /* index in the resource table */
   uint32_t amount; /* fixed point */
 } wr_need;
 
@@ -378,7 +380,7 @@ typedef struct {
   wr_a32 workers;            /* hint: live workers that are not actors */
   wr_a32 starting;           /* hint: workers asked for and not yet live */
   uint32_t pad[10];
-  _Alignas(64) wr_a64 idle_any; /* bit i: word i of idle may be non-zero */
+  _Alignas(64) wr_a64 idle_any;                /* bit i: word i of idle may be non-zero */
   _Alignas(64) wr_a64 idle[WR_MAX_PROCS / 64]; /* parked workers */
   wr_a64 shapes[WR_MAX_SHAPES / 64];           /* shapes of this pool that may have tasks */
   wr_a64 spinning; /* hint: 1 + slot of a worker that watches the queues; 0: none */
@@ -407,8 +409,8 @@ enum wr_heap_kind { WR_HEAP_FREE = 0, WR_HEAP_RUN = 1, WR_HEAP_INNER = 2, WR_HEA
  *   RUN    low: low bits of the owner's generation   high: owner's idx
  *   INNER  high: first chunk of its run or span
  *   SPAN   low: size class                           (slot 0: an orphan) */
-#define WR_HEAP_WORD(kind, slot, low, high)                                                      \
-  ((uint64_t)(kind) | (uint64_t)(slot) << 4 | (uint64_t)((low) & 0xFFFF) << 16 |                 \
+#define WR_HEAP_WORD(kind, slot, low, high)                                      \
+  ((uint64_t)(kind) | (uint64_t)(slot) << 4 | (uint64_t)((low) & 0xFFFF) << 16 | \
    (uint64_t)(high) << 32)
 #define WR_HEAP_KIND(w) ((uint32_t)((w) & 0xF))
 #define WR_HEAP_SLOT(w) ((uint32_t)((w) >> 4) & 0xFFF)
@@ -423,11 +425,11 @@ enum wr_heap_kind { WR_HEAP_FREE = 0, WR_HEAP_RUN = 1, WR_HEAP_INNER = 2, WR_HEA
 typedef struct {
   _Alignas(64) uint64_t magic;
   uint32_t version, header_size;
-  uint64_t size;            /* of the segment */
-  uint8_t session[16];      /* random */
+  uint64_t size;                                           /* of the segment */
+  uint8_t session[16];                                     /* random */
   uint64_t procs, actors, pools, shapes, resources, rings; /* offsets */
   uint64_t rec_table, rec_freed, heap_table, heap_freed;   /* offsets */
-  uint64_t recs, heap;      /* offsets of the two areas, chunk aligned */
+  uint64_t recs, heap; /* offsets of the two areas, chunk aligned */
   uint64_t heap_chunks;
   uint64_t start_ns;
   uint32_t cpus; /* cores of the machine that the session may use */
@@ -435,10 +437,10 @@ typedef struct {
   _Alignas(64) wr_a32 ended; /* 1: the session is over; every wait returns WR_CLOSED */
   wr_a32 sweeps;             /* number of completed sweeps; a change means "look again" */
   _Alignas(64) wr_a32 nshapes, npools, nresources, nactors; /* in use: high-water marks */
-  wr_a32 rec_high;           /* first record chunk never used */
-  wr_a32 rec_orphans;        /* hint: orphans among the record chunks */
-  wr_a32 heap_orphans;       /* hint */
-  wr_a32 proc_high;          /* first process slot never used */
+  wr_a32 rec_high;                                          /* first record chunk never used */
+  wr_a32 rec_orphans;            /* hint: orphans among the record chunks */
+  wr_a32 heap_orphans;           /* hint */
+  wr_a32 proc_high;              /* first process slot never used */
   _Alignas(64) wr_a64 heap_high; /* hint: first heap chunk never used */
   wr_a64 heap_low;               /* hint: below this no heap chunk is free */
   _Alignas(64) wr_a32 active;    /* hint: processes that run or spin now */

@@ -1,9 +1,9 @@
 /* shm/tagged.h - counters whose every change a sweep can tell to have happened or not.
  *
- * Invariant: before an operation the process writes its intent (kind, sequence, target) into its own
- * process record; the change itself is one swap that leaves (slot, sequence) in the word; whoever
- * overwrites another's tag first raises `acked` of that slot.  So after a death the one operation
- * in flight took effect exactly if its tag stands in the word or was acknowledged. */
+ * Invariant: before an operation the process writes its intent (kind, sequence, target) into its
+ * own process record; the change itself is one swap that leaves (slot, sequence) in the word;
+ * whoever overwrites another's tag first raises `acked` of that slot.  So after a death the one
+ * operation in flight took effect exactly if its tag stands in the word or was acknowledged. */
 #ifndef WR_SHM_TAGGED_H
 #define WR_SHM_TAGGED_H
 

@@ -4,9 +4,9 @@
  * ones in runs of whole chunks.  Every block and run names its owner record (idx, gen), so that a
  * sweep can tell what a dead process left half made.
  *
- * Invariants: only a span's owner allocates from it; anybody frees, by one swap of the block's owner
- * word from (idx, gen) to 0, which therefore happens once however often it is tried.  A run is
- * claimed from its first chunk up and freed from its last chunk down, so that what remains is
+ * Invariants: only a span's owner allocates from it; anybody frees, by one swap of the block's
+ * owner word from (idx, gen) to 0, which therefore happens once however often it is tried.  A run
+ * is claimed from its first chunk up and freed from its last chunk down, so that what remains is
  * always a prefix.  Freed memory stays warm: it is reused before memory never touched. */
 #ifndef WR_STORE_HEAP_H
 #define WR_STORE_HEAP_H

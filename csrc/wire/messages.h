@@ -1,9 +1,9 @@
 /* wire/messages.h - what travels between a process and whiprayd.
  *
  * A frame is: body length u32 | type u32 | request id u32 (little endian) | body.  Bodies are
- * msgpack arrays with the fields in the order given here, unless stated otherwise; readers accept further
- * fields at the end.  A request with id 0 is not answered; any other is answered by one REPLY or
- * ERROR with the same id.  Events have id 0.  "str" fields may also be sent as bin. */
+ * msgpack arrays with the fields in the order given here, unless stated otherwise; readers accept
+ * further fields at the end.  A request with id 0 is not answered; any other is answered by one
+ * REPLY or ERROR with the same id.  Events have id 0.  "str" fields may also be sent as bin. */
 #ifndef WR_WIRE_MESSAGES_H
 #define WR_WIRE_MESSAGES_H
 
@@ -16,16 +16,16 @@ enum wr_message {
   /* both are answered by WELCOME (with the segment's descriptor) or ERROR */
 
   /* requests of drivers and workers */
-  WR_MSG_DETACH = 3,     /* [] -> [] after everything of the job has ended */
-  WR_MSG_WANT = 4,       /* [pool uint]: tasks wait and no worker is idle; not answered */
-  WR_MSG_ACTOR_UP = 5,   /* [actor uint]: the sending worker is that actor now */
-  WR_MSG_POOL_REG = 6,   /* [env map str->str] -> [pool uint]; {}: the job's own environment */
-  WR_MSG_SHAPE_REG = 7,  /* [pool uint, resources map str->float] -> [shape uint] */
-  WR_MSG_NAME_CLAIM = 8, /* [ns str, name str, actor uint, gen uint] -> [0], or taken:
-                            [1, actor, gen] */
-  WR_MSG_NAME_GET = 9,   /* [ns str, name str] -> [actor uint, gen uint] or [] */
-  WR_MSG_NAME_LIST = 10, /* [ns str or nil: all] -> [[ns, name, actor, gen], ...] */
-  WR_MSG_NAME_DROP = 11, /* [ns str, name str] -> [dropped bool] */
+  WR_MSG_DETACH = 3,      /* [] -> [] after everything of the job has ended */
+  WR_MSG_WANT = 4,        /* [pool uint]: tasks wait and no worker is idle; not answered */
+  WR_MSG_ACTOR_UP = 5,    /* [actor uint]: the sending worker is that actor now */
+  WR_MSG_POOL_REG = 6,    /* [env map str->str] -> [pool uint]; {}: the job's own environment */
+  WR_MSG_SHAPE_REG = 7,   /* [pool uint, resources map str->float] -> [shape uint] */
+  WR_MSG_NAME_CLAIM = 8,  /* [ns str, name str, actor uint, gen uint] -> [0], or taken:
+                             [1, actor, gen] */
+  WR_MSG_NAME_GET = 9,    /* [ns str, name str] -> [actor uint, gen uint] or [] */
+  WR_MSG_NAME_LIST = 10,  /* [ns str or nil: all] -> [[ns, name, actor, gen], ...] */
+  WR_MSG_NAME_DROP = 11,  /* [ns str, name str] -> [dropped bool] */
   WR_MSG_KILL_ACTOR = 12, /* [actor uint, gen uint, no_restart bool] -> [found bool] */
   WR_MSG_INTERRUPT = 13,  /* [slot uint, gen uint, task uint, force bool] -> [sent bool] */
   WR_MSG_KV_PUT = 14,     /* [ns str, key bin, value bin, overwrite bool] -> [existed bool] */
@@ -48,11 +48,11 @@ enum wr_message {
   WR_MSG_WORKER_TROUBLE = 98, /* [text str] */
 
   /* fork server; bodies are plain little endian words, not msgpack */
-  WR_MSG_SPAWN = 128, /* slot u32, gen u32, pool u32, then "NAME=value\0"...; three descriptors:
-                         socket, stdout, stderr */
-  WR_MSG_REAP = 129,  /* pid u32: its status has been read */
-  WR_MSG_READY = 130, /* empty */
-  WR_MSG_SPAWNED = 131,     /* slot u32, gen u32, pid u32 */
+  WR_MSG_SPAWN = 128,   /* slot u32, gen u32, pool u32, then "NAME=value\0"...; three descriptors:
+                           socket, stdout, stderr */
+  WR_MSG_REAP = 129,    /* pid u32: its status has been read */
+  WR_MSG_READY = 130,   /* empty */
+  WR_MSG_SPAWNED = 131, /* slot u32, gen u32, pid u32 */
   WR_MSG_SPAWN_FAILED = 132 /* slot u32, gen u32, errno u32 */
 };
 

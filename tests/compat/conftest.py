@@ -59,6 +59,33 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 
+# What Whipray does not do yet as Ray does.  A test named here must fail: once it passes, it has to
+# leave this list.  The recursive one is not run, since its children would run on for a minute.
+KNOWN_GAPS = {
+    "test_cancel.py::test_recursive_cancel_reaches_children": "cancel does not reach children",
+    "test_cancel.py::test_running_call_of_a_sync_actor_sees_the_flag": (
+        "a cancelled call of a sync actor returns its value instead of TaskCancelledError"
+    ),
+    "test_cancel.py::test_queued_call_of_a_sync_actor_never_runs": (
+        "a queued call is cancelled only when the busy actor comes to it"
+    ),
+    "test_cancel.py::test_cancel_from_inside_another_task": (
+        "a borrowed reference of a running task does not find its task"
+    ),
+    "test_actors_threaded.py::test_limit_of_pending_calls": "max_pending_calls is not enforced",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if ENGINE != "whipray":
+        return
+    for item in items:
+        name = item.nodeid.split("tests/compat/")[-1]
+        if name in KNOWN_GAPS:
+            run = "recursive" not in name
+            item.add_marker(pytest.mark.xfail(reason=KNOWN_GAPS[name], strict=True, run=run))
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     # Output is captured while conftest files load; here it is not.
     session.config.stash[STDERR] = os.dup(2)
