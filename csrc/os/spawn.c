@@ -26,17 +26,21 @@ static void close_from(int first) {
   for (int fd = first; fd < (max > 0 && max < 65536 ? max : 65536); fd++) close(fd);
 }
 
-/* Runs in the child: puts the descriptors in place and closes all others. */
-static int place_fds(const wr_os_spawn_spec *s) {
+/* Runs in the child: puts the descriptors in place and closes all others but *report, which moves
+ * behind them and closes when the program is executed. */
+static int place_fds(const wr_os_spawn_spec *s, int *report) {
   int high[WR_OS_SPAWN_FDS];
   for (int i = 0; i < s->nfds; i++) {
     int fd = s->fds[i] >= 0 ? s->fds[i] : open("/dev/null", O_RDWR | O_CLOEXEC);
     high[i] = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
     if (high[i] < 0) return WR_IO;
   }
+  int kept = fcntl(*report, F_DUPFD_CLOEXEC, HIGH_FD);
+  if (kept < 0 || dup3(kept, s->nfds, O_CLOEXEC) < 0) return WR_IO;
+  *report = s->nfds;
   for (int i = 0; i < s->nfds; i++)
     if (dup2(high[i], i) < 0) return WR_IO;
-  close_from(s->nfds);
+  close_from(s->nfds + 1);
   return WR_OK;
 }
 
@@ -48,13 +52,13 @@ static void default_signals(void) {
     if (signo != SIGKILL && signo != SIGSTOP) sigaction(signo, &act, NULL);
 }
 
-/* The child shares the caller's memory until it executes the program: it only makes system calls
- * and leaves errno behind.  Returns when something failed. */
-static void run_child(const wr_os_spawn_spec *s, int parent) {
+/* The child shares the caller's memory until it executes the program: it only makes system calls.
+ * Returns when something failed. */
+static void run_child(const wr_os_spawn_spec *s, int parent, int *report) {
   sigset_t none;
   sigemptyset(&none);
   default_signals();
-  if (place_fds(s) != WR_OK) return;
+  if (place_fds(s, report) != WR_OK) return;
   if (s->new_session && setsid() < 0) return;
   if (s->cwd && chdir(s->cwd) != 0) return;
   if (s->die_with_parent && wr_os_die_with_parent(parent) != WR_OK) return;
@@ -62,21 +66,35 @@ static void run_child(const wr_os_spawn_spec *s, int parent) {
   execvpe(s->path, s->argv, s->env);
 }
 
+/* errno of the child, or 0 when the program runs: the pipe closes then. */
+static int read_report(int fd) {
+  int error = 0;
+  ssize_t n;
+  do n = read(fd, &error, sizeof error);
+  while (n < 0 && errno == EINTR);
+  return n == (ssize_t)sizeof error ? error : 0;
+}
+
 int wr_os_spawn(const wr_os_spawn_spec *spec, int *pid) {
   if (spec->nfds < 0 || spec->nfds > WR_OS_SPAWN_FDS) return WR_INVAL;
   sigset_t all, kept;
-  volatile int error = 0; /* written by the child, which shares our memory */
-  int parent = (int)getpid();
+  int report[2], parent = (int)getpid();
+  if (pipe2(report, O_CLOEXEC) != 0) return WR_IO;
   sigfillset(&all);
-  if (pthread_sigmask(SIG_SETMASK, &all, &kept) != 0) return WR_IO;
+  pthread_sigmask(SIG_SETMASK, &all, &kept);
   pid_t child = vfork();
   if (child == 0) {
-    run_child(spec, parent);
-    error = errno ? errno : EIO;
-    _exit(127);
+    int fd = report[1];
+    run_child(spec, parent, &fd);
+    int error = errno ? errno : EIO;
+    ssize_t sent = write(fd, &error, sizeof error);
+    _exit(sent < 0 ? 126 : 127);
   }
-  if (child < 0) error = errno;
+  int error = child < 0 ? errno : 0;
   pthread_sigmask(SIG_SETMASK, &kept, NULL);
+  close(report[1]);
+  if (child > 0) error = read_report(report[0]);
+  close(report[0]);
   if (child > 0 && error) waitpid(child, NULL, 0);
   if (error) {
     errno = error;

@@ -388,7 +388,9 @@ TEST(a_wrong_daemon_is_explained) {
   wr_client *c = NULL;
   char err[512];
   CHECK(wr_client_start(&c, "/nowhere/whiprayd", "\x80", 1, err, sizeof err) < 0);
+#ifndef __SANITIZE_THREAD__ /* which turns vfork into fork: the child's errno does not come back */
   CHECK(strstr(err, "/nowhere/whiprayd") != NULL);
+#endif
   CHECK(wr_client_start(&c, "/bin/false", "\x80", 1, err, sizeof err) < 0);
   CHECK_MSG(strstr(err, "exit code 1") != NULL, "%s", err);
   CHECK(wr_client_start(&c, "/proc/self/exe", "\x81\xa8num_cpus\xa1x", 12, err, sizeof err) < 0);

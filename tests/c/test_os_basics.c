@@ -129,10 +129,12 @@ TEST(a_program_gets_only_its_descriptors) {
   CHECK_STR(text, "b\n/\n");
   CHECK_EQ(wr_os_reap(pid, 1, &status), WR_OK);
   CHECK_EQ(status, 0);
+#ifndef __SANITIZE_THREAD__ /* which turns vfork into fork: the child's errno does not come back */
   spec.path = "/no/such/program";
   CHECK_EQ(wr_os_spawn(&spec, &pid), WR_IO);
   CHECK_EQ(errno, ENOENT);
   CHECK_EQ(wr_os_peek_child(&pid), WR_AGAIN);
+#endif
 }
 
 TEST(private_directories_are_checked) {

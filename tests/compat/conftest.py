@@ -69,9 +69,6 @@ KNOWN_GAPS = {
     "test_cancel.py::test_queued_call_of_a_sync_actor_never_runs": (
         "a queued call is cancelled only when the busy actor comes to it"
     ),
-    "test_cancel.py::test_cancel_from_inside_another_task": (
-        "a borrowed reference of a running task does not find its task"
-    ),
     "test_actors_threaded.py::test_limit_of_pending_calls": "max_pending_calls is not enforced",
 }
 

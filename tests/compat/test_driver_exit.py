@@ -84,7 +84,9 @@ def test_workers_end_when_the_driver_ends(script: Script, ending: str) -> None:
 def test_workers_end_when_the_driver_raises(script: Script) -> None:
     process = script(BUSY + "\nraise ValueError('driver failed')\n")
     pids = pids_of(process)
-    output, _ = process.communicate()
+    assert process.stdout is not None
+    output = process.stdout.read()
+    process.wait()
     assert process.returncode == 1
     assert "driver failed" in output
     wait_until(lambda: all(process_gone(pid) for pid in pids))

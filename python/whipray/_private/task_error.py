@@ -267,7 +267,7 @@ def from_code(code: str, message: str, extra: dict[str, Any]) -> BaseException:
         return e.WorkerCrashedError(message)
     if code == "OOM":
         return e.OutOfMemoryError(message)
-    if code == "STORE_FULL":
+    if code in ("STORE_FULL", "NO_ROOM"):
         return e.ObjectStoreFullError(message)
     if code == "ENV":
         return e.RuntimeEnvSetupError(message)
@@ -282,9 +282,16 @@ def _actor_died(message: str, extra: dict[str, Any]) -> BaseException:
         stored = _stored_error(creation)
         if stored is not None:
             return stored
-    facts = {**extra, "message": message, "actor_id": _hex(extra.get("actor_id"))}
+    facts = {**_facts_in(message), **extra, "message": message}
+    facts["actor_id"] = _hex(facts.get("actor_id"))
     facts.pop("creation", None)
     return ActorDiedError(facts)
+
+
+def _facts_in(message: str) -> dict[str, str]:
+    """What the engine says in lines of the form `<tab>name: value`."""
+    lines = (line.strip().partition(": ") for line in message.splitlines() if line[:1] == "\t")
+    return {name: value for name, colon, value in lines if colon}
 
 
 def _stored_error(ref_id: bytes) -> BaseException | None:
