@@ -49,4 +49,7 @@ int wr_os_recv_all(int sock, void *buf, size_t len); /* WR_CLOSED on end of stre
 int wr_os_wait_readable(int fd, int64_t timeout_ns); /* WR_OK, WR_TIMEOUT, WR_INTR */
 void wr_os_close(int fd);
 
+/* the calling thread's name as ps shows it; cut to 15 bytes */
+void wr_os_set_name(const char *name);
+
 #endif

@@ -75,3 +75,5 @@ uint64_t wr_os_rss_bytes(int pid) {
   if (sscanf(buf, "%llu %llu", &total, &resident) != 2) return 0;
   return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
+
+void wr_os_set_name(const char *name) { (void)prctl(PR_SET_NAME, name, 0, 0, 0); }

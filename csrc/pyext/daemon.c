@@ -3,11 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/conn.h"
 #include "pyext/module.h"
 #include "wire/messages.h"
 #include "wire/pack.h"
-
-int wr_client_premap(int segment_fd);
 
 /* Sends a request, takes over its body, unpacks the answer.  NULL: an exception is set. */
 static PyObject *ask(wrpy_state *st, uint32_t type, wr_buf *body, const char *doing) {

@@ -1,5 +1,4 @@
 /* Attaching this process to a session and leaving it; requests to the daemon. */
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "client/conn.h"
@@ -242,7 +241,7 @@ static PyObject *m_set_title(PyObject *module, PyObject *text) {
   if (!s) return NULL;
   char comm[16];
   PyOS_snprintf(comm, sizeof comm, "%s", s);
-  pthread_setname_np(pthread_self(), comm);
+  wr_os_set_name(comm);
   if (!wrpy_sess.epoch) Py_RETURN_NONE;
   wr_proc *me = &wrpy_sess.seg->procs[wr_client_slot(wrpy_sess.client)];
   PyOS_snprintf(me->title, sizeof me->title, "%s", s);
