@@ -16,8 +16,11 @@ from .helpers import Journal, Ray, wait_until
 @pytest.fixture(scope="module")
 def _machine(engine: Ray) -> Iterator[None]:
     engine.shutdown()
+    saved = os.environ.pop("OMP_NUM_THREADS", None)  # other tests of this run may set it
     engine.init(**{**init_defaults(), "resources": {"slots": 4, "single": 1}})
     yield
+    if saved is not None:
+        os.environ["OMP_NUM_THREADS"] = saved
     engine.shutdown()
 
 
