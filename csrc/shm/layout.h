@@ -4,10 +4,11 @@
  *   segment   one memfd per node, mapped by every process of the session at an address of its own:
  *             shared structures hold offsets and indexes, never pointers
  *   slot      index of a process in the process table (1..4095; 0 means nobody).  A slot is given
- * to a new process only after the sweep of its last holder has ended, so a slot alone names a
- * holder exactly; its generation tells apart uses over time record    memory whose kind never
- * changes: cells of 64 bytes and tasks of 256 bytes, handed out in chunks of 64 KiB to the process
- * that fills them.  Records are type-stable: a stale index always meets a word of the right type
+ *             to a new process only after the sweep of its last holder has ended, so a slot alone
+ *             names a holder exactly; its generation tells apart uses over time
+ *   record    memory whose kind never changes: cells of 64 bytes and tasks of 256 bytes, handed
+ *             out in chunks of 64 KiB to the process that fills them.  Records are type-stable: a
+ *             stale index always meets a word of the right type
  *   idx       index of a record in units of 64 bytes; with the top bit set, index of an actor
  *   cell      a 64-byte record: an object, or a node of a list of waiting tasks
  *   heap      memory for values: 64 KiB chunks, alone or in runs (large values), or cut into
