@@ -82,7 +82,7 @@ int wr_objects_seal(wr_self *me, wr_idx idx, int is_error, uint16_t flags) {
   WR_FAILPOINT("seal.after");
   if (WR_OBJ_W0(st)) wr_wake(me->s, WR_OBJ_W0(st));
   if (WR_OBJ_W1(st)) wr_wake(me->s, WR_OBJ_W1(st));
-  if (st & WR_OBJ_MANY) wr_wake_waiting(me->s);
+  if ((st & WR_OBJ_MANY) || is_error) wr_wake_waiting(me->s); /* who waits for all wants to know */
   return WR_OK;
 }
 
