@@ -1,17 +1,63 @@
-"""cloudpickle under the name that Ray gives it: `whipray.cloudpickle`."""
+"""cloudpickle under the name that Ray gives it: `whipray.cloudpickle`.
+
+One thing differs from the package: functions keep the name of the file they come from, whatever
+version of cloudpickle is installed (3.1.3 drops it), so that a traceback from a worker shows the
+user's line.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import io
+from collections import ChainMap
+from collections.abc import Callable
+from types import CodeType
+from typing import IO, Any, ClassVar
 
 import cloudpickle as _cloudpickle
 from cloudpickle import *  # noqa: F403
-from cloudpickle import CloudPickler as CloudPickler
-from cloudpickle import Pickler as Pickler
-from cloudpickle import dump as dump
-from cloudpickle import dumps as dumps
 from cloudpickle import load as load
 from cloudpickle import loads as loads
+
+_Base: type[Any] = _cloudpickle.Pickler
+_FILENAME = 10  # position of co_filename among the arguments of CodeType
+
+
+def _reduce_code(code: CodeType) -> tuple[Any, ...]:
+    made: tuple[Any, ...] = _Base.dispatch_table[CodeType](code)
+    constructor, args = made[:2]
+    if constructor is not CodeType:
+        return made
+    return constructor, (*args[:_FILENAME], code.co_filename, *args[_FILENAME + 1 :])
+
+
+class Pickler(_Base):  # type: ignore[misc]
+    """cloudpickle's, with the file names of functions kept."""
+
+    dispatch_table: ClassVar[Any] = ChainMap({CodeType: _reduce_code}, _Base.dispatch_table)
+
+
+CloudPickler = Pickler
+
+
+def dump(
+    obj: object,
+    file: IO[bytes],
+    protocol: int | None = None,
+    buffer_callback: Callable[[Any], Any] | None = None,
+) -> None:
+    """Pickle obj into file, functions and classes by value where they cannot be imported."""
+    Pickler(file, protocol=protocol, buffer_callback=buffer_callback).dump(obj)
+
+
+def dumps(
+    obj: object,
+    protocol: int | None = None,
+    buffer_callback: Callable[[Any], Any] | None = None,
+) -> bytes:
+    """The pickle of obj, functions and classes by value where they cannot be imported."""
+    file = io.BytesIO()
+    dump(obj, file, protocol, buffer_callback)
+    return file.getvalue()
 
 
 def __getattr__(name: str) -> Any:

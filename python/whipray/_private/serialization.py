@@ -22,7 +22,14 @@ Reducer = Callable[[Any], tuple[Any, ...]]
 _reducers: dict[type, Reducer] = {}
 
 # An exception raised below one of these modules was raised by the pickler, not by a user's class.
-_PICKLERS = ("pickle", "copyreg", "cloudpickle", "cloudpickle.cloudpickle", __name__)
+_PICKLERS = (
+    "pickle",
+    "copyreg",
+    "cloudpickle",
+    "cloudpickle.cloudpickle",
+    "whipray.cloudpickle",
+    __name__,
+)
 
 
 def register_serializer(
@@ -64,7 +71,7 @@ def _tell_codec() -> None:
 
 @functools.cache
 def _pickler_class() -> type[pickle.Pickler]:
-    import cloudpickle
+    from whipray import cloudpickle
 
     base: type[Any] = cloudpickle.Pickler
 
