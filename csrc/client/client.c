@@ -41,6 +41,7 @@ int wr_client_new(wr_client **out, const wr_seg *seg, uint32_t slot, uint32_t ge
 void wr_client_free(wr_client *c) {
   wr_self_close(&c->self);
   wr_vec32_free(&c->backlog.v);
+  wr_limit_free(c);
   wr_seg_detach(&c->seg);
   pthread_mutex_destroy(&c->lock);
   wr_free(c);

@@ -109,13 +109,14 @@ typedef struct {
   uint16_t flags;    /* WR_TF_RETRY_EXC, WR_TF_CREATION, WR_TF_CALL, WR_TF_CONTROL */
   int16_t retries;
   uint16_t options;
-  wr_id actor; /* for calls and creations */
+  wr_id actor;  /* for calls and creations */
+  wr_id parent; /* the task that submits this one; idx 0: none */
 } wr_task_spec;
 
 /* Makes a task with room for `len` bytes of arguments at *dst.  refs[0..ndeps) are arguments to be
  * resolved before the task runs, refs[ndeps..nrefs) are contained in arguments.  out[] receives
  * max(1, nreturns) ids, each with the creator's reference.  wr_task_submit makes it visible.
- * WR_FULL, WR_LIMIT, WR_DEAD (the actor is dead: the call is made and failed at submit). */
+ * WR_FULL, WR_LIMIT (this process has max_pending unfinished calls on the actor). */
 int wr_task_create(wr_client *c, const wr_task_spec *spec, size_t len, const wr_id *refs,
                    uint32_t nrefs, uint32_t ndeps, wr_id *out, uint8_t **dst);
 int wr_task_submit(wr_client *c, wr_idx task);
@@ -132,8 +133,10 @@ typedef struct {
 int wr_actor_create(wr_client *c, const wr_actor_spec *spec, wr_id *out);
 
 /* 1: will never run; 0: too late, running or done (a running one gets the flag and *slot tells
- * which process runs it). */
-int wr_task_cancel(wr_client *c, wr_id task, int force, uint32_t *slot);
+ * which process runs it).  *task becomes the task's own id where it was that of an extra return. */
+int wr_task_cancel(wr_client *c, wr_id *task, int force, uint32_t *slot);
+/* Calls f for every unfinished task that `parent` has submitted. */
+void wr_task_children(wr_client *c, wr_id parent, void (*f)(void *ctx, wr_id child), void *ctx);
 
 /* ---- the worker's side (work.c) ------------------------------------------------------------- */
 

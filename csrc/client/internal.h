@@ -15,6 +15,8 @@ typedef struct {
   uint32_t head;
 } wr_backlog;
 
+typedef struct wr_call_limit wr_call_limit;
+
 struct wr_client {
   wr_self self;  /* under `lock` */
   wr_seg seg;
@@ -26,7 +28,8 @@ struct wr_client {
   uint32_t running;   /* tasks this process has claimed and not finished */
   uint32_t sleepers;  /* threads inside wr_wait_objects */
   uint32_t blocked;   /* of those, threads that wait inside a task */
-  uint32_t in_use;    /* calls that wait without the lock; detach waits for them */
+  int held_up;        /* calls on this actor wait for arguments: see take_call */
+  wr_call_limit *limits; /* unfinished calls on actors that limit them */
   uint32_t spin_idle, spin_wait; /* how long spinning pays now, in nanoseconds */
   atomic_int closing;
 };
@@ -38,6 +41,14 @@ wr_conn *wr_client_conn(wr_client *c);
 
 static inline void wr_lock(wr_client *c) { pthread_mutex_lock(&c->lock); }
 static inline void wr_unlock(wr_client *c) { pthread_mutex_unlock(&c->lock); }
+
+/* May this process make one more call on the actor: WR_OK, WR_LIMIT or WR_NOMEM.  The call is noted
+ * once it has been built. */
+int wr_limit_admit(wr_client *c, uint32_t actor);
+void wr_limit_note(wr_client *c, uint32_t actor, wr_id call);
+void wr_limit_free(wr_client *c);
+/* The sweep wakes those who wait for objects; `waiting` says so. */
+void wr_mark_waiting(wr_client *c);
 
 /* Spins until ready(arg) is true or the time that has proved worth it is over; adapts *limit_ns. */
 int wr_spin(uint32_t *limit_ns, int (*ready)(void *), void *arg);

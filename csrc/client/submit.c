@@ -13,6 +13,8 @@ static void set_call(wr_task_spec2 *to, const wr_task_spec *from) {
   to->flags = from->flags;
   to->retries = from->retries;
   to->options = from->options;
+  to->parent = from->parent.idx;
+  to->parent_gen = from->parent.gen;
   to->actor = 0;
   to->actor_gen = 0;
   if (from->flags & (WR_TF_CALL | WR_TF_CREATION)) {
@@ -31,11 +33,13 @@ int wr_task_create(wr_client *c, const wr_task_spec *spec, size_t len, const wr_
   wr_task_spec2 s;
   set_call(&s, spec);
   wr_lock(c);
-  int rc = wr_tasks_build(&c->self, &s, len, idx, nrefs, ndeps, outs, dst);
+  int rc = s.flags & WR_TF_CALL ? wr_limit_admit(c, s.actor - 1) : WR_OK;
+  if (rc == WR_OK) rc = wr_tasks_build(&c->self, &s, len, idx, nrefs, ndeps, outs, dst);
   if (rc == WR_OK) {
     for (uint32_t i = 0; i < nout; i++)
       out[i] = (wr_id){outs[i], WR_OBJ_GEN(wr_load_relaxed(&wr_obj(&c->seg, outs[i])->state))};
     if (s.flags & WR_TF_CREATION) wr_actors_set_creation(&c->seg, s.actor - 1, outs[0]);
+    if (s.flags & WR_TF_CALL) wr_limit_note(c, s.actor - 1, out[0]);
   }
   wr_unlock(c);
   if (idx != small) wr_free(idx);
@@ -72,36 +76,4 @@ int wr_actor_create(wr_client *c, const wr_actor_spec *spec, wr_id *out) {
   wr_unlock(c);
   if (rc == WR_OK) out->idx |= WR_ACTOR_BIT;
   return rc;
-}
-
-/* A call stays linked in its actor's mailbox, so it is only marked; other tasks that nobody runs
- * yet are claimed and failed here. */
-int wr_task_cancel(wr_client *c, wr_id id, int force, uint32_t *slot) {
-  *slot = 0;
-  wr_seg *s = &c->seg;
-  uint64_t word = wr_load(&s->rec_table[wr_rec_chunk(id.idx)]);
-  if (WR_REC_KIND(word) != WR_REC_TASKS) { /* an extra return names its task; others have none */
-    const wr_object *o = wr_obj(s, id.idx);
-    if (wr_object_phase_of(c, id) != WR_OBJ_PENDING || (o->flags & WR_VAL_BLOCK)) return 0;
-    id.idx = o->v.b.producer;
-    if (!id.idx || WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(id.idx)])) != WR_REC_TASKS)
-      return 0;
-    id.gen = WR_TASK_GEN(wr_load(&wr_task_at(s, id.idx)->tstate));
-  }
-  wr_task *t = wr_task_at(s, id.idx);
-  wr_lock(c);
-  uint64_t st = wr_load(&t->tstate);
-  int done = WR_TASK_GEN(st) != id.gen || WR_TASK_PHASE(st) == WR_TASK_FINISHED, killed = 0;
-  if (!done) {
-    wr_store32(&t->cancel, force ? WR_CANCEL_WANTED | WR_CANCEL_FORCE : WR_CANCEL_WANTED);
-    if (!(t->flags & WR_TF_CALL) && wr_tasks_claim(&c->self, id.idx, id.gen)) {
-      wr_tasks_fail(&c->self, id.idx, "CANCELLED", "the task was cancelled before it ran");
-      killed = 1;
-    }
-    st = wr_load(&t->tstate);
-    if (!killed && WR_TASK_GEN(st) == id.gen && WR_TASK_PHASE(st) == WR_TASK_RUNNING)
-      *slot = WR_TASK_SLOT(st);
-  }
-  wr_unlock(c);
-  return killed;
 }

@@ -68,9 +68,14 @@ static int watch(wait_set *w) {
 
 /* ---- giving the CPU back while a task waits -------------------------------------------------- */
 
+void wr_mark_waiting(wr_client *c) {
+  wr_store32(&c->self.p->waiting, c->sleepers || c->held_up);
+}
+
 static void enter(wr_client *c) {
   wr_lock(c);
-  if (c->sleepers++ == 0) wr_store32(&c->self.p->waiting, 1);
+  c->sleepers++;
+  wr_mark_waiting(c);
   if (c->is_worker && c->running && c->blocked++ == 0 && wr_load(&c->self.p->claim)) {
     wr_store32(&c->self.p->activity, WR_ACT_BLOCKED);
     wr_ledger_release_cpu(&c->self);
@@ -81,7 +86,8 @@ static void enter(wr_client *c) {
 
 static void leave(wr_client *c, int was_blocked) {
   wr_lock(c);
-  if (--c->sleepers == 0) wr_store32(&c->self.p->waiting, 0);
+  c->sleepers--;
+  wr_mark_waiting(c);
   if (was_blocked && --c->blocked == 0 && wr_load(&c->self.p->claim)) {
     wr_ledger_retake_cpu(&c->self);
     wr_store32(&c->self.p->activity, WR_ACT_RUN);
@@ -124,12 +130,14 @@ int wr_wait_change(wr_client *c, uint64_t *seen, int64_t timeout_ns) {
   uint32_t last = (uint32_t)*seen;
   int rc = WR_OK;
   wr_lock(c);
-  if (c->sleepers++ == 0) wr_store32(&c->self.p->waiting, 1);
+  c->sleepers++;
+  wr_mark_waiting(c);
   wr_unlock(c);
   while (wr_events(c) == last && rc == WR_OK && !wr_client_ended(c))
     rc = wr_park(c, last, deadline);
   wr_lock(c);
-  if (--c->sleepers == 0) wr_store32(&c->self.p->waiting, 0);
+  c->sleepers--;
+  wr_mark_waiting(c);
   wr_unlock(c);
   *seen = wr_events(c);
   return wr_client_ended(c) ? WR_CLOSED : rc;

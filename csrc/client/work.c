@@ -141,8 +141,10 @@ static int claim_call(wr_client *c, uint32_t k, wr_job *job) {
   wr_task *t = wr_task_at(&c->seg, i);
   uint64_t st = wr_load(&t->tstate);
   remove_at(&c->backlog, k);
-  if (WR_TASK_PHASE(st) != WR_TASK_QUEUED || !wr_tasks_claim(&c->self, i, WR_TASK_GEN(st)))
+  if (WR_TASK_PHASE(st) != WR_TASK_QUEUED || !wr_tasks_claim(&c->self, i, WR_TASK_GEN(st))) {
+    wr_tasks_unlinked(&c->self, i);
     return WR_AGAIN;
+  }
   if (wr_load32(&t->cancel) & WR_CANCEL_WANTED) {
     wr_tasks_fail(&c->self, i, "CANCELLED", "the call was cancelled before it ran");
     return WR_AGAIN;
@@ -160,20 +162,29 @@ static int take_call(wr_client *c, uint32_t actor, wr_job *job) {
   int ordered = a->max_concurrency <= 1;
   wr_lock(c);
   fetch_calls(c, actor);
-  int rc = WR_AGAIN;
+  int rc = WR_AGAIN, held_up = 0;
   for (uint32_t k = c->backlog.head; rc == WR_AGAIN && k < c->backlog.v.n; k++) {
     wr_idx i = c->backlog.v.v[k];
     wr_task *t = wr_task_at(&c->seg, i);
+    if (WR_TASK_PHASE(wr_load(&t->tstate)) != WR_TASK_QUEUED) { /* cancelled */
+      rc = claim_call(c, k, job);
+      continue;
+    }
     if (ordered && caller_waits(blocked, nblocked, t->submitter)) continue;
     uint32_t dep = t->ndeps ? wr_tasks_pending_dep(&c->seg, t) : 0;
     wr_idx d = dep < t->ndeps ? wr_tasks_pins(&c->seg, t)->idx[dep] : 0;
     if (d && wr_objects_watch(&c->seg, d, wr_gen_of(&c->seg, d), c->slot) == 0) {
+      held_up = 1;
       if (ordered && nblocked == REMEMBERED) break;
       if (ordered) blocked[nblocked++] = t->submitter;
       continue;
     }
     rc = d ? WR_AGAIN : claim_call(c, k, job);
     if (d) k--; /* sealed just now: look at its next argument */
+  }
+  if (WR_UNLIKELY(held_up != c->held_up)) {
+    c->held_up = held_up;
+    wr_mark_waiting(c);
   }
   wr_unlock(c);
   return rc;

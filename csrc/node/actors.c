@@ -43,6 +43,17 @@ void node_kill_actor(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   answer_bool(p, id, found);
 }
 
+/* An actor may run several calls; its handler looks for those that carry the flag. */
+static int serves(node *n, const wr_proc *r, uint32_t slot, uint32_t task) {
+  const wr_seg *s = &n->seg;
+  if (wr_load32(&r->current) == task) return 1;
+  if (!wr_load32(&r->actor) || wr_rec_chunk(task) >= WR_REC_CHUNKS ||
+      WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(task)])) != WR_REC_TASKS)
+    return 0;
+  uint64_t st = wr_load(&wr_task_at(s, task)->tstate);
+  return WR_TASK_PHASE(st) == WR_TASK_RUNNING && WR_TASK_SLOT(st) == slot;
+}
+
 /* Only while the process still runs that task: the signal must not hit the next one. */
 void node_interrupt(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   uint32_t slot, gen, task;
@@ -55,7 +66,7 @@ void node_interrupt(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   node_proc *w = node_proc_find(n, slot);
   if (task && w && w->role == WR_ROLE_WORKER && (gen == 0 || w->gen == gen) && w->pidfd >= 0) {
     wr_proc *r = &n->seg.procs[slot];
-    if (wr_load32(&r->current) == task) {
+    if (serves(n, r, slot, task)) {
       wr_store32(&r->cancel, task);
       sent = wr_os_pidfd_signal(w->pidfd, force ? wr_os_sigkill : wr_os_sigint) == WR_OK;
     }

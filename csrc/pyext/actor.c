@@ -286,7 +286,8 @@ static PyObject *method_remote(PyObject *self, PyObject *const *args, Py_ssize_t
                        .flags = WR_TF_CALL,
                        .retries = wrpy_retries(info.retries),
                        .options = (uint16_t)info.options,
-                       .actor = actor};
+                       .actor = actor,
+                       .parent = wrpy_parent(st)};
   if (info.retry_exceptions) spec.flags |= WR_TF_RETRY_EXC;
   return wrpy_submit(st, &spec, args, nargs, kwnames);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/conn.h"
+#include "base/vec.h"
 #include "pyext/module.h"
 #include "wire/messages.h"
 #include "wire/pack.h"
@@ -191,6 +192,7 @@ static PyObject *submit_creation(wrpy_state *st, const order *o, wr_id actor, Py
                        .shape = (uint16_t)o->place,
                        .nreturns = 1,
                        .flags = WR_TF_CREATION,
+                       .parent = wrpy_parent(st),
                        .retries = 0,
                        .actor = actor};
   Py_ssize_t n = PyTuple_GET_SIZE(args), m = PyDict_GET_SIZE(kwargs), pos = 0, k = n;
@@ -334,19 +336,49 @@ static int interrupt(wrpy_state *st, uint32_t slot, wr_idx task, int force) {
   return answer ? 0 : -1;
 }
 
+/* Is the record a call on an actor? */
+static int is_call(wr_id id) {
+  wr_seg *s = wrpy_sess.seg;
+  if ((id.idx & WR_ACTOR_BIT) ||
+      WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(id.idx)])) != WR_REC_TASKS)
+    return 0;
+  const wr_task *t = wr_task_at(s, id.idx);
+  return WR_TASK_GEN(wr_load(&wr_task_at(s, id.idx)->tstate)) == id.gen &&
+         (t->flags & WR_TF_CALL) != 0;
+}
+
+static void note_child(void *ctx, wr_id child) {
+  (void)wr_vec64_push(ctx, (uint64_t)child.gen << 32 | child.idx);
+}
+
+/* Cancels one task; the children it has while it runs are added to `more`. */
+static int cancel_one(wrpy_state *st, wr_id id, int force, wr_vec64 *more) {
+  uint32_t slot = 0;
+  wr_task_cancel(wrpy_sess.client, &id, force, &slot);
+  if (!slot) return 0;
+  if (more) wr_task_children(wrpy_sess.client, id, note_child, more);
+  return interrupt(st, slot, id.idx, force && !is_call(id));
+}
+
 static PyObject *m_cancel(PyObject *module, PyObject *args) {
   wrpy_state *st = wrpy_state_of(module);
   PyObject *obj;
-  int force;
+  int force, recursive;
   wr_id id;
-  if (!PyArg_ParseTuple(args, "Op", &obj, &force) || wrpy_attached(st) || wrpy_ref_id(st, obj, &id))
+  if (!PyArg_ParseTuple(args, "Opp", &obj, &force, &recursive) || wrpy_attached(st) ||
+      wrpy_ref_id(st, obj, &id))
     return NULL;
-  uint32_t slot = 0;
   if (id.idx & WR_ACTOR_BIT) Py_RETURN_NONE;
   wrpy_ref *ref = (wrpy_ref *)obj;
   if (ref->task.idx && wrpy_phase(id) == WR_OBJ_PENDING) id = ref->task;
-  wr_task_cancel(wrpy_sess.client, id, force, &slot);
-  if (slot && interrupt(st, slot, id.idx, force)) return NULL;
+  wr_vec64 children = {0};
+  int rc = cancel_one(st, id, force, recursive ? &children : NULL);
+  for (uint32_t i = 0; rc == 0 && i < children.n; i++) {
+    id = (wr_id){(wr_idx)children.v[i], (uint32_t)(children.v[i] >> 32)};
+    rc = cancel_one(st, id, force, &children);
+  }
+  wr_vec64_free(&children);
+  if (rc) return NULL;
   Py_RETURN_NONE;
 }
 
@@ -354,14 +386,7 @@ static PyObject *m_is_actor_task(PyObject *module, PyObject *obj) {
   wrpy_state *st = wrpy_state_of(module);
   wr_id id;
   if (wrpy_attached(st) || wrpy_ref_id(st, obj, &id)) return NULL;
-  id = ((wrpy_ref *)obj)->task.idx ? ((wrpy_ref *)obj)->task : id;
-  wr_seg *s = wrpy_sess.seg;
-  if ((id.idx & WR_ACTOR_BIT) ||
-      WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(id.idx)])) != WR_REC_TASKS)
-    Py_RETURN_FALSE;
-  const wr_task *t = wr_task_at(s, id.idx);
-  if (WR_TASK_GEN(wr_load(&t->tstate)) != id.gen) Py_RETURN_FALSE;
-  return PyBool_FromLong(t->flags & WR_TF_CALL);
+  return PyBool_FromLong(is_call(((wrpy_ref *)obj)->task.idx ? ((wrpy_ref *)obj)->task : id));
 }
 
 static PyObject *m_premap(PyObject *module, PyObject *arg) {
@@ -378,7 +403,8 @@ PyMethodDef wrpy_daemon_methods[] = {
     {"get_actor", m_get_actor, METH_VARARGS, "get_actor(name, namespace) -> handle or None."},
     {"named_actors", m_named_actors, METH_NOARGS, "named_actors() -> [(name, namespace)]."},
     {"kill", m_kill, METH_VARARGS, "kill(handle, no_restart)."},
-    {"cancel", m_cancel, METH_VARARGS, "cancel(ref, force): a task that is done is left alone."},
+    {"cancel", m_cancel, METH_VARARGS,
+     "cancel(ref, force, recursive): a task that is done is left alone."},
     {"is_actor_task", m_is_actor_task, METH_O, "Is this ref made by a call on an actor?"},
     {"premap", m_premap, METH_O, "premap(segment_fd): maps the segment for workers to inherit."},
     {NULL, NULL, 0, NULL},

@@ -98,7 +98,7 @@ static PyObject *actor_row(uint32_t i, const wr_actor *a, uint64_t state) {
       set_int(d, "max_restarts", a->max_restarts) || set_uint(d, "job", a->job) ||
       set_uint(d, "creator", a->creator) || set_uint(d, "flags", wr_load32(&a->flags)) ||
       set_uint(d, "max_concurrency", a->max_concurrency) || set_uint(d, "pool", a->pool) ||
-      set_uint(d, "shape", a->shape) || set_uint(d, "pending", wr_load32(&a->pending)) ||
+      set_uint(d, "shape", a->shape) || set_uint(d, "max_pending", a->max_pending) ||
       set_uint(d, "creation", a->creation) || set_uint(d, "creation_gen", a->creation_gen) ||
       set_texts(d, a))
     Py_CLEAR(d);

@@ -18,6 +18,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg) {
   Py_VISIT(st->handle_class);
   Py_VISIT(st->method_mixin);
   Py_VISIT(st->described);
+  Py_VISIT(st->job_context);
   return wrpy_codec_traverse(&st->codec, visit, arg);
 }
 
@@ -44,7 +45,7 @@ static int module_clear(PyObject *module) {
   Py_CLEAR(st->s_prepare);
   Py_CLEAR(st->s_check_args);
   Py_CLEAR(st->s_timeout);
-  Py_CLEAR(st->s_job_key);
+  Py_CLEAR(st->job_context);
   return 0;
 }
 
@@ -81,10 +82,10 @@ static int add_names(wrpy_state *st) {
   st->s_prepare = PyUnicode_InternFromString("_prepare");
   st->s_check_args = PyUnicode_InternFromString("_check_args");
   st->s_timeout = PyUnicode_InternFromString("timeout");
-  st->s_job_key = PyUnicode_InternFromString("whipray.job");
+  st->job_context = PyContextVar_New("whipray.job", NULL);
   st->errors_name = PyUnicode_InternFromString("whipray.exceptions");
   st->hooks_name = PyUnicode_InternFromString("whipray._private.hooks");
-  return st->s_prepare && st->s_check_args && st->s_timeout && st->s_job_key &&
+  return st->s_prepare && st->s_check_args && st->s_timeout && st->job_context &&
                  st->errors_name && st->hooks_name
              ? 0
              : -1;
@@ -106,6 +107,7 @@ static int module_exec(PyObject *module) {
     return -1;
   st->codec.ref_type = st->ref_type;
   st->codec.ref_id = wrpy_ref_id_of;
+  if (PyModule_AddObjectRef(module, "job_context", st->job_context)) return -1;
   st->ref_at = PyObject_GetAttrString(module, "_ref_at");
   st->handle_of = PyObject_GetAttrString(module, "_handle_of");
   return st->ref_at && st->handle_of ? 0 : -1;

@@ -61,7 +61,8 @@ typedef struct {
   PyObject *method_mixin;             /* class with the rarer attributes of ActorMethod */
   PyObject *described;                /* {meta id: (methods, info)} of this session */
   uint32_t described_epoch;
-  PyObject *s_prepare, *s_check_args, *s_timeout, *s_job_key;
+  PyObject *s_prepare, *s_check_args, *s_timeout;
+  PyObject *job_context; /* context variable: the Job of a thread or coroutine served by Python */
   struct wrpy_worker *worker; /* while worker_loop runs */
 } wrpy_state;
 
@@ -203,6 +204,7 @@ int wrpy_job_finish(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error);
 int wrpy_job_retry(wrpy_state *st, wrpy_job *j); /* 1 queued again, 0 no retries left, -1 */
 /* WR_OK, or why no job came; waits without the GIL. */
 int wrpy_next_job(wr_job *out, int64_t timeout_ns);
+wr_id wrpy_parent(wrpy_state *st); /* the task that this thread or coroutine runs; idx 0: none */
 extern PyMethodDef wrpy_worker_methods[];
 
 /* ---- session.c, daemon.c, inspect.c, pack.c

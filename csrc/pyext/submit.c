@@ -10,10 +10,11 @@
 static int refused(wrpy_state *st, const wr_task_spec *spec, int rc) {
   if (spec->flags & WR_TF_CALL && rc == WR_LIMIT) {
     const wr_actor *a = &wrpy_sess.seg->actors[spec->actor.idx & ~WR_ACTOR_BIT];
-    if (a->max_pending && wr_load32(&a->pending) >= a->max_pending)
+    if (a->max_pending)
       return wrpy_raise(st, "PendingCallsLimitExceeded",
-                        "The actor has %u pending calls, and its max_pending_calls is %u.",
-                        (unsigned)wr_load32(&a->pending), (unsigned)a->max_pending);
+                        "The call was not made: %u calls of this process on the actor are not "
+                        "finished, and its max_pending_calls allows no more.",
+                        (unsigned)a->max_pending);
   }
   return wrpy_fail(st, rc, "submitting a task");
 }
@@ -175,7 +176,8 @@ static int submitter_spec(wrpy_state *st, wrpy_submitter *s, wr_task_spec *spec)
                          .nreturns = (uint16_t)s->nreturns,
                          .flags = s->retry_exceptions ? WR_TF_RETRY_EXC : 0,
                          .retries = wrpy_retries(s->retries),
-                         .options = (uint16_t)s->options};
+                         .options = (uint16_t)s->options,
+                         .parent = wrpy_parent(st)};
   return 0;
 }
 

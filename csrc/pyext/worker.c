@@ -158,6 +158,11 @@ static int call(wrpy_worker *w, wrpy_job *j, PyObject *fn) {
   PyObject *result =
       PyObject_Vectorcall(fn, args, (size_t)n | PY_VECTORCALL_ARGUMENTS_OFFSET, kwnames);
   wrpy_dec_call_free(args, n, kwnames);
+  if (result && WR_UNLIKELY(j->kind == WRPY_CALL && wr_load32(&j->job.t->cancel))) {
+    Py_DECREF(result); /* it saw the flag, or did not care: the caller gave up */
+    PyErr_SetNone(PyExc_KeyboardInterrupt);
+    return failed(w, j);
+  }
   return result ? finish(w, j, result) : failed(w, j);
 }
 
@@ -362,25 +367,34 @@ static PyObject *m_quit_soon(PyObject *module, PyObject *unused) {
   Py_RETURN_NONE;
 }
 
-/* A thread that Python serves jobs from says which one it runs; the loop's thread need not. */
-static PyObject *m_set_current_job(PyObject *module, PyObject *job) {
-  wrpy_state *st = wrpy_state_of(module);
-  PyObject *dict = PyThreadState_GetDict();
-  if (dict && PyDict_SetItem(dict, st->s_job_key, job)) return NULL;
-  Py_RETURN_NONE;
+/* Threads and coroutines that Python serves jobs from say which one they run, in a context
+ * variable; the loop's thread need not.  A new reference; NULL without an exception: none. */
+static wrpy_job *current_job(wrpy_state *st) {
+  wrpy_worker *w = st->worker;
+  PyObject *job = NULL;
+  if (!w) return NULL;
+  if (w->serving && PyContextVar_Get(st->job_context, NULL, &job) == 0 && job) {
+    if (Py_IS_TYPE(job, st->job_type)) return (wrpy_job *)job;
+    Py_DECREF(job);
+  }
+  PyErr_Clear();
+  if (w->job && w->job->open && w->thread == PyThread_get_thread_ident())
+    return (wrpy_job *)Py_NewRef((PyObject *)w->job);
+  return NULL;
 }
 
 static PyObject *m_current_job(PyObject *module, PyObject *unused) {
   (void)unused;
-  wrpy_state *st = wrpy_state_of(module);
-  wrpy_worker *w = st->worker;
-  PyObject *dict = PyThreadState_GetDict();
-  PyObject *job = dict ? PyDict_GetItemWithError(dict, st->s_job_key) : NULL;
-  if (job && job != Py_None) return Py_NewRef(job);
-  if (PyErr_Occurred()) return NULL;
-  if (w && w->job && w->job->open && w->thread == PyThread_get_thread_ident())
-    return Py_NewRef((PyObject *)w->job);
-  Py_RETURN_NONE;
+  PyObject *job = (PyObject *)current_job(wrpy_state_of(module));
+  return job ? job : Py_NewRef(Py_None);
+}
+
+wr_id wrpy_parent(wrpy_state *st) {
+  wr_id id = {0, 0};
+  wrpy_job *job = WR_LIKELY(!st->worker) ? NULL : current_job(st);
+  if (job && job->open) id = (wr_id){job->job.idx, job->job.gen};
+  Py_XDECREF((PyObject *)job);
+  return id;
 }
 
 PyMethodDef wrpy_worker_methods[] = {
@@ -390,7 +404,7 @@ PyMethodDef wrpy_worker_methods[] = {
      "finish_job(job, value, is_error=False): stores the result."},
     {"actor_exit", m_actor_exit, METH_NOARGS, "This actor leaves for good."},
     {"quit_soon", m_quit_soon, METH_NOARGS, "Leaves worker_loop after the current job."},
-    {"current_job", m_current_job, METH_NOARGS, "The Job that the calling thread runs, or None."},
-    {"set_current_job", m_set_current_job, METH_O, "Says which Job this thread runs."},
+    {"current_job", m_current_job, METH_NOARGS,
+     "The Job that the calling thread or coroutine runs, or None."},
     {NULL, NULL, 0, NULL},
 };

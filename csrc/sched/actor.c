@@ -37,7 +37,6 @@ static void fill(wr_self *me, wr_actor *a, const wr_actor_init *spec) {
   wr_store32(&a->cause, WR_CAUSE_NONE);
   wr_store32(&a->exit_code, 0);
   wr_store32(&a->last_pid, 0);
-  wr_store32(&a->pending, 0);
   wr_store32(&a->flags, spec->flags);
 }
 
@@ -171,13 +170,13 @@ static void push(wr_self *me, wr_actor *a, wr_idx task) {
 
 /* The intent stands from before the call is QUEUED until it is in the mailbox: a call that a dead
  * process left QUEUED was pushed exactly if the intent is gone or took effect. */
-void wr_actor_call(wr_self *me, wr_idx task) {
+static void deliver(wr_self *me, wr_idx task, int make_queued) {
   wr_task *t = wr_task_at(me->s, task);
   WR_CHECK(t->actor && t->actor <= WR_MAX_ACTORS);
   wr_actor *a = &me->s->actors[t->actor - 1];
   uint32_t gen = WR_TASK_GEN(wr_load(&t->tstate)), actor_gen = t->actor_gen;
   wr_tag_begin(wr_tagger_of(me), WR_OP_PUSH, task, 0);
-  wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_QUEUED, 0, WR_SHAPE_ACTOR, gen));
+  if (make_queued) wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_QUEUED, 0, WR_SHAPE_ACTOR, gen));
   WR_FAILPOINT("actor.queued");
   int alive = !is_dead(a, actor_gen);
   if (alive) push(me, a, task);
@@ -191,7 +190,19 @@ void wr_actor_call(wr_self *me, wr_idx task) {
     }
   }
   /* Dead, perhaps only since: the daemon may have emptied the mailbox before our call was in it. */
-  if (wr_tasks_claim(me, task, gen)) wr_actor_fail_call(me, task);
+  if (wr_tasks_claim(me, task, gen))
+    wr_actor_fail_call(me, task);
+  else
+    wr_tasks_unlinked(me, task);
+}
+
+void wr_actor_call(wr_self *me, wr_idx task) { deliver(me, task, 1); }
+
+void wr_actor_call_again(wr_self *me, wr_idx task) {
+  if (WR_TASK_PHASE(wr_load(&wr_task_at(me->s, task)->tstate)) == WR_TASK_QUEUED)
+    deliver(me, task, 0);
+  else
+    wr_tasks_unlinked(me, task);
 }
 
 wr_idx wr_actor_take_all(wr_self *me, uint32_t idx) {

@@ -26,6 +26,9 @@ void wr_actors_set_creation(wr_seg *s, uint32_t idx, wr_idx task);
 /* The call is built, or is to be run again (this process has claimed it): makes it QUEUED and puts
  * it into the mailbox, or fails it when the actor is dead. */
 void wr_actor_call(wr_self *me, wr_idx task);
+/* For the sweep: the call is QUEUED, or was and has been cancelled since, and its dead submitter
+ * did not get it into the mailbox. */
+void wr_actor_call_again(wr_self *me, wr_idx task);
 /* Fails a call that this process has claimed, for the reason its actor died of. */
 void wr_actor_fail_call(wr_self *me, wr_idx task);
 /* Takes the whole mailbox: the oldest call, linked by qnext; 0: it is empty. */

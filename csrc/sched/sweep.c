@@ -37,9 +37,7 @@ typedef struct {
 
 static void describe_death(char *buf, size_t cap, const wr_death *why) {
   int st = why ? why->wait_status : -1, n;
-  n = snprintf(buf, cap, "The worker process%s%.0d died while it ran this task: ", why ? " " : "",
-               0);
-  if (n < 0 || (size_t)n >= cap) return;
+  n = snprintf(buf, cap, "The worker process died while it ran this task: ");
   if (why) n += snprintf(buf + n, cap - (size_t)n, "(pid %d) ", why->pid);
   if (why && why->reason)
     n += snprintf(buf + n, cap - (size_t)n, "%s", why->reason);
@@ -94,6 +92,7 @@ static void visit_task(void *ctx, wr_idx i) {
       if (p->hand == i && !(t->flags & WR_TF_CALL)) (void)wr_queue_push(me, WR_TASK_SHAPE(st), i);
       break;
     case WR_TASK_RUNNING:
+    case WR_TASK_CANCELLING:
       if (WR_TASK_SLOT(st) == p->slot) task_of_the_dead(p, i, t);
       break;
     case WR_TASK_FINISHED:
@@ -114,9 +113,10 @@ static void settle_push(wr_sweeper *sw, uint32_t slot) {
   if (WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(i) % WR_REC_CHUNKS])) == WR_REC_TASKS) {
     wr_task *t = wr_task_at(s, i);
     uint32_t a = t->actor - 1;
-    if (a < WR_MAX_ACTORS && WR_TASK_PHASE(wr_load(&t->tstate)) == WR_TASK_QUEUED &&
-        !wr_tag_applied(p, slot, &s->actors[a].mailbox))
-      wr_actor_call(&sw->self, i);
+    uint32_t phase = WR_TASK_PHASE(wr_load(&t->tstate));
+    int waits = phase == WR_TASK_QUEUED || phase == WR_TASK_CANCELLING || phase == WR_TASK_ANSWERED;
+    if (a < WR_MAX_ACTORS && waits && !wr_tag_applied(p, slot, &s->actors[a].mailbox))
+      wr_actor_call_again(&sw->self, i);
   }
   wr_store(&p->op, WR_OP(WR_OP_NONE, WR_OP_SEQ(op), 0));
 }
@@ -138,6 +138,8 @@ static void fail_call(void *ctx, wr_idx i) {
     wr_actor_fail_call(me, i);
   } else if (WR_TASK_PHASE(st) == WR_TASK_QUEUED && wr_tasks_claim(me, i, WR_TASK_GEN(st))) {
     wr_actor_fail_call(me, i);
+  } else {
+    wr_tasks_unlinked(me, i); /* nobody walks the mailbox of a dead actor */
   }
 }
 
@@ -187,16 +189,19 @@ void wr_actor_fail(wr_sweeper *sw, uint32_t actor, int cause, int exit_code) {
 /* ---- restarting an actor --------------------------------------------------------------------- */
 
 /* Calls that ran when the process died are run again or fail; calls that it had fetched from the
- * mailbox and not started must go back.  A call is lost in that sense if it is QUEUED, in neither
- * of two emptyings of the mailbox around this look, and in no living process's hand. */
+ * mailbox and not started must go back.  A call is lost in that sense if it is QUEUED (or was, and
+ * has been cancelled since), in neither of two emptyings of the mailbox around this look, and in no
+ * living process's hand. */
 static void sort_call(void *ctx, wr_idx i) {
   pass *p = ctx;
   wr_self *me = &p->sw->self;
   wr_task *t = wr_task_at(me->s, i);
   uint64_t st = wr_load(&t->tstate);
   if (WR_TASK_PHASE(st) == WR_TASK_FREE || !is_call_on(p, t)) return;
-  if (WR_TASK_PHASE(st) == WR_TASK_QUEUED) (void)wr_vec32_push(p->found, i);
-  if (WR_TASK_PHASE(st) != WR_TASK_RUNNING || WR_TASK_SLOT(st) != p->slot) return;
+  uint32_t phase = WR_TASK_PHASE(st);
+  if (phase == WR_TASK_QUEUED || phase == WR_TASK_CANCELLING || phase == WR_TASK_ANSWERED)
+    (void)wr_vec32_push(p->found, i);
+  if (phase != WR_TASK_RUNNING || WR_TASK_SLOT(st) != p->slot) return;
   if (t->retries == 0) {
     char text[512];
     describe_death(text, sizeof text, p->why);

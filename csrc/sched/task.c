@@ -73,6 +73,8 @@ int wr_tasks_build(wr_self *me, const wr_task_spec2 *spec, size_t len, const wr_
   t->flags = spec->flags;
   t->retries = spec->retries;
   t->options = spec->options;
+  t->parent = spec->parent;
+  t->parent_gen = spec->parent_gen;
   wr_store32(&t->qnext, 0);
   wr_store32(&t->cancel, 0);
   wr_store(&t->wait, WR_WAIT(spec->flags & WR_TF_CALL ? me->calls++ : 0, gen));
@@ -145,6 +147,45 @@ int wr_tasks_claim(wr_self *me, wr_idx task, uint32_t gen) {
   }
 }
 
+int wr_tasks_claim_linked(wr_self *me, wr_idx task, uint32_t gen) {
+  wr_task *t = wr_task_at(me->s, task);
+  uint64_t st = wr_load(&t->tstate);
+  while (WR_TASK_GEN(st) == gen && WR_TASK_PHASE(st) == WR_TASK_QUEUED)
+    if (wr_cas(&t->tstate, &st,
+               WR_TASK_STATE(WR_TASK_CANCELLING, me->slot, WR_TASK_SHAPE(st), gen)))
+      return 1;
+  return 0;
+}
+
+void wr_tasks_unlinked(wr_self *me, wr_idx task) {
+  wr_task *t = wr_task_at(me->s, task);
+  uint64_t st = wr_load(&t->tstate);
+  for (;;) {
+    uint32_t phase = WR_TASK_PHASE(st), gen = WR_TASK_GEN(st);
+    if (phase == WR_TASK_CANCELLING) {
+      uint64_t now = WR_TASK_STATE(WR_TASK_RUNNING, WR_TASK_SLOT(st), WR_TASK_SHAPE(st), gen);
+      if (wr_cas(&t->tstate, &st, now)) return;
+    } else if (phase == WR_TASK_ANSWERED) {
+      if (!wr_cas(&t->tstate, &st, WR_TASK_STATE(WR_TASK_FINISHED, me->slot, 0, gen))) continue;
+      WR_FAILPOINT("unlink.finished");
+      wr_refs_clear(me, task, gen, WR_REF_TASK);
+      return;
+    } else {
+      return;
+    }
+  }
+}
+
+/* 1: the call that has just been answered is still linked; who takes it out lets it go. */
+static int stays_linked(wr_task *t) {
+  uint64_t st = wr_load(&t->tstate);
+  while (WR_TASK_PHASE(st) == WR_TASK_CANCELLING)
+    if (wr_cas(&t->tstate, &st,
+               WR_TASK_STATE(WR_TASK_ANSWERED, 0, WR_TASK_SHAPE(st), WR_TASK_GEN(st))))
+      return 1;
+  return 0;
+}
+
 static void seal_and_release(wr_self *me, wr_idx i, int is_error, uint16_t flags) {
   if (wr_objects_seal(me, i, is_error, flags) == WR_OK) WR_FAILPOINT("finish.sealed");
   wr_deps_release(me, i); /* also when a dead claimer sealed it and got no further */
@@ -190,6 +231,7 @@ void wr_tasks_finish(wr_self *me, wr_idx task, int is_error, uint16_t flags) {
     wr_idx *extra = wr_tasks_extra(s, t);
     for (uint32_t k = 0; k < n; k++) let_go(me, &extra[k]);
   }
+  if (WR_UNLIKELY(t->flags & WR_TF_CALL) && stays_linked(t)) return;
   wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_FINISHED, me->slot, 0, gen));
   WR_FAILPOINT("finish.finished");
   wr_refs_clear(me, task, gen, WR_REF_TASK);

@@ -1,6 +1,7 @@
 /* sched/task.h - the life of a task: built by its submitter, claimed by one process, finished.
  *
  *   BUILDING -> WAITING -> QUEUED -> RUNNING -> FINISHED -> (record freed)
+ *                          QUEUED -> CANCELLING -> ANSWERED -> FINISHED   (a call in a mailbox)
  *
  * RUNNING names the claimer, and only the claimer finishes a task, whatever "running" means: a
  * worker runs it, a canceller or the sweep claims it to fail it.  A retry goes back to QUEUED. */
@@ -14,6 +15,7 @@ typedef struct {
   uint32_t actor, actor_gen; /* actor idx + 1, or 0 */
   uint16_t shape, nreturns, flags, options;
   int16_t retries;
+  uint32_t parent, parent_gen; /* task that submits this one, or 0 */
 } wr_task_spec2;
 
 /* Builds a task: see wr_task_create in client/client.h.  out[] gets the idx of the returns. */
@@ -38,6 +40,11 @@ uint32_t wr_tasks_pending_dep(wr_seg *s, const wr_task *t);
 
 /* One swap from WAITING or QUEUED to RUNNING under this process; 0: somebody else has it. */
 int wr_tasks_claim(wr_self *me, wr_idx task, uint32_t gen);
+/* A call that waits in its actor's mailbox: one swap from QUEUED to CANCELLING under this process,
+ * which then answers it with wr_tasks_fail; the record goes when the actor comes across it. */
+int wr_tasks_claim_linked(wr_self *me, wr_idx task, uint32_t gen);
+/* A call that is not QUEUED has been taken out of its mailbox (or never got there). */
+void wr_tasks_unlinked(wr_self *me, wr_idx task);
 /* The task is RUNNING under this process (or, for the sweep, under `slot`, which is dead).  Seals
  * every return that is not sealed yet, lets dependents go, drops pins, lets the record go. */
 void wr_tasks_finish(wr_self *me, wr_idx task, int is_error, uint16_t flags);

@@ -55,7 +55,7 @@
 #define WR_RING_LONG 4194304u
 #endif
 #define WR_INLINE_VALUE 32u /* bytes of a value inside an object record */
-#define WR_INLINE_ARGS 128u /* bytes of encoded arguments inside a task record */
+#define WR_INLINE_ARGS 120u /* bytes of encoded arguments inside a task record */
 #define WR_RES_SCALE 10000  /* resource amounts are fixed point, 1/10000 */
 
 #define WR_ACTOR_BIT 0x80000000u
@@ -160,7 +160,11 @@ enum wr_task_phase {
   WR_TASK_WAITING = 2,  /* an argument is pending */
   WR_TASK_QUEUED = 3,   /* may be claimed: from its shape's queue or its actor's mailbox */
   WR_TASK_RUNNING = 4,  /* claimed by the slot in the word */
-  WR_TASK_FINISHED = 5
+  WR_TASK_FINISHED = 5,
+  /* A call that was cancelled before its actor came to it.  It stays linked in the mailbox, or in
+   * what the actor has fetched from it, and who takes it out of there moves it on: */
+  WR_TASK_CANCELLING = 6, /* the slot in the word answers it; taken out: RUNNING under that slot */
+  WR_TASK_ANSWERED = 7    /* its returns are sealed; taken out: FINISHED, and let go */
 };
 /* tstate: phase:4 | slot:12 | shape:12 | attempt:4 | gen:32 */
 #define WR_TASK_PHASE(s) ((uint32_t)((s) & 0xF))
@@ -206,12 +210,12 @@ typedef struct {
   uint32_t args_len;  /* bytes of the encoded arguments */
   uint32_t args_pos;  /* where they start, from the start of the argument area */
   uint64_t args;      /* offset of the argument area in the segment */
+  uint32_t parent, parent_gen; /* task that submitted it, 0: none; a hint for recursive cancels */
   /* argument area: wr_pins, extra returns (uint32_t each), padding, encoded arguments */
   uint8_t inl[WR_INLINE_ARGS];
 } wr_task;
 _Static_assert(sizeof(wr_task) == 256, "shared layout: bump WR_SEGMENT_VERSION");
 _Static_assert(offsetof(wr_task, tstate) == 64, "task words start a cache line");
-_Static_assert(offsetof(wr_task, inl) == 128, "arguments start a cache line");
 
 /* ---- actors -------------------------------------------------------------------------------- */
 
@@ -261,10 +265,8 @@ typedef struct {
   wr_a32 cause;              /* enum wr_actor_cause */
   wr_a32 exit_code;          /* wait status of its last process */
   wr_a32 last_pid;
-  wr_a32 pending;       /* hint: calls submitted and not finished */
-  uint32_t max_pending; /* 0: no limit */
+  uint32_t max_pending; /* unfinished calls that one process may have on it; 0: no limit */
   uint16_t name_len, ns_len, cls_len, group;
-  uint32_t pad;
   uint64_t meta; /* object idx of the class's public description, for get_actor */
   uint8_t pad2[16];
   char text[128]; /* name, namespace, class name, cut to fit; not terminated */

@@ -210,11 +210,7 @@ class RuntimeContext:
 
 def _job() -> _core.Job | None:
     """The job that asks; drivers have none."""
-    if not worker.state.is_worker:
-        return None
-    from whipray._private import serving
-
-    return serving.current_job()
+    return _core.current_job()
 
 
 def _actor() -> Any:

@@ -61,16 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # What Whipray does not do yet as Ray does.  A test named here must fail: once it passes, it has to
 # leave this list.  The recursive one is not run, since its children would run on for a minute.
-KNOWN_GAPS = {
-    "test_cancel.py::test_recursive_cancel_reaches_children": "cancel does not reach children",
-    "test_cancel.py::test_running_call_of_a_sync_actor_sees_the_flag": (
-        "a cancelled call of a sync actor returns its value instead of TaskCancelledError"
-    ),
-    "test_cancel.py::test_queued_call_of_a_sync_actor_never_runs": (
-        "a queued call is cancelled only when the busy actor comes to it"
-    ),
-    "test_actors_threaded.py::test_limit_of_pending_calls": "max_pending_calls is not enforced",
-}
+KNOWN_GAPS: dict[str, str] = {}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from typing import Any
 
@@ -381,3 +383,144 @@ def test_cancel_from_inside_another_task(ray: Ray, gate: Any) -> None:
     ray.get(ray.remote(lambda box: ray.cancel(box[0])).remote([ref]))
     with pytest.raises(ray.exceptions.TaskCancelledError):
         ray.get(ref)
+
+
+def test_recursive_cancel_leaves_what_earlier_tasks_submitted(
+    ray: Ray, gate: Any, journal: Journal
+) -> None:
+    started, door, inner = gate("started"), gate("door"), gate("inner")
+
+    @ray.remote(num_cpus=0)
+    def child(gone_on: Any, name: str) -> None:
+        gone_on.open()
+        door.wait()
+        journal.add(name)
+
+    @ray.remote
+    def forgetful() -> None:
+        child.remote(inner, "child of a finished task")
+
+    @ray.remote
+    def parent() -> None:
+        ray.get(child.remote(started, "child of a cancelled task"))
+
+    for _ in range(3):
+        ray.get(forgetful.remote())
+    inner.wait()
+    ref = parent.remote()
+    started.wait()
+    ray.cancel(ref)
+    with pytest.raises((ray.exceptions.RayTaskError, ray.exceptions.TaskCancelledError)):
+        ray.get(ref)
+    door.open()
+    wait_until(lambda: len(journal.lines()) == 3)
+    assert journal.lines() == ["child of a finished task"] * 3
+
+
+def test_recursive_cancel_from_a_coroutine(ray: Ray, gate: Any, journal: Journal) -> None:
+    started, other, door = gate("started"), gate("other"), gate("door")
+
+    @ray.remote(num_cpus=0)
+    def child(sign: Any, name: str) -> None:
+        sign.open()
+        door.wait()
+        journal.add(name)
+
+    @ray.remote
+    class Parent:
+        async def run(self, sign: Any, name: str) -> None:
+            await child.remote(sign, name)
+
+    parent = Parent.remote()
+    cancelled, kept = parent.run.remote(started, "cancelled"), parent.run.remote(other, "kept")
+    started.wait()
+    other.wait()
+    ray.cancel(cancelled)
+    with pytest.raises((ray.exceptions.RayTaskError, ray.exceptions.TaskCancelledError)):
+        ray.get(cancelled)
+    door.open()
+    assert ray.get(kept) is None
+    assert journal.lines() == ["kept"]
+
+
+def test_each_of_several_running_coroutines_is_cancelled_alone(ray: Ray, gate: Any) -> None:
+    gates = [gate(f"started{i}") for i in range(3)]
+    door = gate("door")
+
+    @ray.remote
+    class Sleeper:
+        async def sleep(self, started: Any) -> int:
+            started.open()
+            while not door.is_open():
+                await asyncio.sleep(0.01)
+            return 5
+
+    sleeper = Sleeper.remote()
+    refs = [sleeper.sleep.remote(started) for started in gates]
+    for started in gates:
+        started.wait()
+    ray.cancel(refs[0])
+    with pytest.raises((ray.exceptions.TaskCancelledError, ray.exceptions.RayTaskError)):
+        ray.get(refs[0])
+    door.open()
+    assert ray.get(refs[1:]) == [5, 5]
+
+
+@pytest.mark.ray_differs("a queued actor call may still run after it was cancelled there")
+def test_calls_behind_a_cancelled_one_go_on(ray: Ray, gate: Any, journal: Journal) -> None:
+    door = gate("door")
+    slow = ray.remote(num_cpus=0)(lambda: door.wait()).remote()
+
+    @ray.remote
+    class Worker:
+        def note(self, _: Any, text: str) -> str:
+            journal.add(text)
+            return text
+
+    worker = Worker.remote()
+    waits = worker.note.remote(slow, "waits for its argument")
+    behind = worker.note.remote(None, "behind")
+    ray.cancel(waits)
+    with pytest.raises(ray.exceptions.TaskCancelledError):
+        ray.get(waits)
+    assert ray.get(behind) == "behind"
+    assert journal.lines() == ["behind"]
+    door.open()
+    ray.get(slow)
+
+
+@pytest.mark.ray_differs("a queued actor call may still run after it was cancelled there")
+def test_cancelled_calls_do_not_come_back_with_a_restart(
+    ray: Ray, gate: Any, journal: Journal
+) -> None:
+    started, door = gate("started"), gate("door")
+
+    @ray.remote(max_restarts=1, max_task_retries=1)
+    class Worker:
+        def block(self) -> None:
+            started.open()
+            if not door.is_open():
+                nap()
+
+        def note(self, i: int) -> int:
+            journal.add(str(i))
+            return i
+
+        def pid(self) -> int:
+            return os.getpid()
+
+    worker = Worker.remote()
+    pid = ray.get(worker.pid.remote())
+    block = worker.block.remote()
+    started.wait()
+    queued = [worker.note.remote(i) for i in range(10)]
+    for ref in queued[::2]:
+        ray.cancel(ref)
+    door.open()
+    os.kill(pid, signal.SIGKILL)
+    assert ray.get(block) is None
+    assert ray.get(queued[1::2]) == [1, 3, 5, 7, 9]
+    for ref in queued[::2]:
+        with pytest.raises(ray.exceptions.TaskCancelledError):
+            ray.get(ref)
+    assert journal.lines() == ["1", "3", "5", "7", "9"]

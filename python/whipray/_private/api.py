@@ -120,8 +120,9 @@ def cancel(ray_waitable: ObjectRef[Any], *, force: bool = False, recursive: bool
     """Cancel a task: queued, it never runs; running, it gets a KeyboardInterrupt.
 
     With `force` its process is ended.  Calls of async actors are cancelled as asyncio does it;
-    other running calls only see `get_runtime_context().is_canceled()`.  Nothing happens to finished
-    work.
+    other running calls only see `get_runtime_context().is_canceled()`.  With `recursive` the tasks
+    and calls that a running task has submitted are cancelled too, and theirs.  Nothing happens to
+    finished work.
     """
     if not isinstance(ray_waitable, ObjectRef):
         raise TypeError(
@@ -131,7 +132,7 @@ def cancel(ray_waitable: ObjectRef[Any], *, force: bool = False, recursive: bool
     worker.ensure_attached()
     if force and _core.is_actor_task(ray_waitable):
         raise ValueError("force=True is not supported for actor tasks.")
-    _core.cancel(ray_waitable, force)
+    _core.cancel(ray_waitable, force, recursive)
 
 
 def kill(actor: Any, *, no_restart: bool = True) -> None:

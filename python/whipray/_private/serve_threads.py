@@ -94,14 +94,14 @@ class ThreadServer:
 
     def serve(self, job: _core.Job) -> None:
         """Run one call in the calling thread and store its result."""
-        _core.set_current_job(job)
+        serving.current.set(job)
         try:
             self._serve(job)
         except (SystemExit, ConnectionError) as error:
             self._exit = error
             self._wake()
         finally:
-            _core.set_current_job(None)
+            serving.current.set(None)
             with self._idle:
                 self._running -= 1
                 self._idle.notify_all()

@@ -7,7 +7,6 @@ asynchronous actors are served by `serve_threads` and `serve_async`.
 
 from __future__ import annotations
 
-import contextvars
 import os
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -18,8 +17,8 @@ from whipray._private.failures import Where
 
 TASK, CREATION, CALL = 0, 1, 2
 
-current: contextvars.ContextVar[_core.Job | None] = contextvars.ContextVar("job", default=None)
-"""The job of the running coroutine; elsewhere `_core.current_job()` knows."""
+current = _core.job_context
+"""The job that a thread or coroutine serves; elsewhere `_core.current_job()` knows."""
 
 
 class ActorExit(SystemExit):
@@ -105,11 +104,6 @@ class Running:
 running = Running()
 
 
-def current_job() -> _core.Job | None:
-    """The job of the calling coroutine or thread."""
-    return current.get() or _core.current_job()
-
-
 def leave_actor() -> NoReturn:
     """exit_actor(): queued calls fail, the process ends, and it is not restarted."""
     actor = running.actor
@@ -121,7 +115,7 @@ def leave_actor() -> NoReturn:
     actor.leaving = True
     _core.actor_exit()
     actor.wake()
-    if actor.is_async and current.get() is not None:
+    if actor.is_async and current.get(None) is not None:
         from whipray.exceptions import AsyncioActorExit
 
         raise AsyncioActorExit()

@@ -1,0 +1,75 @@
+/* Cancelling tasks, and finding the tasks that a task has submitted. */
+#include "base/failpoint.h"
+#include "client/internal.h"
+#include "sched/sweep_memory.h"
+#include "sched/task.h"
+
+/* The task that makes the object; 0: none does any more. */
+static int task_of(wr_client *c, wr_id *id) {
+  wr_seg *s = &c->seg;
+  if (WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(id->idx)])) == WR_REC_TASKS) return 1;
+  const wr_object *o = wr_obj(s, id->idx); /* an extra return names its task; others have none */
+  if (wr_object_phase_of(c, *id) != WR_OBJ_PENDING || (o->flags & WR_VAL_BLOCK)) return 0;
+  wr_idx i = o->v.b.producer;
+  if (!i || WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(i)])) != WR_REC_TASKS) return 0;
+  *id = (wr_id){i, WR_TASK_GEN(wr_load(&wr_task_at(s, i)->tstate))};
+  return 1;
+}
+
+/* Nobody runs the task yet: claims it and gives its callers the error. */
+static int answer(wr_client *c, wr_task *t, wr_id id) {
+  int call = t->flags & WR_TF_CALL;
+  int claimed = call ? wr_tasks_claim_linked(&c->self, id.idx, id.gen)
+                     : wr_tasks_claim(&c->self, id.idx, id.gen);
+  if (!claimed) return 0;
+  WR_FAILPOINT("cancel.claimed");
+  uint32_t actor = t->actor - 1;
+  wr_tasks_fail(&c->self, id.idx, "CANCELLED", "the task was cancelled before it ran");
+  if (call && actor < WR_MAX_ACTORS) { /* later calls may have waited behind it */
+    uint64_t st = wr_load(&c->seg.actors[actor].state);
+    if (WR_ACTOR_PHASE(st) == WR_ACTOR_ALIVE) wr_wake(&c->seg, WR_ACTOR_SLOT(st));
+  }
+  return 1;
+}
+
+int wr_task_cancel(wr_client *c, wr_id *id, int force, uint32_t *slot) {
+  *slot = 0;
+  if (!task_of(c, id)) return 0;
+  wr_task *t = wr_task_at(&c->seg, id->idx);
+  int done = 0;
+  wr_lock(c);
+  uint64_t st = wr_load(&t->tstate);
+  if (WR_TASK_GEN(st) == id->gen && WR_TASK_PHASE(st) != WR_TASK_FINISHED) {
+    wr_store32(&t->cancel, force ? WR_CANCEL_WANTED | WR_CANCEL_FORCE : WR_CANCEL_WANTED);
+    done = answer(c, t, *id);
+    st = wr_load(&t->tstate);
+    if (!done && WR_TASK_GEN(st) == id->gen && WR_TASK_PHASE(st) == WR_TASK_RUNNING)
+      *slot = WR_TASK_SLOT(st);
+  }
+  wr_unlock(c);
+  return done;
+}
+
+/* ---- children -------------------------------------------------------------------------------- */
+
+typedef struct {
+  wr_seg *s;
+  wr_id parent;
+  void (*f)(void *ctx, wr_id child);
+  void *ctx;
+} family;
+
+static void look_at(void *arg, wr_idx i) {
+  family *w = arg;
+  const wr_task *t = wr_task_at(w->s, i);
+  uint64_t st = wr_load(&wr_task_at(w->s, i)->tstate);
+  uint32_t phase = WR_TASK_PHASE(st);
+  if (phase != WR_TASK_WAITING && phase != WR_TASK_QUEUED && phase != WR_TASK_RUNNING) return;
+  if (t->parent != w->parent.idx || t->parent_gen != w->parent.gen) return;
+  w->f(w->ctx, (wr_id){i, WR_TASK_GEN(st)});
+}
+
+void wr_task_children(wr_client *c, wr_id parent, void (*f)(void *ctx, wr_id child), void *ctx) {
+  family w = {&c->seg, parent, f, ctx};
+  if (parent.idx) wr_sweep_each(&c->seg, WR_REC_TASKS, look_at, &w);
+}
