@@ -97,7 +97,7 @@ static int parse_item(node_config *cfg, wr_bytes key, wr_cursor *c, const char *
   KEY("cwd", parse_text(&cfg->cwd, c));
   KEY("env", node_env_parse(&cfg->env, c));
   KEY("preload", parse_list(&cfg->preload, c));
-  KEY("imports", parse_list(&cfg->preload, c));
+  KEY("imports", parse_list(&cfg->imports, c));
   KEY("log_to_driver", wr_in_bool(c, &cfg->log_to_driver));
   KEY("namespace", parse_namespace(cfg, c));
   KEY("temp_dir", parse_text(&cfg->temp_dir, c));
@@ -126,6 +126,7 @@ int node_config_parse(node_config *cfg, wr_cursor *c, const char **wrong) {
 
 void node_config_free(node_config *cfg) {
   wr_buf *const all[] = {&cfg->python,  &cfg->cwd,     &cfg->temp_dir,
-                         &cfg->sys_path, &cfg->preload, &cfg->env};
+                         &cfg->sys_path, &cfg->preload, &cfg->imports,
+                         &cfg->env};
   for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) wr_buf_free(all[i]);
 }

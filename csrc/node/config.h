@@ -1,7 +1,8 @@
 /* node/config.h - what a driver tells the daemon about its job: a msgpack map with these keys.
  *   num_cpus float | resources {name: float} | object_store_memory int bytes (0: a share of memory)
  *   python str (program) | sys_path [str] | cwd str | env {str: str} (for every worker of the job)
- *   preload [str] modules a worker needs | imports [str] modules that are nice to have
+ *   preload [str] modules that every worker has from its start
+ *   imports [str] modules that workers are likely to need: imported after the first has started
  *   log_to_driver bool | namespace str | temp_dir str | idle_workers int (0: as many as CPUs)
  *   driver_pid int
  * Unknown keys are ignored; a known key of the wrong type is an error.  A joining driver's
@@ -24,8 +25,8 @@ typedef struct {
   node_quantity resources[WR_MAX_RESOURCES];
   uint32_t nresources;
   wr_buf python, cwd, temp_dir; /* NUL terminated text */
-  wr_buf sys_path, preload;     /* entries one after the other, each NUL terminated */
-  wr_buf env;                   /* "NAME=value", each NUL terminated */
+  wr_buf sys_path, preload, imports; /* entries one after the other, each NUL terminated */
+  wr_buf env;                        /* "NAME=value", each NUL terminated */
   char ns[256];
   int log_to_driver;
   uint32_t idle_workers;

@@ -80,7 +80,7 @@ static int run_python(node_job *job, int control, int *pid) {
   node *n = job->n;
   wr_buf hex = {0}, own = {0};
   char *argv[MAX_ARGS];
-  static char option[] = "-c";
+  static char option[] = "-c", later[] = "--";
   int rc = WR_NOMEM, log = open_log(n);
   append_hex(&hex, &job->cfg.sys_path);
   char **env = make_env(job, &own);
@@ -91,7 +91,9 @@ static int run_python(node_job *job, int control, int *pid) {
     argv[k++] = option;
     argv[k++] = (char *)(uintptr_t)program;
     argv[k++] = (char *)hex.data;
-    k = point_at(&job->cfg.preload, argv, k, MAX_ARGS - 1);
+    k = point_at(&job->cfg.preload, argv, k, MAX_ARGS - 2);
+    argv[k++] = later;
+    k = point_at(&job->cfg.imports, argv, k, MAX_ARGS - 1);
     argv[k] = NULL;
     const int fds[] = {-1, log, log, control, n->seg.fd};
     wr_os_spawn_spec spec = {.path = python, .argv = argv, .env = env, .fds = fds, .nfds = 5,

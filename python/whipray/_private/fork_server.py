@@ -2,8 +2,9 @@
 
 Descriptor 3 is a socket to the daemon, descriptor 4 the session's segment.  The program stays
 single-threaded, imports what workers will need, and then forks one worker per SPAWN message.
-Workers share its memory, so one costs little.  It reaps a worker only when told to: the daemon
-reads the exit status of the zombie first.
+Workers share its memory, so one costs little.  Large modules that the work may or may not need
+(NumPy, where the driver has it) come after the first worker, which need not wait for them.  It
+reaps a worker only when told to: the daemon reads the exit status of the zombie first.
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Iterable
 from typing import NoReturn
+
+from whipray import _core
 
 CONTROL_FD = 3
 SEGMENT_FD = 4
 SPAWN, REAP, READY, SPAWNED, SPAWN_FAILED = 128, 129, 130, 131, 132
 
+LATER = "--"
+"""On the command line: what follows is imported after the first worker has been forked."""
 ALWAYS = ("whipray._private.worker_main", "whipray.actor", "whipray.cloudpickle")
 
 HEADER = struct.Struct("<III")
@@ -42,30 +48,30 @@ def main() -> None:
     control = socket.socket(fileno=CONTROL_FD)
     for fd in (CONTROL_FD, SEGMENT_FD):
         os.set_inheritable(fd, False)
-    _import_ahead(sys.argv[1:])
+    named = sys.argv[1:]
     sys.argv[1:] = []
+    at = named.index(LATER)
+    _import_ahead((*ALWAYS, *named[:at]))
+    _core.premap(SEGMENT_FD)
     _send(control, READY, b"")
-    worker = _serve(control)
+    worker = _serve(control, named[at + 1 :])
     if worker is not None:
         control.close()
         _become(worker)
 
 
-def _import_ahead(names: list[str]) -> None:
-    """What workers need in any case, and the modules named; no collection touches it later."""
-    from whipray import _core
-
-    for name in (*ALWAYS, *names):
+def _import_ahead(names: Iterable[str]) -> None:
+    """Import modules for the workers to share; no collection touches them later."""
+    for name in names:
         try:
             importlib.import_module(name)
         except Exception as error:
             sys.stderr.write(f"cannot import {name} ahead: {error!r}\n")
-    _core.premap(SEGMENT_FD)
     gc.collect()
     gc.freeze()
 
 
-def _serve(control: socket.socket) -> Spawn | None:
+def _serve(control: socket.socket, later: list[str]) -> Spawn | None:
     """Answer messages; None when the daemon has gone.  In a new worker, what it is to become."""
     while True:
         message = _receive(control)
@@ -76,6 +82,9 @@ def _serve(control: socket.socket) -> Spawn | None:
             order = Spawn(body, fds)
             if _fork(control, order):
                 return order
+            if later:
+                _import_ahead(later)
+                later = []
         else:
             for fd in fds:
                 os.close(fd)
@@ -108,7 +117,6 @@ def _reap(pid: int) -> None:
 
 def _become(order: Spawn) -> NoReturn:
     """In the new process: take its place in the session and work."""
-    from whipray import _core
     from whipray._private import worker_main
 
     os.dup2(order.out, 1)

@@ -13,7 +13,7 @@ STORE_SHARE = 0.3
 SMALLEST_STORE = 16 << 20
 NODE_IP = "127.0.0.1"
 PREIMPORTED = ("numpy", "cloudpickle")
-"""Imported by the fork server when the driver has them."""
+"""Imported by the fork server, after its first worker, when the driver has them."""
 
 
 def config(
