@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "client/internal.h"
+#include "client/spin.h"
 #include "os/os.h"
 #include "sched/ledger.h"
 #include "sched/queue.h"
@@ -113,14 +114,16 @@ int wr_wait_objects(wr_client *c, const wr_id *ids, size_t n, size_t want, int s
   if (deadline_ns == 0) return WR_TIMEOUT;
   if (wr_client_ended(c)) return WR_CLOSED;
   int few = want == n ? 0 : n <= 16;
-  if (c->seg.h->cpus > 1 && wr_spin(&c->spin_wait, few ? any_is_sealed : last_is_sealed, &w) &&
-      look(&w))
+  uint64_t began = 0;
+  if (c->seg.h->cpus > 1 &&
+      wr_spin(&c->spin_wait, few ? any_is_sealed : last_is_sealed, &w, &began) && look(&w))
     return WR_OK;
   enter(c);
   int blocked = c->is_worker && c->running, rc;
   do rc = sleep_once(&w, deadline_ns);
   while (rc == WR_OK && !look(&w) && !wr_client_ended(c));
   leave(c, blocked);
+  if (rc == WR_OK) wr_spin_slept(c, &c->spin_wait, began);
   if (rc == WR_OK && !look(&w)) return WR_CLOSED;
   return rc;
 }
