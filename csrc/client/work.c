@@ -234,6 +234,11 @@ int wr_work_next(wr_client *c, wr_job *job, int64_t timeout_ns) {
   return actor ? next_call(c, actor - 1, job, deadline) : next_task(c, job, deadline);
 }
 
+int wr_work_try(wr_client *c, wr_job *job) {
+  uint32_t actor = wr_load32(&c->self.p->actor);
+  return actor ? take_call(c, actor - 1, job) : take_task(c, job);
+}
+
 static void ended(wr_client *c, int is_error) {
   wr_proc *p = c->self.p;
   c->running--;
