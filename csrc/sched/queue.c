@@ -113,6 +113,7 @@ static int take_from(wr_self *me, uint32_t shape, wr_idx *task) {
     int mine = claim_task(me, shape, v);
     if (mine) {
       WR_FAILPOINT("queue.claimed");
+      wr_store32(&me->p->hand, 0); /* from here its own word names us */
       *task = v;
       return WR_OK;
     }

@@ -119,8 +119,7 @@ void wr_sweep_references(wr_self *me, uint32_t slot) {
 
 /* ---- chunks ---------------------------------------------------------------------------------- */
 
-/* Does record idx, in generation gen (low bits), name the memory at off as its own? */
-static int named(wr_seg *s, wr_idx i, uint32_t gen, uint32_t mask, uint64_t off) {
+int wr_sweep_named(wr_seg *s, wr_idx i, uint32_t gen, uint32_t mask, uint64_t off) {
   if (i == 0 || (i & WR_ACTOR_BIT) || wr_rec_chunk(i) >= wr_load32(&s->h->rec_high)) return 0;
   const wr_object *o = wr_obj(s, i);
   uint64_t st = wr_load(&o->state);
@@ -143,7 +142,7 @@ static void sweep_span(wr_self *me, uint32_t chunk, uint64_t word) {
   wr_a64 *owner = wr_heap_owners(s, chunk);
   for (uint32_t k = 0; k < g.n; k++) {
     uint64_t w = wr_load(&owner[k]), off = base + (uint64_t)k * g.block;
-    if (w && !named(s, (wr_idx)w, (uint32_t)(w >> 32), 0xFFFFFFFFu, off))
+    if (w && !wr_sweep_named(s, (wr_idx)w, (uint32_t)(w >> 32), 0xFFFFFFFFu, off))
       wr_heap_free(me, off, (wr_idx)w, (uint32_t)(w >> 32));
   }
   if (wr_cas(&s->heap_table[chunk], &word, WR_HEAP_WORD(WR_HEAP_SPAN, 0, class, 0)))
@@ -157,7 +156,8 @@ void wr_sweep_chunks(wr_self *me, uint32_t slot) {
     uint64_t w = wr_load(&s->heap_table[c]), off = s->h->heap + (uint64_t)c * WR_CHUNK;
     if (WR_HEAP_SLOT(w) != slot) continue;
     if (WR_HEAP_KIND(w) == WR_HEAP_SPAN) sweep_span(me, c, w);
-    if (WR_HEAP_KIND(w) == WR_HEAP_RUN && !named(s, WR_HEAP_HIGH(w), WR_HEAP_LOW(w), 0xFFFFu, off))
+    if (WR_HEAP_KIND(w) == WR_HEAP_RUN &&
+        !wr_sweep_named(s, WR_HEAP_HIGH(w), WR_HEAP_LOW(w), 0xFFFFu, off))
       wr_heap_free(me, off, WR_HEAP_HIGH(w), WR_HEAP_LOW(w));
   }
   uint32_t rec_high = wr_load32(&s->h->rec_high);
