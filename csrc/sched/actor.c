@@ -48,8 +48,9 @@ int wr_actors_create(wr_self *me, const wr_actor_init *spec, uint32_t *idx, uint
     if (WR_ACTOR_PHASE(st) != WR_ACTOR_FREE) continue;
     uint32_t g = WR_ACTOR_GEN(st) ? WR_ACTOR_GEN(st) : 1;
     if (!wr_cas(&a->state, &st, WR_ACTOR_STATE(WR_ACTOR_PENDING, me->slot, g))) continue;
+    WR_FAILPOINT("actor.claim");
     fill(me, a, spec);
-    WR_FAILPOINT("actor.claimed");
+    WR_FAILPOINT("actor.filled");
     uint64_t box = wr_load(&a->mailbox);
     wr_store(&a->mailbox, wr_tag_make(0, wr_tag_slot(box), wr_tag_seq(box)));
     /* a detached actor has a reference of its own, which goes when it is dead */
@@ -181,6 +182,7 @@ static void deliver(wr_self *me, wr_idx task, int make_queued) {
   int alive = !is_dead(a, actor_gen);
   if (alive) push(me, a, task);
   wr_tag_done(wr_tagger_of(me));
+  if (!alive) WR_FAILPOINT("actor.refused");
   if (alive) {
     WR_FAILPOINT("actor.pushed");
     uint64_t st = wr_load(&a->state);
@@ -212,6 +214,7 @@ wr_idx wr_actor_take_all(wr_self *me, uint32_t idx) {
   if (wr_tag_value(head) == 0) return 0;
   while (!wr_tag_swap(wr_tagger_of(me), box, &head, 0)) {
   }
+  WR_FAILPOINT("actor.taken");
   wr_idx out = 0, i = wr_tag_value(head);
   while (i) {
     wr_task *t = wr_task_at(s, i);

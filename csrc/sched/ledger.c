@@ -69,6 +69,7 @@ void wr_ledger_release_cpu(wr_self *me) {
   if (!c) return;
   uint32_t shape = WR_CLAIM_SHAPE(c);
   give(me, shape, WR_CLAIM_MASK(c) & cpu_bits(&me->s->shapes[shape]));
+  WR_FAILPOINT("ledger.cpu_given");
   if (wr_load(&me->p->claim) == 0) wr_store(&me->p->claim, WR_CLAIM(shape, 0));
 }
 

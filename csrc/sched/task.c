@@ -46,6 +46,7 @@ static int make_extra(wr_self *me, wr_task *t, wr_idx i, wr_idx *out) {
     int rc = wr_objects_create(me, WR_REF_CREATOR | WR_REF_TASK, &extra[k], &gen);
     if (rc < 0) return rc;
     wr_obj(me->s, extra[k])->v.b.producer = i;
+    WR_FAILPOINT("task.extra");
     out[k + 1] = extra[k];
   }
   return WR_OK;
@@ -62,6 +63,7 @@ int wr_tasks_build(wr_self *me, const wr_task_spec2 *spec, size_t len, const wr_
   wr_objects_init(me, i, WR_REF_CREATOR | WR_REF_TASK);
   uint32_t gen = WR_OBJ_GEN(wr_load_relaxed(&t->ret.state));
   uint32_t shape = spec->flags & WR_TF_CALL ? WR_SHAPE_ACTOR : spec->shape;
+  WR_FAILPOINT("task.record");
   wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_BUILDING, me->slot, shape, gen));
   WR_FAILPOINT("task.building");
   t->fn = spec->fn;
@@ -179,10 +181,13 @@ void wr_tasks_unlinked(wr_self *me, wr_idx task) {
 /* 1: the call that has just been answered is still linked; who takes it out lets it go. */
 static int stays_linked(wr_task *t) {
   uint64_t st = wr_load(&t->tstate);
-  while (WR_TASK_PHASE(st) == WR_TASK_CANCELLING)
-    if (wr_cas(&t->tstate, &st,
-               WR_TASK_STATE(WR_TASK_ANSWERED, 0, WR_TASK_SHAPE(st), WR_TASK_GEN(st))))
-      return 1;
+  while (WR_TASK_PHASE(st) == WR_TASK_CANCELLING) {
+    if (!wr_cas(&t->tstate, &st,
+                WR_TASK_STATE(WR_TASK_ANSWERED, 0, WR_TASK_SHAPE(st), WR_TASK_GEN(st))))
+      continue;
+    WR_FAILPOINT("finish.answered");
+    return 1;
+  }
   return 0;
 }
 
@@ -223,6 +228,7 @@ void wr_tasks_finish(wr_self *me, wr_idx task, int is_error, uint16_t flags) {
   WR_FAILPOINT("finish.before_pins");
   if (t->flags & WR_TF_CREATION) { /* kept as it is, for restarts, until its actor is gone */
     wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_FINISHED, 0, WR_TASK_SHAPE(st), gen));
+    WR_FAILPOINT("finish.kept");
     return;
   }
   if (WR_UNLIKELY(wr_load32(&pins->npinned))) wr_pins_drop(me, pins);
@@ -268,6 +274,7 @@ int wr_tasks_requeue(wr_self *me, wr_idx task) {
   wr_objects_discard(me, task);
   for (uint32_t k = 0; k < n; k++) wr_objects_discard(me, wr_tasks_extra(me->s, t)[k]);
   if (t->retries > 0) t->retries--;
+  WR_FAILPOINT("requeue.begin");
   t->flags &= (uint16_t) ~(WR_TF_WRITTEN | WR_TF_FAILED | WR_TF_SYSERR);
   wr_store32(&me->p->hand, task);
   if (t->flags & WR_TF_CALL) {

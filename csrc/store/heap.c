@@ -49,6 +49,7 @@ static void unclaim(wr_seg *s, uint32_t first, uint32_t n, uint64_t first_word) 
     WR_FAILPOINT("heap.unclaim");
   }
   (void)wr_cas(&s->heap_table[first], &first_word, 0);
+  WR_FAILPOINT("heap.run.freed");
 }
 
 /* Claims chunks [first, first + n); on a conflict gives all back and says where it was. */
@@ -58,6 +59,7 @@ static int claim(wr_self *me, uint32_t first, uint32_t n, uint64_t word, uint32_
     *conflict = first;
     return WR_AGAIN;
   }
+  WR_FAILPOINT("heap.run.first");
   for (uint32_t i = 1; i < n; i++) {
     WR_FAILPOINT("heap.claim");
     zero = 0;
