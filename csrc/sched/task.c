@@ -15,32 +15,36 @@ static uint64_t area_head(uint32_t nrefs, uint32_t nextra) {
   return sizeof(wr_pins) + 4ull * nrefs + 4ull * nextra;
 }
 
-/* Finds room for pins, extra returns and arguments: in the record, or in a block of the heap. */
-static int place_args(wr_self *me, wr_idx i, uint32_t gen, uint32_t nrefs, uint32_t nextra,
-                      size_t len) {
+/* Finds room for pins, extra returns and arguments: in the record, or in a block of the heap.
+ * Nothing is pinned and no return is there when the task comes to name it: a sweep believes what it
+ * finds in an area that a task names. */
+static int place_args(wr_self *me, wr_idx i, uint32_t gen, const wr_idx *refs, uint32_t nrefs,
+                      uint32_t nextra, size_t len) {
   wr_task *t = wr_task_at(me->s, i);
-  uint64_t head = area_head(nrefs, nextra);
+  uint64_t head = area_head(nrefs, nextra), off = wr_off(me->s, t->inl);
+  int in_record = head + len <= WR_INLINE_ARGS;
+  if (!in_record) {
+    head = (head + 63) / 64 * 64;
+    int rc = wr_heap_alloc(me, head + len, i, gen, &off);
+    if (rc < 0) return rc;
+  }
+  wr_pins *pins = wr_at(me->s, off);
+  wr_store32(&pins->npinned, 0);
+  pins->n = nrefs;
+  if (nrefs) memcpy(pins->idx, refs, 4ull * nrefs);
+  if (nextra) memset(&pins->idx[nrefs], 0, 4ull * nextra);
   t->args_len = (uint32_t)len;
-  if (head + len <= WR_INLINE_ARGS) {
-    t->args = wr_off(me->s, t->inl);
-    t->args_pos = (uint32_t)head;
-    return WR_OK;
-  }
-  head = (head + 63) / 64 * 64;
-  int rc = wr_heap_alloc(me, head + len, i, gen, &t->args);
-  if (rc < 0) {
-    t->args = 0;
-    return rc;
-  }
   t->args_pos = (uint32_t)head;
-  t->flags |= WR_TF_ARGS_BLOCK;
+  if (!in_record) t->flags |= WR_TF_ARGS_BLOCK;
+  atomic_thread_fence(memory_order_release);
+  t->args = off;
+  WR_FAILPOINT("task.args");
   return WR_OK;
 }
 
 static int make_extra(wr_self *me, wr_task *t, wr_idx i, wr_idx *out) {
   uint32_t n = wr_tasks_nextra(t);
   wr_idx *extra = wr_tasks_extra(me->s, t);
-  memset(extra, 0, 4ull * n);
   for (uint32_t k = 0; k < n; k++) {
     uint32_t gen;
     int rc = wr_objects_create(me, WR_REF_CREATOR | WR_REF_TASK, &extra[k], &gen);
@@ -81,15 +85,9 @@ int wr_tasks_build(wr_self *me, const wr_task_spec2 *spec, size_t len, const wr_
   wr_store32(&t->cancel, 0);
   wr_store(&t->wait, WR_WAIT(spec->flags & WR_TF_CALL ? me->calls++ : 0, gen));
   out[0] = i;
-  rc = place_args(me, i, gen, nrefs, wr_tasks_nextra(t), len);
-  if (rc == WR_OK) {
-    wr_pins *pins = wr_tasks_pins(me->s, t);
-    wr_store32(&pins->npinned, 0);
-    pins->n = nrefs;
-    if (nrefs) memcpy(pins->idx, refs, 4ull * nrefs);
-    rc = make_extra(me, t, i, out);
-    if (rc == WR_OK && nrefs) rc = wr_pins_take(me, pins);
-  }
+  rc = place_args(me, i, gen, refs, nrefs, wr_tasks_nextra(t), len);
+  if (rc == WR_OK) rc = make_extra(me, t, i, out);
+  if (rc == WR_OK && nrefs) rc = wr_pins_take(me, wr_tasks_pins(me->s, t));
   if (rc < 0) {
     wr_tasks_discard(me, i);
     return rc;
