@@ -76,12 +76,24 @@ static void task_of_the_dead(pass *p, wr_idx i, wr_task *t) {
   wr_tasks_fail(me, i, "WORKER_DIED", text);
 }
 
+/* The return's record had been made and the task's word not yet written. */
+static void drop_begun(pass *p, wr_idx i, wr_task *t) {
+  wr_seg *s = p->sw->self.s;
+  uint64_t st = wr_load(&t->ret.state);
+  if (WR_OBJ_PHASE(st) != WR_OBJ_PENDING || t->ret.creator != p->slot) return;
+  if (WR_REC_SLOT(wr_load(&s->rec_table[wr_rec_chunk(i)])) != p->slot) return;
+  wr_refs_clear(&p->sw->self, i, WR_OBJ_GEN(st), WR_REF_CREATOR | WR_REF_TASK);
+}
+
 static void visit_task(void *ctx, wr_idx i) {
   pass *p = ctx;
   wr_self *me = &p->sw->self;
   wr_task *t = wr_task_at(me->s, i);
   uint64_t st = wr_load(&t->tstate);
   switch (WR_TASK_PHASE(st)) {
+    case WR_TASK_FREE:
+      drop_begun(p, i, t);
+      break;
     case WR_TASK_BUILDING:
       if (WR_TASK_SLOT(st) == p->slot) wr_tasks_discard(me, i);
       break;
