@@ -149,6 +149,14 @@ static void sweep_span(wr_self *me, uint32_t chunk, uint64_t word) {
     atomic_fetch_add(&s->h->heap_orphans, 1);
 }
 
+/* The dead process may have claimed a chunk and not yet raised the mark. */
+static uint32_t settle_high(wr_seg *s) {
+  uint32_t high = wr_load32(&s->h->rec_high);
+  while (high < WR_REC_CHUNKS && wr_load(&s->rec_table[high]))
+    if (wr_cas32(&s->h->rec_high, &high, high + 1)) high++;
+  return high;
+}
+
 void wr_sweep_chunks(wr_self *me, uint32_t slot) {
   wr_seg *s = me->s;
   uint64_t high = wr_load(&s->h->heap_high);
@@ -160,7 +168,7 @@ void wr_sweep_chunks(wr_self *me, uint32_t slot) {
         !wr_sweep_named(s, WR_HEAP_HIGH(w), WR_HEAP_LOW(w), 0xFFFFu, off))
       wr_heap_free(me, off, WR_HEAP_HIGH(w), WR_HEAP_LOW(w));
   }
-  uint32_t rec_high = wr_load32(&s->h->rec_high);
+  uint32_t rec_high = settle_high(s);
   for (uint32_t c = 1; c < rec_high && c < WR_REC_CHUNKS; c++) {
     uint64_t w = wr_load(&s->rec_table[c]);
     if (WR_REC_KIND(w) == WR_REC_NONE || WR_REC_SLOT(w) != slot) continue;
