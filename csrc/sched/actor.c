@@ -58,6 +58,7 @@ int wr_actors_create(wr_self *me, const wr_actor_init *spec, uint32_t *idx, uint
     uint32_t high = wr_load32(&s->h->nactors);
     while (high < i + 1 && !wr_cas32(&s->h->nactors, &high, i + 1)) {
     }
+    wr_store(&a->state, WR_ACTOR_STATE(WR_ACTOR_PENDING, 0, g)); /* whole; nobody runs it yet */
     *idx = i;
     *gen = g;
     return WR_OK;

@@ -27,6 +27,7 @@ void wr_sweeper_close(wr_sweeper *sw) { wr_self_close(&sw->self); }
 typedef struct {
   wr_sweeper *sw;
   uint32_t slot, actor, gen; /* actor: number, when the pass concerns one */
+  uint32_t was;              /* number of the actor that the dead process was, plus one */
   const wr_death *why;
   wr_idx hand;
   int draining;
@@ -55,18 +56,51 @@ static void describe_death(char *buf, size_t cap, const wr_death *why) {
              (unsigned long long)(why->rss >> 20));
 }
 
+static void bury(wr_sweeper *sw, uint32_t actor, uint32_t slot);
+
+/* The process had claimed the creation of an actor.  Once the actor stands in its slot, the two
+ * share their fate; before, nothing of it has run, and another process creates it. */
+static void creation_of_the_dead(pass *p, wr_idx i, wr_task *t) {
+  wr_self *me = &p->sw->self;
+  uint32_t k = t->actor - 1;
+  if (k >= WR_MAX_ACTORS) return;
+  wr_actor *a = &me->s->actors[k];
+  uint64_t st = wr_load(&a->state);
+  if (WR_ACTOR_GEN(st) != t->actor_gen || WR_ACTOR_SLOT(st) == p->slot) return;
+  if (wr_load32(&a->flags) & WR_AF_NO_RESTART)
+    bury(p->sw, k, p->slot);
+  else
+    wr_tasks_requeue(me, i);
+}
+
+/* A call in the hands of its actor goes with it.  Anyone else had claimed it because the actor is
+ * dead, to say so. */
+static void call_of_the_dead(pass *p, wr_idx i, const wr_task *t) {
+  wr_seg *s = p->sw->self.s;
+  if (t->actor && t->actor == p->was &&
+      t->actor_gen == WR_ACTOR_GEN(wr_load(&s->actors[t->actor - 1].state)))
+    return;
+  wr_actor_fail_call(&p->sw->self, i);
+}
+
 static void task_of_the_dead(pass *p, wr_idx i, wr_task *t) {
   wr_self *me = &p->sw->self;
   if (t->flags & WR_TF_WRITTEN) { /* its result was complete */
     wr_tasks_finish(me, i, t->flags & WR_TF_FAILED, t->flags & WR_TF_SYSERR ? WR_VAL_SYSERR : 0);
     return;
   }
-  if (t->flags & WR_TF_CREATION) return; /* goes with its actor */
+  if (t->flags & WR_TF_CREATION) {
+    creation_of_the_dead(p, i, t);
+    return;
+  }
   if (wr_load32(&t->cancel) & WR_CANCEL_WANTED) {
     wr_tasks_fail(me, i, "CANCELLED", "the task was cancelled");
     return;
   }
-  if (t->flags & WR_TF_CALL) return; /* the actor's fate decides */
+  if (t->flags & WR_TF_CALL) {
+    call_of_the_dead(p, i, t);
+    return;
+  }
   if (t->retries != 0) {
     wr_tasks_requeue(me, i);
     return;
@@ -322,7 +356,8 @@ uint32_t wr_actor_kill(wr_sweeper *sw, uint32_t actor, uint32_t gen, int no_rest
   }
   if (phase != WR_ACTOR_ALIVE) { /* not placed yet, or its constructor runs */
     uint64_t ts = a->creation ? wr_load(&wr_task_at(me->s, a->creation)->tstate) : 0;
-    if (WR_TASK_PHASE(ts) == WR_TASK_RUNNING) return WR_TASK_SLOT(ts);
+    if (WR_TASK_PHASE(ts) == WR_TASK_RUNNING && WR_TASK_GEN(ts) == a->creation_gen)
+      return WR_TASK_SLOT(ts);
     if (no_restart) bury(sw, actor, 0);
     return 0;
   }
@@ -374,7 +409,7 @@ int wr_sweep_slot(wr_sweeper *sw, uint32_t slot, const wr_death *why) {
   wr_sweep_intent(me, slot);
   settle_push(sw, slot);
   wr_ledger_return_dead(me, slot);
-  pass t = {.sw = sw, .slot = slot, .why = why, .hand = wr_load32(&p->hand)};
+  pass t = {.sw = sw, .slot = slot, .was = actor, .why = why, .hand = wr_load32(&p->hand)};
   t.draining = wr_load32(&p->drain) != 0;
   wr_sweep_each(s, WR_REC_TASKS, visit_task, &t);
   if (actor && actor <= WR_MAX_ACTORS) actor_process_died(sw, slot, actor - 1, why);
@@ -417,8 +452,8 @@ int wr_sweep_job(wr_sweeper *sw, uint32_t driver_slot) {
     if (a->job != driver_slot || (wr_load32(&a->flags) & WR_AF_DETACHED)) continue;
     if (phase == WR_ACTOR_FREE || phase == WR_ACTOR_DEAD) continue;
     if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, WR_CAUSE_OWNER);
-    if (wr_actor_kill(sw, i, WR_ACTOR_GEN(st), 1) && sw->kill_process)
-      sw->kill_process(sw->ctx, WR_ACTOR_SLOT(st));
+    uint32_t proc = wr_actor_kill(sw, i, WR_ACTOR_GEN(st), 1);
+    if (proc && sw->kill_process) sw->kill_process(sw->ctx, proc);
   }
   wr_sweep_each(s, WR_REC_TASKS, cancel_job_task, &p);
   return WR_OK;
