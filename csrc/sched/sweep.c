@@ -364,14 +364,28 @@ uint32_t wr_actor_kill(wr_sweeper *sw, uint32_t actor, uint32_t gen, int no_rest
   return WR_ACTOR_SLOT(st);
 }
 
+/* Nothing will ever create it: its creator died before the creation task was submitted (such a task
+ * has been dropped by now). */
+static int never_comes(wr_seg *s, const wr_actor *a, uint64_t st) {
+  if (WR_ACTOR_PHASE(st) != WR_ACTOR_PENDING) return 0;
+  return !a->creation || WR_TASK_GEN(wr_load(&wr_task_at(s, a->creation)->tstate)) !=
+                             a->creation_gen;
+}
+
 /* Actors live no longer than the process that created them, unless detached. */
 static void orphan_actors(wr_sweeper *sw, uint32_t slot) {
   wr_seg *s = sw->self.s;
   for (uint32_t i = 0; i < wr_load32(&s->h->nactors) && i < WR_MAX_ACTORS; i++) {
     wr_actor *a = &s->actors[i];
     uint64_t st = wr_load(&a->state);
-    if (a->creator != slot || (wr_load32(&a->flags) & WR_AF_DETACHED)) continue;
+    if (WR_ACTOR_PHASE(st) == WR_ACTOR_PENDING && WR_ACTOR_SLOT(st) == slot &&
+        wr_tag_value(wr_load(&a->refs)) == 0) { /* half made: only the number was taken */
+      wr_store(&a->state, WR_ACTOR_STATE(WR_ACTOR_FREE, 0, WR_ACTOR_GEN(st) + 1));
+      continue;
+    }
     if (WR_ACTOR_PHASE(st) == WR_ACTOR_FREE || WR_ACTOR_PHASE(st) == WR_ACTOR_DEAD) continue;
+    if (a->creator != slot) continue;
+    if ((wr_load32(&a->flags) & WR_AF_DETACHED) && !never_comes(s, a, st)) continue;
     if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, WR_CAUSE_OWNER);
     uint32_t proc = wr_actor_kill(sw, i, WR_ACTOR_GEN(st), 1);
     if (proc && proc != slot && sw->kill_process) sw->kill_process(sw->ctx, proc);
