@@ -170,6 +170,15 @@ static void push(wr_self *me, wr_actor *a, wr_idx task) {
   while (!wr_tag_swap(tag, &a->mailbox, &head, task));
 }
 
+/* The call is QUEUED and its actor dead, perhaps only since: the daemon may have emptied the mailbox
+ * before the call was in it. */
+static void refuse(wr_self *me, wr_idx task) {
+  if (wr_tasks_claim(me, task, WR_TASK_GEN(wr_load(&wr_task_at(me->s, task)->tstate))))
+    wr_actor_fail_call(me, task);
+  else
+    wr_tasks_unlinked(me, task);
+}
+
 /* The intent stands from before the call is QUEUED until it is in the mailbox: a call that a dead
  * process left QUEUED was pushed exactly if the intent is gone or took effect. */
 static void deliver(wr_self *me, wr_idx task, int make_queued) {
@@ -192,11 +201,7 @@ static void deliver(wr_self *me, wr_idx task, int make_queued) {
       return;
     }
   }
-  /* Dead, perhaps only since: the daemon may have emptied the mailbox before our call was in it. */
-  if (wr_tasks_claim(me, task, gen))
-    wr_actor_fail_call(me, task);
-  else
-    wr_tasks_unlinked(me, task);
+  refuse(me, task);
 }
 
 void wr_actor_call(wr_self *me, wr_idx task) { deliver(me, task, 1); }
@@ -206,6 +211,17 @@ void wr_actor_call_again(wr_self *me, wr_idx task) {
     deliver(me, task, 0);
   else
     wr_tasks_unlinked(me, task);
+}
+
+void wr_actor_call_settle(wr_self *me, wr_idx task) {
+  const wr_task *t = wr_task_at(me->s, task);
+  if (t->actor == 0 || t->actor > WR_MAX_ACTORS) return;
+  const wr_actor *a = &me->s->actors[t->actor - 1];
+  uint64_t st = wr_load(&a->state);
+  if (is_dead(a, t->actor_gen))
+    refuse(me, task);
+  else if (WR_ACTOR_PHASE(st) == WR_ACTOR_ALIVE)
+    wr_wake(me->s, WR_ACTOR_SLOT(st));
 }
 
 wr_idx wr_actor_take_all(wr_self *me, uint32_t idx) {

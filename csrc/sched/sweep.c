@@ -119,11 +119,19 @@ static void drop_begun(pass *p, wr_idx i, wr_task *t) {
   wr_refs_clear(&p->sw->self, i, WR_OBJ_GEN(st), WR_REF_CREATOR | WR_REF_TASK);
 }
 
+/* A call in a mailbox, or on its way there or from there. */
+static int call_waits(const wr_task *t, uint64_t st) {
+  uint32_t phase = WR_TASK_PHASE(st);
+  return (t->flags & WR_TF_CALL) && (phase == WR_TASK_QUEUED || phase == WR_TASK_CANCELLING ||
+                                     phase == WR_TASK_ANSWERED);
+}
+
 static void visit_task(void *ctx, wr_idx i) {
   pass *p = ctx;
   wr_self *me = &p->sw->self;
   wr_task *t = wr_task_at(me->s, i);
   uint64_t st = wr_load(&t->tstate);
+  if (p->hand == i && call_waits(t, st)) wr_actor_call_settle(me, i);
   switch (WR_TASK_PHASE(st)) {
     case WR_TASK_FREE:
       drop_begun(p, i, t);
@@ -159,9 +167,7 @@ static void settle_push(wr_sweeper *sw, uint32_t slot) {
   if (WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(i) % WR_REC_CHUNKS])) == WR_REC_TASKS) {
     wr_task *t = wr_task_at(s, i);
     uint32_t a = t->actor - 1;
-    uint32_t phase = WR_TASK_PHASE(wr_load(&t->tstate));
-    int waits = phase == WR_TASK_QUEUED || phase == WR_TASK_CANCELLING || phase == WR_TASK_ANSWERED;
-    if (a < WR_MAX_ACTORS && waits && !wr_tag_applied(p, slot, &s->actors[a].mailbox))
+    if (a < WR_MAX_ACTORS && call_waits(t, wr_load(&t->tstate)) && !wr_tag_applied(p, slot, &s->actors[a].mailbox))
       wr_actor_call_again(&sw->self, i);
   }
   wr_store(&p->op, WR_OP(WR_OP_NONE, WR_OP_SEQ(op), 0));
@@ -245,8 +251,7 @@ static void sort_call(void *ctx, wr_idx i) {
   uint64_t st = wr_load(&t->tstate);
   if (WR_TASK_PHASE(st) == WR_TASK_FREE || !is_call_on(p, t)) return;
   uint32_t phase = WR_TASK_PHASE(st);
-  if (phase == WR_TASK_QUEUED || phase == WR_TASK_CANCELLING || phase == WR_TASK_ANSWERED)
-    (void)wr_vec32_push(p->found, i);
+  if (call_waits(t, st)) (void)wr_vec32_push(p->found, i);
   if (phase != WR_TASK_RUNNING || WR_TASK_SLOT(st) != p->slot) return;
   if (t->retries == 0) {
     char text[512];
