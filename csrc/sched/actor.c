@@ -172,8 +172,8 @@ static void push(wr_self *me, wr_actor *a, wr_idx task) {
 
 /* The call is QUEUED and its actor dead, perhaps only since: the daemon may have emptied the mailbox
  * before the call was in it. */
-static void refuse(wr_self *me, wr_idx task) {
-  if (wr_tasks_claim(me, task, WR_TASK_GEN(wr_load(&wr_task_at(me->s, task)->tstate))))
+static void refuse(wr_self *me, wr_idx task, uint32_t gen) {
+  if (wr_tasks_claim(me, task, gen))
     wr_actor_fail_call(me, task);
   else
     wr_tasks_unlinked(me, task);
@@ -201,7 +201,7 @@ static void deliver(wr_self *me, wr_idx task, int make_queued) {
       return;
     }
   }
-  refuse(me, task);
+  refuse(me, task, gen);
 }
 
 void wr_actor_call(wr_self *me, wr_idx task) { deliver(me, task, 1); }
@@ -219,7 +219,7 @@ void wr_actor_call_settle(wr_self *me, wr_idx task) {
   const wr_actor *a = &me->s->actors[t->actor - 1];
   uint64_t st = wr_load(&a->state);
   if (is_dead(a, t->actor_gen))
-    refuse(me, task);
+    refuse(me, task, WR_TASK_GEN(wr_load(&t->tstate)));
   else if (WR_ACTOR_PHASE(st) == WR_ACTOR_ALIVE)
     wr_wake(me->s, WR_ACTOR_SLOT(st));
 }
