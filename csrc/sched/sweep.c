@@ -260,7 +260,7 @@ static void sort_call(void *ctx, wr_idx i) {
     return;
   }
   if (t->retries > 0) t->retries--;
-  wr_objects_discard(me, i);
+  wr_tasks_discard_values(me, i);
   wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_QUEUED, 0, WR_SHAPE_ACTOR, WR_TASK_GEN(st)));
   (void)wr_vec32_push(p->found, i);
 }

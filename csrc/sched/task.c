@@ -265,12 +265,18 @@ void wr_tasks_fail(wr_self *me, wr_idx task, const char *code, const char *text)
   wr_tasks_finish(me, task, 1, WR_VAL_SYSERR);
 }
 
+void wr_tasks_discard_values(wr_self *me, wr_idx task) {
+  wr_task *t = wr_task_at(me->s, task);
+  uint32_t n = wr_tasks_nextra(t);
+  wr_objects_discard(me, task);
+  for (uint32_t k = 0; k < n; k++) wr_objects_discard(me, wr_tasks_extra(me->s, t)[k]);
+}
+
 int wr_tasks_requeue(wr_self *me, wr_idx task) {
   wr_task *t = wr_task_at(me->s, task);
   uint64_t st = wr_load(&t->tstate);
-  uint32_t shape = WR_TASK_SHAPE(st), n = wr_tasks_nextra(t);
-  wr_objects_discard(me, task);
-  for (uint32_t k = 0; k < n; k++) wr_objects_discard(me, wr_tasks_extra(me->s, t)[k]);
+  uint32_t shape = WR_TASK_SHAPE(st);
+  wr_tasks_discard_values(me, task);
   if (t->retries > 0) t->retries--;
   WR_FAILPOINT("requeue.begin");
   t->flags &= (uint16_t) ~(WR_TF_WRITTEN | WR_TF_FAILED | WR_TF_SYSERR);
