@@ -200,8 +200,6 @@ static void check_object(void *ctx, wr_idx i) {
   if (kind_of(a, i) == WR_REC_CELLS && !!(refs & WR_REF_TASK) != (a->marks[i] & MARK_EXTRA))
     report(a, "object %u: its task's flag is %s, and %s task returns it", i,
            refs & WR_REF_TASK ? "set" : "clear", a->marks[i] & MARK_EXTRA ? "a" : "no");
-  if (phase != WR_OBJ_PENDING && wr_load(&o->deps))
-    report(a, "object %u is sealed, and tasks still wait in its list", i);
 }
 
 static void check_waiting(audit *a, const wr_task *t, wr_idx i) {

@@ -1,7 +1,11 @@
 #include "sched/sweep_memory.h"
 
+#include <string.h>
+
 #include "base/status.h"
+#include "sched/deps.h"
 #include "store/heap.h"
+#include "store/objects.h"
 #include "store/records.h"
 
 void wr_sweep_each(wr_seg *s, uint32_t kind, void (*f)(void *ctx, wr_idx idx), void *ctx) {
@@ -57,6 +61,20 @@ typedef struct {
   uint32_t slot;
 } dead;
 
+/* Others wait for an object that only the dead process would have sealed. */
+static void lose(wr_self *me, wr_idx i) {
+  uint8_t buf[128], *dst;
+  wr_objects_discard(me, i);
+  size_t n = wr_error_value(buf, sizeof buf, "OBJECT_LOST", "its maker died before it was made");
+  if (wr_objects_reserve(me, i, n, NULL, 0, &dst) < 0) { /* no room: the code alone fits inline */
+    n = wr_error_value(buf, WR_INLINE_VALUE, "OBJECT_LOST", "");
+    if (wr_objects_reserve(me, i, n, NULL, 0, &dst) < 0) return;
+  }
+  memcpy(dst, buf, n);
+  wr_objects_seal(me, i, 1, WR_VAL_SYSERR);
+  wr_deps_release(me, i);
+}
+
 static void drop_record(void *ctx, wr_idx i) {
   const dead *d = ctx;
   wr_self *me = d->me;
@@ -68,10 +86,13 @@ static void drop_record(void *ctx, wr_idx i) {
     if (WR_OBJ_W0(st) == d->slot) wr_reap_resume(me, i);
     return;
   }
+  if (phase != WR_OBJ_PENDING && wr_load(&o->deps)) wr_deps_release(me, i); /* sealed, then dead */
   uint32_t refs = wr_tag_value(wr_load(&o->refs));
   int made =
       o->creator == d->slot && WR_REC_SLOT(wr_load(&me->s->rec_table[wr_rec_chunk(i)])) == d->slot;
-  if (made && (refs & WR_REF_CREATOR) && !(o->flags & WR_VAL_FUNC))
+  int lost = made && phase == WR_OBJ_PENDING && !(refs & WR_REF_TASK);
+  if (lost && (refs & WR_REF_COUNT)) lose(me, i);
+  if (made && (refs & WR_REF_CREATOR) && (lost || !(o->flags & WR_VAL_FUNC)))
     wr_refs_clear(me, i, gen, WR_REF_CREATOR);
   else if (refs == 0)
     wr_reap(me, i, gen); /* its last holder died before it could */
