@@ -45,8 +45,10 @@ static int take_task(wr_client *c, wr_job *job) {
     wr_task *t = wr_task_at(&c->seg, i);
     if (t->flags & WR_TF_CREATION) {
       wr_store32(&c->self.p->actor, t->actor);
+      WR_FAILPOINT("actor.bound");
       wr_actor_move(&c->seg, t->actor - 1, t->actor_gen, WR_ACTOR_PENDING, WR_ACTOR_RESTARTING,
                     WR_ACTOR_PHASE(wr_load(&c->seg.actors[t->actor - 1].state)), c->slot);
+      WR_FAILPOINT("actor.placed");
     }
     began(c, i, job);
   }
@@ -80,6 +82,7 @@ static int lie_down(wr_client *c, wr_job *job, int64_t deadline_ns, uint64_t beg
   wr_ledger_release(&c->self);
   wr_store32(&p->activity, WR_ACT_PARKED);
   wr_pool_set_idle(&c->seg, c->pool, c->slot);
+  WR_FAILPOINT("work.idle");
   wr_pool_kick_all(&c->self); /* what we gave back may be what others lack */
   wr_unlock(c);
   int rc = take_task(c, job);
@@ -144,6 +147,7 @@ static int claim_call(wr_client *c, uint32_t k, wr_job *job) {
   wr_task *t = wr_task_at(&c->seg, i);
   uint64_t st = wr_load(&t->tstate);
   remove_at(&c->backlog, k);
+  WR_FAILPOINT("actor.fetched");
   if (WR_TASK_PHASE(st) != WR_TASK_QUEUED || !wr_tasks_claim(&c->self, i, WR_TASK_GEN(st))) {
     wr_tasks_unlinked(&c->self, i);
     return WR_AGAIN;
@@ -266,6 +270,7 @@ int wr_work_retry(wr_client *c, const wr_job *job) {
 static void keep_for_life(wr_client *c, const wr_actor *a, uint32_t placed) {
   if (a->shape == placed) return;
   wr_ledger_release(&c->self);
+  WR_FAILPOINT("actor.released");
   wr_pool_kick_all(&c->self);
 }
 
@@ -278,8 +283,10 @@ int wr_work_actor_up(wr_client *c, const wr_job *job, int ok) {
     keep_for_life(c, a, WR_TASK_SHAPE(wr_load(&job->t->tstate)));
     wr_actor_move(&c->seg, actor, job->t->actor_gen, WR_ACTOR_PENDING, WR_ACTOR_RESTARTING,
                   WR_ACTOR_ALIVE, c->slot);
+    WR_FAILPOINT("actor.alive");
   } else {
     wr_store32(&a->cause, WR_CAUSE_CONSTRUCTOR);
+    WR_FAILPOINT("actor.failed");
     atomic_fetch_or(&a->flags, WR_AF_NO_RESTART);
   }
   wr_unlock(c);
@@ -294,5 +301,6 @@ void wr_work_actor_exit(wr_client *c) {
   if (!actor) return;
   wr_actor *a = wr_actor_at(&c->seg, actor - 1);
   if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, WR_CAUSE_EXITED);
+  WR_FAILPOINT("actor.exit");
   atomic_fetch_or(&a->flags, WR_AF_NO_RESTART);
 }
