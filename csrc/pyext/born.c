@@ -56,7 +56,7 @@ void *wrpy_born_memory(PyObject *v) {
   return born.epoch && wrpy_np_maybe(v) ? wrpy_np_sole_memory(v) : NULL;
 }
 
-/* The frame of the value, which names the array's type and shape, goes right before its elements. */
+/* The frame of the value, with the array's type and shape, goes right before its elements. */
 int wrpy_born_store(wr_idx idx, PyObject *v, void *memory, const wr_enc *enc) {
   size_t head = wrpy_enc_head_of(enc, memory);
   if (!head || head > WR_LOOSE_HEAD / 2 || !is_ours()) return 0;

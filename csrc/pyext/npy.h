@@ -41,9 +41,9 @@ size_t wrpy_np_width(unsigned code);
 PyObject *wrpy_np_array(const wrpy_array *a);
 PyObject *wrpy_np_make_scalar(unsigned code, const uint8_t *item);
 
-/* Where NumPy takes the memory of arrays from, in the calling thread's context and those copied from
- * it.  alloc() may refuse with NULL; what covers() says yes to goes to release(), everything else to
- * the allocator that was there before.  Sizes below `min` are not asked for.  0, or -1. */
+/* Where NumPy takes the memory of arrays from, in the calling thread's context and those copied
+ * from it.  alloc() may refuse with NULL; what covers() says yes to goes to release(), everything
+ * else to the allocator that was there before.  Sizes below `min` are not asked for.  0, or -1. */
 typedef struct {
   size_t min;
   void *(*alloc)(size_t size);

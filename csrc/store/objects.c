@@ -61,8 +61,8 @@ int wr_objects_reserve(wr_self *me, wr_idx idx, uint64_t len, const wr_idx *refs
   return WR_OK;
 }
 
-/* Named first, given after that: a block that is not the object's yet is left alone by whoever frees
- * the object, and freed by the sweep of its process. */
+/* Named first, given after that: a block that is not the object's yet is left alone by whoever
+ * frees the object, and freed by the sweep of its process. */
 int wr_objects_adopt(wr_self *me, wr_idx idx, uint64_t run, uint64_t off, uint64_t len) {
   wr_object *o = wr_obj(me->s, idx);
   o->v.b.block = run;
