@@ -438,7 +438,7 @@ int wr_sweep_slot(wr_sweeper *sw, uint32_t slot, const wr_death *why) {
   clear_proc(p);
   atomic_fetch_add(&s->h->sweeps, 1);
   wr_pool_kick_all(me);
-  wr_wake_waiting(s);
+  wr_wake_stranded(s);
   return WR_OK;
 }
 
