@@ -59,6 +59,12 @@ uint32_t wr_tag_clear(wr_a64 *word, uint32_t bits) {
   return wr_tag_value(old) & ~bits;
 }
 
+uint32_t wr_tag_pending(const wr_proc *p, uint32_t slot, uint32_t kind, const wr_a64 *word) {
+  uint64_t op = wr_load(&p->op);
+  if (WR_OP_KIND(op) != kind || wr_tag_applied(p, slot, word)) return 0;
+  return wr_load(&p->op) == op ? WR_OP_IDX(op) : 0; /* it has gone on: that one is done */
+}
+
 int wr_tag_applied(const wr_proc *p, uint32_t slot, const wr_a64 *word) {
   uint32_t seq = WR_OP_SEQ(wr_load(&p->op));
   uint64_t w = wr_load(word);
