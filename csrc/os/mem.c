@@ -71,6 +71,13 @@ void wr_os_populate(void *addr, uint64_t len) {
   errno = kept;
 }
 
+int wr_os_next_data(int fd, uint64_t from, uint64_t *off) {
+  off_t at = lseek(fd, (off_t)from, SEEK_DATA);
+  if (at < 0) return errno == ENXIO ? WR_NOTFOUND : WR_IO;
+  *off = (uint64_t)at;
+  return WR_OK;
+}
+
 int wr_os_punch(int fd, uint64_t off, uint64_t len) {
   int rc;
   do rc = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len);
