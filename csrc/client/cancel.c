@@ -41,6 +41,7 @@ int wr_task_cancel(wr_client *c, wr_id *id, int force, uint32_t *slot) {
   uint64_t st = wr_load(&t->tstate);
   if (WR_TASK_GEN(st) == id->gen && WR_TASK_PHASE(st) != WR_TASK_FINISHED) {
     wr_store32(&t->cancel, force ? WR_CANCEL_WANTED | WR_CANCEL_FORCE : WR_CANCEL_WANTED);
+    WR_FAILPOINT("cancel.wanted");
     done = answer(c, t, *id);
     st = wr_load(&t->tstate);
     if (!done && WR_TASK_GEN(st) == id->gen && WR_TASK_PHASE(st) == WR_TASK_RUNNING)

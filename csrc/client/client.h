@@ -94,6 +94,15 @@ int wr_object_phase_of(wr_client *c, wr_id id);
  * A worker that runs a task gives its CPU back while it sleeps here. */
 int wr_wait_objects(wr_client *c, const wr_id *ids, size_t n, size_t want, int stop_on_error,
                     int64_t deadline_ns);
+/* The general form.  look(arg): 1 what is waited for is there; 0 it is not, and a wake-up will come
+ * when it may be (wr_watch); -1 look again at once.  sign(arg): a cheap test that may be repeated
+ * for a while; 1: worth a look.  Both run without any lock, in this thread. */
+typedef struct {
+  int (*look)(void *arg), (*sign)(void *arg);
+  void *arg;
+} wr_waiter;
+int wr_wait_until(wr_client *c, const wr_waiter *w, int64_t deadline_ns);
+uint32_t wr_wakeups(const wr_client *c); /* wake-ups of this process so far */
 /* Waits until something may have changed for this process (any wake-up), for completion threads:
  * `seen` is a counter returned by the last call, 0 at first. */
 int wr_wait_change(wr_client *c, uint64_t *seen, int64_t timeout_ns);
@@ -155,6 +164,8 @@ typedef struct {
  * Spins, then sleeps.  WR_OK, WR_CLOSED, WR_INTR, WR_TIMEOUT, WR_DEAD (retire: nothing left).
  * `concurrent`: how many of an actor's calls run now (order rules apply when the limit is 1). */
 int wr_work_next(wr_client *c, wr_job *job, int64_t timeout_ns);
+/* The same without waiting or spinning: WR_OK or WR_AGAIN. */
+int wr_work_try(wr_client *c, wr_job *job);
 /* After every return of the task has its value reserved and written (or none): seals them and lets
  * the task go.  is_error marks the values as errors. */
 int wr_work_finish(wr_client *c, const wr_job *job, int is_error, uint16_t flags);

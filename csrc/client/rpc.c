@@ -315,7 +315,9 @@ int wr_rpc_call(wr_client *c, uint32_t type, const void *body, size_t len, uint8
   return wr_conn_call(wr_client_conn(c), type, body, len, reply, reply_len);
 }
 
+/* A client without a connection, as tests make it, tells nobody. */
 int wr_rpc_notify(wr_client *c, uint32_t type, const void *body, size_t len) {
+  if (!wr_client_conn(c)) return WR_CLOSED;
   return wr_conn_notify(wr_client_conn(c), type, body, len);
 }
 

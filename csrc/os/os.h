@@ -34,6 +34,8 @@ int wr_os_die_with_parent(
     int expected_ppid);                  /* SIGKILL when the parent goes; WR_DEAD: it has gone */
 int wr_os_exit_code(int pid, int *code); /* wait status of a zombie that nobody reaped yet */
 int wr_os_cpu_count(void);               /* affinity and cgroup quota, at least 1 */
+int wr_os_cpu(void);                     /* the core that the calling thread runs on now */
+void wr_os_leave_cpu(void);              /* moves the thread to another core that it may use */
 int wr_os_memory_limit(uint64_t *bytes); /* RAM or cgroup limit, the smaller */
 uint64_t wr_os_rss_bytes(int pid);       /* 0 when unknown */
 

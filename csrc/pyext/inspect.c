@@ -1,6 +1,7 @@
 /* Looking at the session without changing it: processes, actors, resources, counters.
  * Everything is read from the segment as it is at the moment; rows may be a little out of step. */
 #include "pyext/module.h"
+#include "sched/audit.h"
 
 static int set_item(PyObject *dict, const char *key, PyObject *value) {
   int rc = value ? PyDict_SetItemString(dict, key, value) : -1;
@@ -188,11 +189,37 @@ static PyObject *m_stats(PyObject *module, PyObject *unused) {
   return d;
 }
 
+static PyObject *audit_row(const wr_audit *a, const char *text) {
+  PyObject *d = PyDict_New(), *tasks = d ? PyList_New(0) : NULL;
+  for (uint32_t i = 0; tasks && i < WR_AUDIT_PHASES; i++)
+    if (append(tasks, PyLong_FromUnsignedLongLong(a->tasks[i]))) Py_CLEAR(tasks);
+  if (!tasks || set_uint(d, "violations", a->violations) ||
+      set_item(d, "text", PyUnicode_FromString(text)) || set_uint(d, "objects", a->objects) ||
+      set_uint(d, "functions", a->functions) || set_uint(d, "value_bytes", a->value_bytes) ||
+      set_uint(d, "nodes", a->nodes) || set_uint(d, "actors", a->actors) ||
+      set_uint(d, "holds", a->holds) || set_uint(d, "record_chunks", a->rec_chunks) ||
+      set_uint(d, "heap_chunks", a->heap_chunks) || set_item(d, "tasks", Py_NewRef(tasks)))
+    Py_CLEAR(d);
+  Py_XDECREF(tasks);
+  return d;
+}
+
+static PyObject *m_audit(PyObject *module, PyObject *unused) {
+  (void)unused;
+  if (wrpy_attached(wrpy_state_of(module))) return NULL;
+  char text[4096];
+  wr_audit a;
+  int rc = wr_audit_session(wrpy_sess.seg, &a, text, sizeof text);
+  return rc < 0 ? PyErr_NoMemory() : audit_row(&a, text);
+}
+
 PyMethodDef wrpy_inspect_methods[] = {
     {"procs", m_procs, METH_NOARGS, "procs() -> a dict for each process of the session."},
     {"actors", m_actors, METH_NOARGS, "actors() -> a dict for each actor, dead ones too."},
     {"actor_info", m_actor_info, METH_O, "actor_info(ref) -> dict about one actor."},
     {"resources", m_resources, METH_NOARGS, "resources() -> [(name, total, available)]."},
+    {"audit", m_audit, METH_NOARGS,
+     "audit() -> dict: whether the records of a quiescent session agree, and how many there are."},
     {"stats", m_stats, METH_NOARGS, "stats() -> counters of the session."},
     {NULL, NULL, 0, NULL},
 };

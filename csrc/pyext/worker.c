@@ -328,6 +328,10 @@ static PyObject *m_next_job(PyObject *module, PyObject *args) {
   if (!PyArg_ParseTuple(args, "|O", &timeout) || wrpy_deadline(timeout, &deadline)) return NULL;
   wr_job raw;
   int rc;
+  if (deadline == 0) { /* keeps the GIL: a thread that wants it would cost a switch each time */
+    rc = wrpy_sess.epoch ? wr_work_try(wrpy_sess.client, &raw) : WR_CLOSED;
+    return rc == WR_OK ? (PyObject *)wrpy_job_new(st, &raw) : no_job(st, rc);
+  }
   do {
     rc = wrpy_sess.epoch ? wrpy_next_job(&raw, wrpy_slice(deadline)) : WR_CLOSED;
   } while (rc == WR_TIMEOUT && wrpy_slice(deadline) > 0 && !PyErr_CheckSignals());

@@ -46,17 +46,19 @@ int wr_actors_create(wr_self *me, const wr_actor_init *spec, uint32_t *idx, uint
     wr_actor *a = &s->actors[i];
     uint64_t st = wr_load(&a->state);
     if (WR_ACTOR_PHASE(st) != WR_ACTOR_FREE) continue;
-    uint32_t g = WR_ACTOR_GEN(st) ? WR_ACTOR_GEN(st) : 1;
+    uint32_t g = WR_ACTOR_GEN(st) ? WR_ACTOR_GEN(st) : 1, high = wr_load32(&s->h->nactors);
+    while (high < i + 1 && !wr_cas32(&s->h->nactors, &high, i + 1)) {
+    }
     if (!wr_cas(&a->state, &st, WR_ACTOR_STATE(WR_ACTOR_PENDING, me->slot, g))) continue;
+    WR_FAILPOINT("actor.claim");
     fill(me, a, spec);
-    WR_FAILPOINT("actor.claimed");
+    WR_FAILPOINT("actor.filled");
     uint64_t box = wr_load(&a->mailbox);
     wr_store(&a->mailbox, wr_tag_make(0, wr_tag_slot(box), wr_tag_seq(box)));
     /* a detached actor has a reference of its own, which goes when it is dead */
     wr_store(&a->refs, wr_tag_make(WR_REF_CREATOR | !!(spec->flags & WR_AF_DETACHED), 0, 0));
-    uint32_t high = wr_load32(&s->h->nactors);
-    while (high < i + 1 && !wr_cas32(&s->h->nactors, &high, i + 1)) {
-    }
+    /* whole now; nobody runs it yet */
+    wr_actor_move(s, i, g, WR_ACTOR_PENDING, WR_ACTOR_PENDING, WR_ACTOR_PENDING, 0);
     *idx = i;
     *gen = g;
     return WR_OK;
@@ -168,6 +170,15 @@ static void push(wr_self *me, wr_actor *a, wr_idx task) {
   while (!wr_tag_swap(tag, &a->mailbox, &head, task));
 }
 
+/* The call is QUEUED and its actor dead, perhaps only since: the daemon may have emptied the mailbox
+ * before the call was in it. */
+static void refuse(wr_self *me, wr_idx task, uint32_t gen) {
+  if (wr_tasks_claim(me, task, gen))
+    wr_actor_fail_call(me, task);
+  else
+    wr_tasks_unlinked(me, task);
+}
+
 /* The intent stands from before the call is QUEUED until it is in the mailbox: a call that a dead
  * process left QUEUED was pushed exactly if the intent is gone or took effect. */
 static void deliver(wr_self *me, wr_idx task, int make_queued) {
@@ -181,6 +192,7 @@ static void deliver(wr_self *me, wr_idx task, int make_queued) {
   int alive = !is_dead(a, actor_gen);
   if (alive) push(me, a, task);
   wr_tag_done(wr_tagger_of(me));
+  if (!alive) WR_FAILPOINT("actor.refused");
   if (alive) {
     WR_FAILPOINT("actor.pushed");
     uint64_t st = wr_load(&a->state);
@@ -189,11 +201,7 @@ static void deliver(wr_self *me, wr_idx task, int make_queued) {
       return;
     }
   }
-  /* Dead, perhaps only since: the daemon may have emptied the mailbox before our call was in it. */
-  if (wr_tasks_claim(me, task, gen))
-    wr_actor_fail_call(me, task);
-  else
-    wr_tasks_unlinked(me, task);
+  refuse(me, task, gen);
 }
 
 void wr_actor_call(wr_self *me, wr_idx task) { deliver(me, task, 1); }
@@ -205,6 +213,17 @@ void wr_actor_call_again(wr_self *me, wr_idx task) {
     wr_tasks_unlinked(me, task);
 }
 
+void wr_actor_call_settle(wr_self *me, wr_idx task) {
+  const wr_task *t = wr_task_at(me->s, task);
+  if (t->actor == 0 || t->actor > WR_MAX_ACTORS) return;
+  const wr_actor *a = &me->s->actors[t->actor - 1];
+  uint64_t st = wr_load(&a->state);
+  if (is_dead(a, t->actor_gen))
+    refuse(me, task, WR_TASK_GEN(wr_load(&t->tstate)));
+  else if (WR_ACTOR_PHASE(st) == WR_ACTOR_ALIVE)
+    wr_wake(me->s, WR_ACTOR_SLOT(st));
+}
+
 wr_idx wr_actor_take_all(wr_self *me, uint32_t idx) {
   wr_seg *s = me->s;
   wr_a64 *box = &s->actors[idx].mailbox;
@@ -212,6 +231,7 @@ wr_idx wr_actor_take_all(wr_self *me, uint32_t idx) {
   if (wr_tag_value(head) == 0) return 0;
   while (!wr_tag_swap(wr_tagger_of(me), box, &head, 0)) {
   }
+  WR_FAILPOINT("actor.taken");
   wr_idx out = 0, i = wr_tag_value(head);
   while (i) {
     wr_task *t = wr_task_at(s, i);

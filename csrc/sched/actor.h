@@ -29,6 +29,9 @@ void wr_actor_call(wr_self *me, wr_idx task);
 /* For the sweep: the call is QUEUED, or was and has been cancelled since, and its dead submitter
  * did not get it into the mailbox. */
 void wr_actor_call_again(wr_self *me, wr_idx task);
+/* For the sweep: the dead submitter had put the call into the mailbox, or found the actor dead, and
+ * may not have got further: wakes the actor, or fails the call. */
+void wr_actor_call_settle(wr_self *me, wr_idx task);
 /* Fails a call that this process has claimed, for the reason its actor died of. */
 void wr_actor_fail_call(wr_self *me, wr_idx task);
 /* Takes the whole mailbox: the oldest call, linked by qnext; 0: it is empty. */

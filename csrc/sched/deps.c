@@ -47,8 +47,10 @@ static void make_ready(wr_self *me, wr_idx task, uint32_t gen) {
   uint32_t before = wr_load32(&me->p->hand);
   if (WR_TASK_PHASE(st) != WR_TASK_WAITING || WR_TASK_GEN(st) != gen) return;
   wr_store32(&me->p->hand, task);
-  if (wr_cas(&t->tstate, &st, WR_TASK_STATE(WR_TASK_QUEUED, 0, WR_TASK_SHAPE(st), gen)))
+  if (wr_cas(&t->tstate, &st, WR_TASK_STATE(WR_TASK_QUEUED, 0, WR_TASK_SHAPE(st), gen))) {
+    WR_FAILPOINT("deps.ready");
     (void)wr_queue_push(me, WR_TASK_SHAPE(st), task); /* full: found again by the next sweep */
+  }
   wr_store32(&me->p->hand, before);
 }
 
@@ -107,6 +109,7 @@ void wr_deps_release(wr_self *me, wr_idx obj) {
   wr_store32(&me->p->drain, obj);
   WR_FAILPOINT("deps.drain");
   wr_idx i = reverse(s, (wr_idx)wr_swap(&o->deps, 0));
+  WR_FAILPOINT("deps.taken");
   while (i) {
     wr_node *n = wr_node_at(s, i);
     wr_idx next = n->next, task = n->task;

@@ -22,11 +22,17 @@ static void give(wr_self *me, uint32_t shape, uint32_t bits) {
   }
 }
 
+/* The intent of a take says which need of which shape it is for: the claim word, which would tell,
+ * is still empty before the first one. */
+#define TAKE_ARG(shape, i) ((uint64_t)(i) | (uint64_t)(shape) << 8)
+#define TAKE_ARG_NEED(arg) ((uint32_t)(arg) & 31)
+#define TAKE_ARG_SHAPE(arg) ((uint32_t)((arg) >> 8))
+
 static int take(wr_self *me, uint32_t shape, uint32_t i, int force) {
   const wr_need *need = &me->s->shapes[shape].need[i];
   wr_a64 *avail = &me->s->resources[need->res].avail;
   wr_tagger t = wr_tagger_of(me);
-  wr_tag_begin(t, WR_OP_TAKE, need->res, i);
+  wr_tag_begin(t, WR_OP_TAKE, need->res, TAKE_ARG(shape, i));
   uint64_t old = wr_load(avail);
   int rc = WR_OK;
   do {
@@ -69,6 +75,7 @@ void wr_ledger_release_cpu(wr_self *me) {
   if (!c) return;
   uint32_t shape = WR_CLAIM_SHAPE(c);
   give(me, shape, WR_CLAIM_MASK(c) & cpu_bits(&me->s->shapes[shape]));
+  WR_FAILPOINT("ledger.cpu_given");
   if (wr_load(&me->p->claim) == 0) wr_store(&me->p->claim, WR_CLAIM(shape, 0));
 }
 
@@ -105,8 +112,11 @@ void wr_ledger_return_dead(wr_self *me, uint32_t slot) {
   wr_proc *p = &me->s->procs[slot];
   uint64_t c = wr_load(&p->claim), op = wr_load(&p->op);
   uint32_t kind = WR_OP_KIND(op), mask = c ? WR_CLAIM_MASK(c) : 0;
+  uint32_t shape = c ? WR_CLAIM_SHAPE(c) : 0;
   if (kind == WR_OP_TAKE || kind == WR_OP_GIVE) {
-    uint32_t res = WR_OP_IDX(op), bit = 1u << (wr_load(&p->op_arg) & 31);
+    uint64_t arg = wr_load(&p->op_arg);
+    uint32_t res = WR_OP_IDX(op), bit = 1u << TAKE_ARG_NEED(arg);
+    if (!c) shape = TAKE_ARG_SHAPE(arg);
     if (res < WR_MAX_RESOURCES && wr_tag_applied(p, slot, &me->s->resources[res].avail))
       mask = kind == WR_OP_TAKE ? mask | bit : mask & ~bit;
     else if (kind == WR_OP_TAKE)
@@ -114,8 +124,8 @@ void wr_ledger_return_dead(wr_self *me, uint32_t slot) {
     wr_store(&p->op, WR_OP(WR_OP_NONE, WR_OP_SEQ(op), 0));
   }
   wr_store(&p->claim, 0);
-  if (!c || WR_CLAIM_SHAPE(c) >= WR_MAX_SHAPES) return;
-  const wr_shape *sh = &me->s->shapes[WR_CLAIM_SHAPE(c)];
+  if (!mask || shape >= WR_MAX_SHAPES) return;
+  const wr_shape *sh = &me->s->shapes[shape];
   wr_tagger t = wr_tagger_of(me);
   for (uint32_t i = 0; i < sh->n && i < WR_SHAPE_RESOURCES; i++)
     if (mask & 1u << i)

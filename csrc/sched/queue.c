@@ -58,11 +58,14 @@ void wr_pool_kick(wr_self *me, uint32_t pool) {
   if (!any_shape_fits(me->s, p)) return; /* whoever holds the resources looks again later */
   uint32_t slot = pick_idle(p);
   if (slot) {
+    WR_FAILPOINT("queue.picked");
     wr_wake(me->s, slot);
     return;
   }
   if (!me->want || wr_load32(&p->want)) return;
-  if (wr_swap32(&p->want, 1) == 0) me->want(me->want_ctx, pool);
+  if (wr_swap32(&p->want, 1) != 0) return;
+  WR_FAILPOINT("queue.want");
+  me->want(me->want_ctx, pool);
 }
 
 void wr_pool_kick_all(wr_self *me) {
@@ -113,6 +116,7 @@ static int take_from(wr_self *me, uint32_t shape, wr_idx *task) {
     int mine = claim_task(me, shape, v);
     if (mine) {
       WR_FAILPOINT("queue.claimed");
+      wr_store32(&me->p->hand, 0); /* from here its own word names us */
       *task = v;
       return WR_OK;
     }
@@ -136,6 +140,7 @@ static int try_shape(wr_self *me, uint32_t shape, wr_idx *task) {
       wr_store32(&sh->starved, 1);
       return WR_AGAIN;
     }
+    WR_FAILPOINT("queue.resources");
   }
   return take_from(me, shape, task);
 }

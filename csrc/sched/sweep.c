@@ -27,6 +27,7 @@ void wr_sweeper_close(wr_sweeper *sw) { wr_self_close(&sw->self); }
 typedef struct {
   wr_sweeper *sw;
   uint32_t slot, actor, gen; /* actor: number, when the pass concerns one */
+  uint32_t was;              /* number of the actor that the dead process was, plus one */
   const wr_death *why;
   wr_idx hand;
   int draining;
@@ -55,18 +56,51 @@ static void describe_death(char *buf, size_t cap, const wr_death *why) {
              (unsigned long long)(why->rss >> 20));
 }
 
+static void bury(wr_sweeper *sw, uint32_t actor, uint32_t slot);
+
+/* The process had claimed the creation of an actor.  Once the actor stands in its slot, the two
+ * share their fate; before, nothing of it has run, and another process creates it. */
+static void creation_of_the_dead(pass *p, wr_idx i, wr_task *t) {
+  wr_self *me = &p->sw->self;
+  uint32_t k = t->actor - 1;
+  if (k >= WR_MAX_ACTORS) return;
+  wr_actor *a = &me->s->actors[k];
+  uint64_t st = wr_load(&a->state);
+  if (WR_ACTOR_GEN(st) != t->actor_gen || WR_ACTOR_SLOT(st) == p->slot) return;
+  if (wr_load32(&a->flags) & WR_AF_NO_RESTART)
+    bury(p->sw, k, p->slot);
+  else
+    wr_tasks_requeue(me, i);
+}
+
+/* A call in the hands of its actor goes with it.  Anyone else had claimed it because the actor is
+ * dead, to say so. */
+static void call_of_the_dead(pass *p, wr_idx i, const wr_task *t) {
+  wr_seg *s = p->sw->self.s;
+  if (t->actor && t->actor == p->was &&
+      t->actor_gen == WR_ACTOR_GEN(wr_load(&s->actors[t->actor - 1].state)))
+    return;
+  wr_actor_fail_call(&p->sw->self, i);
+}
+
 static void task_of_the_dead(pass *p, wr_idx i, wr_task *t) {
   wr_self *me = &p->sw->self;
   if (t->flags & WR_TF_WRITTEN) { /* its result was complete */
     wr_tasks_finish(me, i, t->flags & WR_TF_FAILED, t->flags & WR_TF_SYSERR ? WR_VAL_SYSERR : 0);
     return;
   }
-  if (t->flags & WR_TF_CREATION) return; /* goes with its actor */
+  if (t->flags & WR_TF_CREATION) {
+    creation_of_the_dead(p, i, t);
+    return;
+  }
   if (wr_load32(&t->cancel) & WR_CANCEL_WANTED) {
     wr_tasks_fail(me, i, "CANCELLED", "the task was cancelled");
     return;
   }
-  if (t->flags & WR_TF_CALL) return; /* the actor's fate decides */
+  if (t->flags & WR_TF_CALL) {
+    call_of_the_dead(p, i, t);
+    return;
+  }
   if (t->retries != 0) {
     wr_tasks_requeue(me, i);
     return;
@@ -76,12 +110,32 @@ static void task_of_the_dead(pass *p, wr_idx i, wr_task *t) {
   wr_tasks_fail(me, i, "WORKER_DIED", text);
 }
 
+/* The return's record had been made and the task's word not yet written. */
+static void drop_begun(pass *p, wr_idx i, wr_task *t) {
+  wr_seg *s = p->sw->self.s;
+  uint64_t st = wr_load(&t->ret.state);
+  if (WR_OBJ_PHASE(st) != WR_OBJ_PENDING || t->ret.creator != p->slot) return;
+  if (WR_REC_SLOT(wr_load(&s->rec_table[wr_rec_chunk(i)])) != p->slot) return;
+  wr_refs_clear(&p->sw->self, i, WR_OBJ_GEN(st), WR_REF_CREATOR | WR_REF_TASK);
+}
+
+/* A call in a mailbox, or on its way there or from there. */
+static int call_waits(const wr_task *t, uint64_t st) {
+  uint32_t phase = WR_TASK_PHASE(st);
+  return (t->flags & WR_TF_CALL) && (phase == WR_TASK_QUEUED || phase == WR_TASK_CANCELLING ||
+                                     phase == WR_TASK_ANSWERED);
+}
+
 static void visit_task(void *ctx, wr_idx i) {
   pass *p = ctx;
   wr_self *me = &p->sw->self;
   wr_task *t = wr_task_at(me->s, i);
   uint64_t st = wr_load(&t->tstate);
+  if (p->hand == i && call_waits(t, st)) wr_actor_call_settle(me, i);
   switch (WR_TASK_PHASE(st)) {
+    case WR_TASK_FREE:
+      drop_begun(p, i, t);
+      break;
     case WR_TASK_BUILDING:
       if (WR_TASK_SLOT(st) == p->slot) wr_tasks_discard(me, i);
       break;
@@ -113,9 +167,7 @@ static void settle_push(wr_sweeper *sw, uint32_t slot) {
   if (WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(i) % WR_REC_CHUNKS])) == WR_REC_TASKS) {
     wr_task *t = wr_task_at(s, i);
     uint32_t a = t->actor - 1;
-    uint32_t phase = WR_TASK_PHASE(wr_load(&t->tstate));
-    int waits = phase == WR_TASK_QUEUED || phase == WR_TASK_CANCELLING || phase == WR_TASK_ANSWERED;
-    if (a < WR_MAX_ACTORS && waits && !wr_tag_applied(p, slot, &s->actors[a].mailbox))
+    if (a < WR_MAX_ACTORS && call_waits(t, wr_load(&t->tstate)) && !wr_tag_applied(p, slot, &s->actors[a].mailbox))
       wr_actor_call_again(&sw->self, i);
   }
   wr_store(&p->op, WR_OP(WR_OP_NONE, WR_OP_SEQ(op), 0));
@@ -199,8 +251,7 @@ static void sort_call(void *ctx, wr_idx i) {
   uint64_t st = wr_load(&t->tstate);
   if (WR_TASK_PHASE(st) == WR_TASK_FREE || !is_call_on(p, t)) return;
   uint32_t phase = WR_TASK_PHASE(st);
-  if (phase == WR_TASK_QUEUED || phase == WR_TASK_CANCELLING || phase == WR_TASK_ANSWERED)
-    (void)wr_vec32_push(p->found, i);
+  if (call_waits(t, st)) (void)wr_vec32_push(p->found, i);
   if (phase != WR_TASK_RUNNING || WR_TASK_SLOT(st) != p->slot) return;
   if (t->retries == 0) {
     char text[512];
@@ -209,7 +260,7 @@ static void sort_call(void *ctx, wr_idx i) {
     return;
   }
   if (t->retries > 0) t->retries--;
-  wr_objects_discard(me, i);
+  wr_tasks_discard_values(me, i);
   wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_QUEUED, 0, WR_SHAPE_ACTOR, WR_TASK_GEN(st)));
   (void)wr_vec32_push(p->found, i);
 }
@@ -310,11 +361,20 @@ uint32_t wr_actor_kill(wr_sweeper *sw, uint32_t actor, uint32_t gen, int no_rest
   }
   if (phase != WR_ACTOR_ALIVE) { /* not placed yet, or its constructor runs */
     uint64_t ts = a->creation ? wr_load(&wr_task_at(me->s, a->creation)->tstate) : 0;
-    if (WR_TASK_PHASE(ts) == WR_TASK_RUNNING) return WR_TASK_SLOT(ts);
+    if (WR_TASK_PHASE(ts) == WR_TASK_RUNNING && WR_TASK_GEN(ts) == a->creation_gen)
+      return WR_TASK_SLOT(ts);
     if (no_restart) bury(sw, actor, 0);
     return 0;
   }
   return WR_ACTOR_SLOT(st);
+}
+
+/* Nothing will ever create it: its creator died before the creation task was submitted (such a task
+ * has been dropped by now). */
+static int never_comes(wr_seg *s, const wr_actor *a, uint64_t st) {
+  if (WR_ACTOR_PHASE(st) != WR_ACTOR_PENDING) return 0;
+  return !a->creation || WR_TASK_GEN(wr_load(&wr_task_at(s, a->creation)->tstate)) !=
+                             a->creation_gen;
 }
 
 /* Actors live no longer than the process that created them, unless detached. */
@@ -323,8 +383,14 @@ static void orphan_actors(wr_sweeper *sw, uint32_t slot) {
   for (uint32_t i = 0; i < wr_load32(&s->h->nactors) && i < WR_MAX_ACTORS; i++) {
     wr_actor *a = &s->actors[i];
     uint64_t st = wr_load(&a->state);
-    if (a->creator != slot || (wr_load32(&a->flags) & WR_AF_DETACHED)) continue;
+    if (WR_ACTOR_PHASE(st) == WR_ACTOR_PENDING && WR_ACTOR_SLOT(st) == slot &&
+        wr_tag_value(wr_load(&a->refs)) == 0) { /* half made: only the number was taken */
+      wr_store(&a->state, WR_ACTOR_STATE(WR_ACTOR_FREE, 0, WR_ACTOR_GEN(st) + 1));
+      continue;
+    }
     if (WR_ACTOR_PHASE(st) == WR_ACTOR_FREE || WR_ACTOR_PHASE(st) == WR_ACTOR_DEAD) continue;
+    if (a->creator != slot) continue;
+    if ((wr_load32(&a->flags) & WR_AF_DETACHED) && !never_comes(s, a, st)) continue;
     if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, WR_CAUSE_OWNER);
     uint32_t proc = wr_actor_kill(sw, i, WR_ACTOR_GEN(st), 1);
     if (proc && proc != slot && sw->kill_process) sw->kill_process(sw->ctx, proc);
@@ -362,7 +428,7 @@ int wr_sweep_slot(wr_sweeper *sw, uint32_t slot, const wr_death *why) {
   wr_sweep_intent(me, slot);
   settle_push(sw, slot);
   wr_ledger_return_dead(me, slot);
-  pass t = {.sw = sw, .slot = slot, .why = why, .hand = wr_load32(&p->hand)};
+  pass t = {.sw = sw, .slot = slot, .was = actor, .why = why, .hand = wr_load32(&p->hand)};
   t.draining = wr_load32(&p->drain) != 0;
   wr_sweep_each(s, WR_REC_TASKS, visit_task, &t);
   if (actor && actor <= WR_MAX_ACTORS) actor_process_died(sw, slot, actor - 1, why);
@@ -405,8 +471,8 @@ int wr_sweep_job(wr_sweeper *sw, uint32_t driver_slot) {
     if (a->job != driver_slot || (wr_load32(&a->flags) & WR_AF_DETACHED)) continue;
     if (phase == WR_ACTOR_FREE || phase == WR_ACTOR_DEAD) continue;
     if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, WR_CAUSE_OWNER);
-    if (wr_actor_kill(sw, i, WR_ACTOR_GEN(st), 1) && sw->kill_process)
-      sw->kill_process(sw->ctx, WR_ACTOR_SLOT(st));
+    uint32_t proc = wr_actor_kill(sw, i, WR_ACTOR_GEN(st), 1);
+    if (proc && sw->kill_process) sw->kill_process(sw->ctx, proc);
   }
   wr_sweep_each(s, WR_REC_TASKS, cancel_job_task, &p);
   return WR_OK;

@@ -1,7 +1,11 @@
 #include "sched/sweep_memory.h"
 
+#include <string.h>
+
 #include "base/status.h"
+#include "sched/deps.h"
 #include "store/heap.h"
+#include "store/objects.h"
 #include "store/records.h"
 
 void wr_sweep_each(wr_seg *s, uint32_t kind, void (*f)(void *ctx, wr_idx idx), void *ctx) {
@@ -57,6 +61,20 @@ typedef struct {
   uint32_t slot;
 } dead;
 
+/* Others wait for an object that only the dead process would have sealed. */
+static void lose(wr_self *me, wr_idx i) {
+  uint8_t buf[128], *dst;
+  wr_objects_discard(me, i);
+  size_t n = wr_error_value(buf, sizeof buf, "OBJECT_LOST", "its maker died before it was made");
+  if (wr_objects_reserve(me, i, n, NULL, 0, &dst) < 0) { /* no room: the code alone fits inline */
+    n = wr_error_value(buf, WR_INLINE_VALUE, "OBJECT_LOST", "");
+    if (wr_objects_reserve(me, i, n, NULL, 0, &dst) < 0) return;
+  }
+  memcpy(dst, buf, n);
+  wr_objects_seal(me, i, 1, WR_VAL_SYSERR);
+  wr_deps_release(me, i);
+}
+
 static void drop_record(void *ctx, wr_idx i) {
   const dead *d = ctx;
   wr_self *me = d->me;
@@ -68,10 +86,13 @@ static void drop_record(void *ctx, wr_idx i) {
     if (WR_OBJ_W0(st) == d->slot) wr_reap_resume(me, i);
     return;
   }
+  if (phase != WR_OBJ_PENDING && wr_load(&o->deps)) wr_deps_release(me, i); /* sealed, then dead */
   uint32_t refs = wr_tag_value(wr_load(&o->refs));
   int made =
       o->creator == d->slot && WR_REC_SLOT(wr_load(&me->s->rec_table[wr_rec_chunk(i)])) == d->slot;
-  if (made && (refs & WR_REF_CREATOR) && !(o->flags & WR_VAL_FUNC))
+  int lost = made && phase == WR_OBJ_PENDING && !(refs & WR_REF_TASK);
+  if (lost && (refs & WR_REF_COUNT)) lose(me, i);
+  if (made && (refs & WR_REF_CREATOR) && (lost || !(o->flags & WR_VAL_FUNC)))
     wr_refs_clear(me, i, gen, WR_REF_CREATOR);
   else if (refs == 0)
     wr_reap(me, i, gen); /* its last holder died before it could */
@@ -119,8 +140,7 @@ void wr_sweep_references(wr_self *me, uint32_t slot) {
 
 /* ---- chunks ---------------------------------------------------------------------------------- */
 
-/* Does record idx, in generation gen (low bits), name the memory at off as its own? */
-static int named(wr_seg *s, wr_idx i, uint32_t gen, uint32_t mask, uint64_t off) {
+int wr_sweep_named(wr_seg *s, wr_idx i, uint32_t gen, uint32_t mask, uint64_t off) {
   if (i == 0 || (i & WR_ACTOR_BIT) || wr_rec_chunk(i) >= wr_load32(&s->h->rec_high)) return 0;
   const wr_object *o = wr_obj(s, i);
   uint64_t st = wr_load(&o->state);
@@ -143,11 +163,19 @@ static void sweep_span(wr_self *me, uint32_t chunk, uint64_t word) {
   wr_a64 *owner = wr_heap_owners(s, chunk);
   for (uint32_t k = 0; k < g.n; k++) {
     uint64_t w = wr_load(&owner[k]), off = base + (uint64_t)k * g.block;
-    if (w && !named(s, (wr_idx)w, (uint32_t)(w >> 32), 0xFFFFFFFFu, off))
+    if (w && !wr_sweep_named(s, (wr_idx)w, (uint32_t)(w >> 32), 0xFFFFFFFFu, off))
       wr_heap_free(me, off, (wr_idx)w, (uint32_t)(w >> 32));
   }
   if (wr_cas(&s->heap_table[chunk], &word, WR_HEAP_WORD(WR_HEAP_SPAN, 0, class, 0)))
     atomic_fetch_add(&s->h->heap_orphans, 1);
+}
+
+/* The dead process may have claimed a chunk and not yet raised the mark. */
+static uint32_t settle_high(wr_seg *s) {
+  uint32_t high = wr_load32(&s->h->rec_high);
+  while (high < WR_REC_CHUNKS && wr_load(&s->rec_table[high]))
+    if (wr_cas32(&s->h->rec_high, &high, high + 1)) high++;
+  return high;
 }
 
 void wr_sweep_chunks(wr_self *me, uint32_t slot) {
@@ -157,10 +185,11 @@ void wr_sweep_chunks(wr_self *me, uint32_t slot) {
     uint64_t w = wr_load(&s->heap_table[c]), off = s->h->heap + (uint64_t)c * WR_CHUNK;
     if (WR_HEAP_SLOT(w) != slot) continue;
     if (WR_HEAP_KIND(w) == WR_HEAP_SPAN) sweep_span(me, c, w);
-    if (WR_HEAP_KIND(w) == WR_HEAP_RUN && !named(s, WR_HEAP_HIGH(w), WR_HEAP_LOW(w), 0xFFFFu, off))
+    if (WR_HEAP_KIND(w) == WR_HEAP_RUN &&
+        !wr_sweep_named(s, WR_HEAP_HIGH(w), WR_HEAP_LOW(w), 0xFFFFu, off))
       wr_heap_free(me, off, WR_HEAP_HIGH(w), WR_HEAP_LOW(w));
   }
-  uint32_t rec_high = wr_load32(&s->h->rec_high);
+  uint32_t rec_high = settle_high(s);
   for (uint32_t c = 1; c < rec_high && c < WR_REC_CHUNKS; c++) {
     uint64_t w = wr_load(&s->rec_table[c]);
     if (WR_REC_KIND(w) == WR_REC_NONE || WR_REC_SLOT(w) != slot) continue;

@@ -15,37 +15,42 @@ static uint64_t area_head(uint32_t nrefs, uint32_t nextra) {
   return sizeof(wr_pins) + 4ull * nrefs + 4ull * nextra;
 }
 
-/* Finds room for pins, extra returns and arguments: in the record, or in a block of the heap. */
-static int place_args(wr_self *me, wr_idx i, uint32_t gen, uint32_t nrefs, uint32_t nextra,
-                      size_t len) {
+/* Finds room for pins, extra returns and arguments: in the record, or in a block of the heap.
+ * Nothing is pinned and no return is there when the task comes to name it: a sweep believes what it
+ * finds in an area that a task names. */
+static int place_args(wr_self *me, wr_idx i, uint32_t gen, const wr_idx *refs, uint32_t nrefs,
+                      uint32_t nextra, size_t len) {
   wr_task *t = wr_task_at(me->s, i);
-  uint64_t head = area_head(nrefs, nextra);
+  uint64_t head = area_head(nrefs, nextra), off = wr_off(me->s, t->inl);
+  int in_record = head + len <= WR_INLINE_ARGS;
+  if (!in_record) {
+    head = (head + 63) / 64 * 64;
+    int rc = wr_heap_alloc(me, head + len, i, gen, &off);
+    if (rc < 0) return rc;
+  }
+  wr_pins *pins = wr_at(me->s, off);
+  wr_store32(&pins->npinned, 0);
+  pins->n = nrefs;
+  if (nrefs) memcpy(pins->idx, refs, 4ull * nrefs);
+  if (nextra) memset(&pins->idx[nrefs], 0, 4ull * nextra);
   t->args_len = (uint32_t)len;
-  if (head + len <= WR_INLINE_ARGS) {
-    t->args = wr_off(me->s, t->inl);
-    t->args_pos = (uint32_t)head;
-    return WR_OK;
-  }
-  head = (head + 63) / 64 * 64;
-  int rc = wr_heap_alloc(me, head + len, i, gen, &t->args);
-  if (rc < 0) {
-    t->args = 0;
-    return rc;
-  }
   t->args_pos = (uint32_t)head;
-  t->flags |= WR_TF_ARGS_BLOCK;
+  if (!in_record) t->flags |= WR_TF_ARGS_BLOCK;
+  atomic_thread_fence(memory_order_release);
+  t->args = off;
+  WR_FAILPOINT("task.args");
   return WR_OK;
 }
 
 static int make_extra(wr_self *me, wr_task *t, wr_idx i, wr_idx *out) {
   uint32_t n = wr_tasks_nextra(t);
   wr_idx *extra = wr_tasks_extra(me->s, t);
-  memset(extra, 0, 4ull * n);
   for (uint32_t k = 0; k < n; k++) {
     uint32_t gen;
     int rc = wr_objects_create(me, WR_REF_CREATOR | WR_REF_TASK, &extra[k], &gen);
     if (rc < 0) return rc;
     wr_obj(me->s, extra[k])->v.b.producer = i;
+    WR_FAILPOINT("task.extra");
     out[k + 1] = extra[k];
   }
   return WR_OK;
@@ -62,6 +67,7 @@ int wr_tasks_build(wr_self *me, const wr_task_spec2 *spec, size_t len, const wr_
   wr_objects_init(me, i, WR_REF_CREATOR | WR_REF_TASK);
   uint32_t gen = WR_OBJ_GEN(wr_load_relaxed(&t->ret.state));
   uint32_t shape = spec->flags & WR_TF_CALL ? WR_SHAPE_ACTOR : spec->shape;
+  WR_FAILPOINT("task.record");
   wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_BUILDING, me->slot, shape, gen));
   WR_FAILPOINT("task.building");
   t->fn = spec->fn;
@@ -79,15 +85,9 @@ int wr_tasks_build(wr_self *me, const wr_task_spec2 *spec, size_t len, const wr_
   wr_store32(&t->cancel, 0);
   wr_store(&t->wait, WR_WAIT(spec->flags & WR_TF_CALL ? me->calls++ : 0, gen));
   out[0] = i;
-  rc = place_args(me, i, gen, nrefs, wr_tasks_nextra(t), len);
-  if (rc == WR_OK) {
-    wr_pins *pins = wr_tasks_pins(me->s, t);
-    wr_store32(&pins->npinned, 0);
-    pins->n = nrefs;
-    if (nrefs) memcpy(pins->idx, refs, 4ull * nrefs);
-    rc = make_extra(me, t, i, out);
-    if (rc == WR_OK && nrefs) rc = wr_pins_take(me, pins);
-  }
+  rc = place_args(me, i, gen, refs, nrefs, wr_tasks_nextra(t), len);
+  if (rc == WR_OK) rc = make_extra(me, t, i, out);
+  if (rc == WR_OK && nrefs) rc = wr_pins_take(me, wr_tasks_pins(me->s, t));
   if (rc < 0) {
     wr_tasks_discard(me, i);
     return rc;
@@ -179,10 +179,13 @@ void wr_tasks_unlinked(wr_self *me, wr_idx task) {
 /* 1: the call that has just been answered is still linked; who takes it out lets it go. */
 static int stays_linked(wr_task *t) {
   uint64_t st = wr_load(&t->tstate);
-  while (WR_TASK_PHASE(st) == WR_TASK_CANCELLING)
-    if (wr_cas(&t->tstate, &st,
-               WR_TASK_STATE(WR_TASK_ANSWERED, 0, WR_TASK_SHAPE(st), WR_TASK_GEN(st))))
-      return 1;
+  while (WR_TASK_PHASE(st) == WR_TASK_CANCELLING) {
+    if (!wr_cas(&t->tstate, &st,
+                WR_TASK_STATE(WR_TASK_ANSWERED, 0, WR_TASK_SHAPE(st), WR_TASK_GEN(st))))
+      continue;
+    WR_FAILPOINT("finish.answered");
+    return 1;
+  }
   return 0;
 }
 
@@ -223,6 +226,7 @@ void wr_tasks_finish(wr_self *me, wr_idx task, int is_error, uint16_t flags) {
   WR_FAILPOINT("finish.before_pins");
   if (t->flags & WR_TF_CREATION) { /* kept as it is, for restarts, until its actor is gone */
     wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_FINISHED, 0, WR_TASK_SHAPE(st), gen));
+    WR_FAILPOINT("finish.kept");
     return;
   }
   if (WR_UNLIKELY(wr_load32(&pins->npinned))) wr_pins_drop(me, pins);
@@ -261,13 +265,20 @@ void wr_tasks_fail(wr_self *me, wr_idx task, const char *code, const char *text)
   wr_tasks_finish(me, task, 1, WR_VAL_SYSERR);
 }
 
+void wr_tasks_discard_values(wr_self *me, wr_idx task) {
+  wr_task *t = wr_task_at(me->s, task);
+  uint32_t n = wr_tasks_nextra(t);
+  wr_objects_discard(me, task);
+  for (uint32_t k = 0; k < n; k++) wr_objects_discard(me, wr_tasks_extra(me->s, t)[k]);
+}
+
 int wr_tasks_requeue(wr_self *me, wr_idx task) {
   wr_task *t = wr_task_at(me->s, task);
   uint64_t st = wr_load(&t->tstate);
-  uint32_t shape = WR_TASK_SHAPE(st), n = wr_tasks_nextra(t);
-  wr_objects_discard(me, task);
-  for (uint32_t k = 0; k < n; k++) wr_objects_discard(me, wr_tasks_extra(me->s, t)[k]);
+  uint32_t shape = WR_TASK_SHAPE(st);
+  wr_tasks_discard_values(me, task);
   if (t->retries > 0) t->retries--;
+  WR_FAILPOINT("requeue.begin");
   t->flags &= (uint16_t) ~(WR_TF_WRITTEN | WR_TF_FAILED | WR_TF_SYSERR);
   wr_store32(&me->p->hand, task);
   if (t->flags & WR_TF_CALL) {

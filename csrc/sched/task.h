@@ -50,6 +50,8 @@ void wr_tasks_unlinked(wr_self *me, wr_idx task);
 void wr_tasks_finish(wr_self *me, wr_idx task, int is_error, uint16_t flags);
 /* Gives every unsealed return an engine-made error, then finishes. */
 void wr_tasks_fail(wr_self *me, wr_idx task, const char *code, const char *text);
+/* What an attempt has reserved for the returns goes: another attempt comes. */
+void wr_tasks_discard_values(wr_self *me, wr_idx task);
 /* Queues it again: RUNNING -> QUEUED.  Values reserved so far are discarded. */
 int wr_tasks_requeue(wr_self *me, wr_idx task);
 

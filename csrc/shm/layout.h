@@ -309,8 +309,8 @@ enum wr_op_kind {
   WR_OP_PIN = 3,    /* pin idx for the list at offset op_arg, then count it */
   WR_OP_UNPIN = 4,  /* unpin idx for the list at offset op_arg, then count down */
   WR_OP_PUSH = 5,   /* push task idx on its actor's mailbox */
-  WR_OP_TAKE = 6,   /* take resource op_arg from the ledger, then set its bit in the claim */
-  WR_OP_GIVE = 7    /* give resource op_arg back, then clear its bit in the claim */
+  WR_OP_TAKE = 6,   /* take resource idx from the ledger, then set bit op_arg in the claim */
+  WR_OP_GIVE = 7    /* give resource idx back, then clear bit op_arg in the claim */
 };
 /* op: kind:8 | 0:4 | seq:20 | idx:32 */
 #define WR_OP(kind, seq, idx) \
@@ -332,6 +332,7 @@ typedef struct {
   uint64_t started_ns;
   uint32_t job;           /* driver's slot */
   wr_a32 events;          /* wake-ups so far: a sleeper compares before it lies down */
+  wr_a32 waker_cpu;       /* hint: the core that the last wake-up from sleep came from */
   _Alignas(64) wr_a64 op; /* intent, with its argument; one at a time, under the private lock */
   wr_a64 op_arg;
   wr_a32 hand;    /* task taken from or about to be put on a queue */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/failpoint.h"
 #include "base/status.h"
 #include "os/os.h"
 #include "shm/ring.h"
@@ -137,7 +138,10 @@ void wr_wake(wr_seg *s, uint32_t slot) {
   if (slot == 0 || slot >= WR_MAX_PROCS) return;
   atomic_fetch_add(&s->procs[slot].events, 1);
   wr_a32 *park = &s->procs[slot].park;
-  if (wr_load32(park) && wr_swap32(park, 0)) wr_os_futex_wake(park, 1 << 30);
+  if (!wr_load32(park) || !wr_swap32(park, 0)) return;
+  atomic_store_explicit(&s->procs[slot].waker_cpu, (uint32_t)wr_os_cpu(), memory_order_relaxed);
+  WR_FAILPOINT("wake.cleared");
+  wr_os_futex_wake(park, 1 << 30);
 }
 
 static void wake_where(wr_seg *s, int waiting_only) {

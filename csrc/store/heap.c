@@ -49,15 +49,20 @@ static void unclaim(wr_seg *s, uint32_t first, uint32_t n, uint64_t first_word) 
     WR_FAILPOINT("heap.unclaim");
   }
   (void)wr_cas(&s->heap_table[first], &first_word, 0);
+  WR_FAILPOINT("heap.run.freed");
 }
 
 /* Claims chunks [first, first + n); on a conflict gives all back and says where it was. */
 static int claim(wr_self *me, uint32_t first, uint32_t n, uint64_t word, uint32_t *conflict) {
-  uint64_t zero = 0;
+  uint64_t zero = 0, high = wr_load_relaxed(&me->s->h->heap_high);
+  /* first, so that a sweep sees whatever a process that dies in here has claimed */
+  while (high < first + n && !wr_cas(&me->s->h->heap_high, &high, first + n)) {
+  }
   if (!wr_cas(&me->s->heap_table[first], &zero, word)) {
     *conflict = first;
     return WR_AGAIN;
   }
+  WR_FAILPOINT("heap.run.first");
   for (uint32_t i = 1; i < n; i++) {
     WR_FAILPOINT("heap.claim");
     zero = 0;
@@ -67,9 +72,6 @@ static int claim(wr_self *me, uint32_t first, uint32_t n, uint64_t word, uint32_
       unclaim(me->s, first, i, word);
       return WR_AGAIN;
     }
-  }
-  uint64_t high = wr_load_relaxed(&me->s->h->heap_high);
-  while (high < first + n && !wr_cas(&me->s->h->heap_high, &high, first + n)) {
   }
   return WR_OK;
 }

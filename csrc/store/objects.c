@@ -40,6 +40,7 @@ int wr_objects_reserve(wr_self *me, wr_idx idx, uint64_t len, const wr_idx *refs
   uint32_t gen = WR_OBJ_GEN(wr_load_relaxed(&o->state));
   int rc = wr_heap_alloc(me, head + len, idx, gen, &off);
   if (rc < 0) return rc;
+  WR_FAILPOINT("value.room");
   o->v.b.block = off;
   o->v.b.off = off + head;
   o->v.b.len = len;
@@ -55,18 +56,22 @@ int wr_objects_reserve(wr_self *me, wr_idx idx, uint64_t len, const wr_idx *refs
   atomic_thread_fence(memory_order_release);
   o->v.b.nrefs = nrefs;
   o->flags |= WR_VAL_BLOCK; /* from here a sweep finds the block through the object */
+  WR_FAILPOINT("value.named");
   if (nrefs) return wr_pins_take(me, wr_at(me->s, off));
   return WR_OK;
 }
 
 void wr_objects_discard(wr_self *me, wr_idx idx) {
   wr_object *o = wr_obj(me->s, idx);
-  if (WR_OBJ_PHASE(wr_load(&o->state)) != WR_OBJ_PENDING) return;
-  if (o->flags & WR_VAL_BLOCK) {
+  uint64_t st = wr_load(&o->state);
+  if (WR_OBJ_PHASE(st) != WR_OBJ_PENDING) return;
+  /* Whoever died in here may have freed the block: then it can be another's by now. */
+  if ((o->flags & WR_VAL_BLOCK) && wr_heap_owned(me->s, o->v.b.block, idx, WR_OBJ_GEN(st))) {
     if (o->v.b.nrefs) wr_pins_drop(me, wr_at(me->s, o->v.b.block));
-    wr_heap_free(me, o->v.b.block, idx, WR_OBJ_GEN(wr_load(&o->state)));
-    o->flags &= (uint16_t)~WR_VAL_BLOCK;
+    wr_heap_free(me, o->v.b.block, idx, WR_OBJ_GEN(st));
+    WR_FAILPOINT("value.dropped");
   }
+  o->flags &= (uint16_t)~WR_VAL_BLOCK;
   o->len = 0;
 }
 

@@ -17,6 +17,7 @@ uint32_t wr_gen_of(const wr_seg *s, wr_idx idx) {
 static void run_reaper(wr_self *me);
 
 static void queue_reap(wr_self *me, wr_idx idx, uint32_t gen) {
+  WR_FAILPOINT("reap.due");
   (void)wr_vec64_push(&me->reap, (uint64_t)idx | (uint64_t)gen << 32);
   run_reaper(me);
 }
@@ -166,6 +167,7 @@ static void retire_actor(wr_self *me, wr_idx idx, uint32_t gen) {
   uint64_t st = wr_load(&a->state);
   if (WR_ACTOR_GEN(st) != gen || WR_ACTOR_PHASE(st) == WR_ACTOR_FREE) return;
   if (!(wr_load32(&a->flags) & WR_AF_DETACHED)) atomic_fetch_or(&a->flags, WR_AF_RETIRE);
+  WR_FAILPOINT("actor.retire");
   st = wr_load(&a->state);
   if (WR_ACTOR_GEN(st) == gen && WR_ACTOR_PHASE(st) == WR_ACTOR_DEAD)
     (void)wr_cas(&a->state, &st, WR_ACTOR_STATE(WR_ACTOR_FREE, 0, gen + 1));
@@ -182,6 +184,7 @@ static void free_nodes(wr_self *me, wr_object *o) {
     if (WR_OBJ_PHASE(st) == WR_OBJ_NODE &&
         wr_cas(&n->state, &st, WR_OBJ_STATE(WR_OBJ_FREE, WR_OBJ_GEN(st) + 1)))
       wr_rec_release(me, i);
+    WR_FAILPOINT("reap.node");
     i = next;
   }
 }
@@ -209,6 +212,7 @@ static void finish_dying(wr_self *me, wr_idx idx, uint32_t gen) {
   WR_FAILPOINT("reap.dying");
   free_nodes(me, o);
   free_value(me, o, idx, gen);
+  WR_FAILPOINT("reap.value");
   if (WR_REC_KIND(wr_load(&me->s->rec_table[wr_rec_chunk(idx)])) == WR_REC_TASKS)
     free_task(me, idx, gen);
   WR_FAILPOINT("reap.free");

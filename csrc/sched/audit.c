@@ -1,0 +1,417 @@
+#include "sched/audit.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/status.h"
+#include "sched/ledger.h"
+#include "sched/sweep_memory.h"
+#include "sched/task.h"
+#include "store/heap.h"
+#include "store/records.h"
+
+typedef struct {
+  wr_seg *s;
+  wr_audit *out;
+  char *text;
+  size_t cap, len;
+  uint32_t cells;   /* records that the chunks in use have room for */
+  uint32_t *found;  /* references found, per record, then per actor */
+  uint8_t *marks;   /* per record: MARK_* */
+} audit;
+
+enum { MARK_EXTRA = 1, MARK_QUEUED = 2 };
+
+__attribute__((format(printf, 2, 3))) static void report(audit *a, const char *format, ...) {
+  va_list ap;
+  a->out->violations++;
+  if (a->len + 1 >= a->cap) return;
+  va_start(ap, format);
+  int n = vsnprintf(a->text + a->len, a->cap - a->len, format, ap);
+  va_end(ap);
+  a->len += n > 0 ? (size_t)n : 0;
+  if (a->len + 1 < a->cap)
+    a->text[a->len++] = '\n';
+  else
+    a->len = a->cap - 1;
+  a->text[a->len] = 0;
+}
+
+/* ---- small questions ------------------------------------------------------------------------- */
+
+static int slot_lives(const wr_seg *s, uint32_t slot) {
+  if (slot == 0 || slot >= WR_MAX_PROCS) return 0;
+  uint32_t phase = WR_PROC_PHASE(wr_load(&s->procs[slot].state));
+  return phase == WR_PROC_LIVE || phase == WR_PROC_STARTING;
+}
+
+static int is_record(const audit *a, wr_idx i) { return i && i < a->cells; }
+
+static int object_lives(uint32_t phase) {
+  return phase == WR_OBJ_PENDING || phase == WR_OBJ_READY || phase == WR_OBJ_ERROR;
+}
+
+static uint32_t phase_of(const audit *a, wr_idx i) {
+  return WR_OBJ_PHASE(wr_load(&wr_obj(a->s, i)->state));
+}
+
+static uint32_t kind_of(const audit *a, wr_idx i) {
+  return WR_REC_KIND(wr_load(&a->s->rec_table[wr_rec_chunk(i)]));
+}
+
+static int actor_lives(const audit *a, uint32_t i, uint32_t gen) {
+  uint64_t st = wr_load(&a->s->actors[i].state);
+  uint32_t phase = WR_ACTOR_PHASE(st);
+  return WR_ACTOR_GEN(st) == gen && phase != WR_ACTOR_FREE && phase != WR_ACTOR_DEAD;
+}
+
+/* ---- references found ------------------------------------------------------------------------ */
+
+static void count_ref(audit *a, wr_idx target, const char *who, uint32_t which) {
+  if (target & WR_ACTOR_BIT) {
+    uint32_t i = target & ~WR_ACTOR_BIT;
+    if (i < WR_MAX_ACTORS)
+      a->found[a->cells + i]++;
+    else
+      report(a, "%s %u refers to actor %u, which cannot be", who, which, i);
+  } else if (is_record(a, target) && object_lives(phase_of(a, target))) {
+    a->found[target]++;
+  } else {
+    report(a, "%s %u refers to record %u, which does not live", who, which, target);
+  }
+}
+
+static void count_pins(audit *a, uint64_t off, const char *who, wr_idx which) {
+  const wr_pins *pins = wr_at(a->s, off);
+  uint32_t n = wr_load32(&pins->npinned);
+  if (n > pins->n) report(a, "%s %u has %u pins of %u", who, which, n, pins->n);
+  for (uint32_t k = 0; k < n && k < pins->n; k++) count_ref(a, pins->idx[k], who, which);
+}
+
+static void count_holds(audit *a) {
+  wr_seg *s = a->s;
+  uint32_t high = wr_load32(&s->h->rec_high);
+  for (uint32_t c = 1; c < high && c < WR_REC_CHUNKS; c++) {
+    uint64_t w = wr_load(&s->rec_table[c]);
+    if (WR_REC_KIND(w) != WR_REC_HOLDS) continue;
+    const wr_a32 *table = (const wr_a32 *)(const void *)(s->recs + (uint64_t)c * WR_CHUNK);
+    for (uint32_t k = 0; k < WR_HOLDS_PER_CHUNK; k++) {
+      wr_idx i = wr_load32(&table[k]);
+      if (!i) continue;
+      a->out->holds++;
+      if (WR_REC_SLOT(w))
+        count_ref(a, i, "the hold table of slot", WR_REC_SLOT(w));
+      else
+        report(a, "chunk %u has no owner and holds record %u", c, i);
+    }
+  }
+}
+
+static void count_of_task(void *ctx, wr_idx i) {
+  audit *a = ctx;
+  const wr_task *t = wr_task_at(a->s, i);
+  uint32_t phase = WR_TASK_PHASE(wr_load(&t->tstate));
+  if (phase == WR_TASK_FREE || !t->args) return;
+  if ((t->flags & WR_TF_ARGS_BLOCK) && !wr_heap_owned(a->s, t->args, i, wr_gen_of(a->s, i))) {
+    report(a, "task %u names arguments at %#llx, which are not its own", i,
+           (unsigned long long)t->args);
+    return;
+  }
+  count_pins(a, t->args, "task", i);
+  if (phase == WR_TASK_FINISHED) return;
+  for (uint32_t k = 0; k < wr_tasks_nextra(t); k++) {
+    wr_idx e = wr_tasks_extra(a->s, t)[k];
+    if (e && is_record(a, e)) a->marks[e] |= MARK_EXTRA;
+  }
+}
+
+static void count_of_object(void *ctx, wr_idx i) {
+  audit *a = ctx;
+  const wr_object *o = wr_obj(a->s, i);
+  uint64_t st = wr_load(&o->state);
+  if (!object_lives(WR_OBJ_PHASE(st)) || !(o->flags & WR_VAL_BLOCK)) return;
+  if (!wr_heap_owned(a->s, o->v.b.block, i, WR_OBJ_GEN(st)))
+    report(a, "object %u names a value at %#llx, which is not its own", i,
+           (unsigned long long)o->v.b.block);
+  else if (o->v.b.nrefs)
+    count_pins(a, o->v.b.block, "object", i);
+}
+
+static void count_ring(audit *a, const wr_ring *r) {
+  const wr_a64 *words = wr_at(a->s, r->off);
+  for (uint64_t h = wr_load(&r->head), t = wr_load(&r->tail); h < t; h++) {
+    wr_idx i = (wr_idx)wr_load(&words[h & (r->cap - 1)]);
+    if (is_record(a, i)) a->marks[i] |= MARK_QUEUED;
+  }
+}
+
+static void count_references(audit *a) {
+  count_holds(a);
+  wr_sweep_each(a->s, WR_REC_TASKS, count_of_task, a);
+  wr_sweep_each(a->s, WR_REC_TASKS, count_of_object, a);
+  wr_sweep_each(a->s, WR_REC_CELLS, count_of_object, a);
+  for (uint32_t i = 0; i < WR_MAX_SHAPES; i++) {
+    if (!wr_load32(&a->s->shapes[i].state)) continue;
+    count_ring(a, &a->s->shapes[i].ready);
+    count_ring(a, &a->s->shapes[i].overflow);
+  }
+}
+
+/* ---- records --------------------------------------------------------------------------------- */
+
+static void check_creator(audit *a, const char *what, wr_idx i, uint32_t creator) {
+  if (!slot_lives(a->s, creator))
+    report(a, "%s %u has its creator's flag, and slot %u does not live", what, i, creator);
+}
+
+static void check_object(void *ctx, wr_idx i) {
+  audit *a = ctx;
+  const wr_object *o = wr_obj(a->s, i);
+  uint32_t phase = phase_of(a, i), refs = wr_tag_value(wr_load(&o->refs));
+  if (phase == WR_OBJ_FREE) return;
+  if (phase == WR_OBJ_NODE) {
+    a->out->nodes++;
+    return;
+  }
+  if (!object_lives(phase)) {
+    report(a, "object %u is in phase %u", i, phase);
+    return;
+  }
+  int function = (o->flags & WR_VAL_FUNC) && phase == WR_OBJ_READY;
+  if (function) {
+    a->out->functions++;
+  } else {
+    a->out->objects++;
+    if (phase != WR_OBJ_PENDING)
+      a->out->value_bytes += o->flags & WR_VAL_BLOCK ? o->v.b.len : o->len;
+  }
+  if (refs == 0) report(a, "object %u lives without references", i);
+  if ((refs & WR_REF_COUNT) != a->found[i])
+    report(a, "object %u counts %u references; %u were found", i, refs & WR_REF_COUNT,
+           a->found[i]);
+  if ((refs & WR_REF_CREATOR) && !function) {
+    check_creator(a, "object", i, o->creator);
+    if (WR_REC_SLOT(wr_load(&a->s->rec_table[wr_rec_chunk(i)])) != o->creator)
+      report(a, "object %u has its creator's flag in a chunk that is not slot %u's", i,
+             o->creator);
+  }
+  if (kind_of(a, i) == WR_REC_CELLS && !!(refs & WR_REF_TASK) != (a->marks[i] & MARK_EXTRA))
+    report(a, "object %u: its task's flag is %s, and %s task returns it", i,
+           refs & WR_REF_TASK ? "set" : "clear", a->marks[i] & MARK_EXTRA ? "a" : "no");
+}
+
+static void check_waiting(audit *a, const wr_task *t, wr_idx i) {
+  uint64_t w = wr_load(&t->wait);
+  const wr_pins *pins = wr_tasks_pins(a->s, t);
+  uint32_t pos = (uint32_t)w;
+  if (pos >= t->ndeps || !is_record(a, pins->idx[pos]) ||
+      phase_of(a, pins->idx[pos]) != WR_OBJ_PENDING)
+    report(a, "task %u waits for argument %u, which is not pending", i, pos);
+}
+
+static void check_task_phase(audit *a, const wr_task *t, wr_idx i, uint64_t st) {
+  uint32_t phase = WR_TASK_PHASE(st), refs = wr_tag_value(wr_load(&t->ret.refs));
+  int done = phase == WR_TASK_FINISHED && !(t->flags & WR_TF_CREATION);
+  if (!!(refs & WR_REF_TASK) == done)
+    report(a, "task %u in phase %u has its flag %s", i, phase, done ? "set" : "clear");
+  if ((phase == WR_TASK_BUILDING || phase == WR_TASK_RUNNING || phase == WR_TASK_CANCELLING) &&
+      !slot_lives(a->s, WR_TASK_SLOT(st)))
+    report(a, "task %u is in phase %u under slot %u, which does not live", i, phase,
+           WR_TASK_SLOT(st));
+  if (phase == WR_TASK_WAITING) check_waiting(a, t, i);
+  if (phase != WR_TASK_QUEUED) return;
+  if (t->flags & WR_TF_CALL) {
+    if (!actor_lives(a, (t->actor - 1) % WR_MAX_ACTORS, t->actor_gen))
+      report(a, "call %u is queued for an actor that is gone", i);
+  } else if (!(a->marks[i] & MARK_QUEUED)) {
+    report(a, "task %u is queued and stands in no queue", i);
+  }
+}
+
+static void check_task(void *ctx, wr_idx i) {
+  audit *a = ctx;
+  const wr_task *t = wr_task_at(a->s, i);
+  uint64_t st = wr_load(&t->tstate), ret = wr_load(&t->ret.state);
+  uint32_t phase = WR_TASK_PHASE(st);
+  if (phase < WR_AUDIT_PHASES) a->out->tasks[phase]++;
+  if ((phase == WR_TASK_FREE) != (WR_OBJ_PHASE(ret) == WR_OBJ_FREE)) {
+    report(a, "task %u is in phase %u, its return in phase %u", i, phase, WR_OBJ_PHASE(ret));
+  } else if (phase != WR_TASK_FREE) {
+    if (WR_TASK_GEN(st) != WR_OBJ_GEN(ret))
+      report(a, "task %u and its return are of generations %u and %u", i, WR_TASK_GEN(st),
+             WR_OBJ_GEN(ret));
+    check_task_phase(a, t, i, st);
+  }
+  check_object(a, i);
+}
+
+/* ---- actors ---------------------------------------------------------------------------------- */
+
+static void check_actor(audit *a, uint32_t i) {
+  const wr_actor *r = &a->s->actors[i];
+  uint64_t st = wr_load(&r->state);
+  uint32_t phase = WR_ACTOR_PHASE(st), slot = WR_ACTOR_SLOT(st);
+  uint32_t refs = wr_tag_value(wr_load(&r->refs)), flags = wr_load32(&r->flags);
+  uint32_t found = a->found[a->cells + i];
+  if (phase == WR_ACTOR_FREE) {
+    if (found) report(a, "actor %u is free, and %u references were found", i, found);
+    return;
+  }
+  a->out->actors++;
+  found += (flags & WR_AF_DETACHED) && phase != WR_ACTOR_DEAD;
+  if ((refs & WR_REF_COUNT) != found)
+    report(a, "actor %u counts %u references; %u were found", i, refs & WR_REF_COUNT, found);
+  if (refs & WR_REF_CREATOR) check_creator(a, "actor", i, r->creator);
+  if (phase == WR_ACTOR_DEAD) {
+    if (refs == 0) report(a, "actor %u is dead and has no references left", i);
+    return;
+  }
+  if (phase == WR_ACTOR_ALIVE && !slot_lives(a->s, slot))
+    report(a, "actor %u is alive in slot %u, which does not live", i, slot);
+  if (phase == WR_ACTOR_ALIVE && slot < WR_MAX_PROCS &&
+      wr_load32(&a->s->procs[slot].actor) != i + 1)
+    report(a, "actor %u is alive in slot %u, which is another actor", i, slot);
+  if (!is_record(a, r->creation) || wr_gen_of(a->s, r->creation) != r->creation_gen)
+    report(a, "actor %u has lost the task that creates it", i);
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static void check_rec_chunks(audit *a) {
+  uint32_t high = wr_load32(&a->s->h->rec_high);
+  for (uint32_t c = 1; c < WR_REC_CHUNKS; c++) {
+    uint64_t w = wr_load(&a->s->rec_table[c]);
+    if (c >= high && !w) break;
+    if (c >= high) report(a, "record chunk %u is taken and lies above the mark of %u", c, high);
+    if (!w) continue;
+    a->out->rec_chunks++;
+    if (WR_REC_SLOT(w) && !slot_lives(a->s, WR_REC_SLOT(w)))
+      report(a, "record chunk %u belongs to slot %u, which does not live", c, WR_REC_SLOT(w));
+  }
+}
+
+static void check_span(audit *a, uint32_t chunk, uint64_t word) {
+  uint32_t class = WR_HEAP_LOW(word), slot = WR_HEAP_SLOT(word);
+  if (class >= WR_HEAP_CLASSES || (slot && !slot_lives(a->s, slot))) {
+    report(a, "span %u of class %u belongs to slot %u", chunk, class, slot);
+    return;
+  }
+  wr_span_geometry g = wr_heap_geometry(class);
+  uint64_t base = a->s->h->heap + (uint64_t)chunk * WR_CHUNK + g.first;
+  const wr_a64 *owner = wr_heap_owners(a->s, chunk);
+  for (uint32_t k = 0; k < g.n; k++) {
+    uint64_t w = wr_load(&owner[k]);
+    if (w && !wr_sweep_named(a->s, (wr_idx)w, (uint32_t)(w >> 32), UINT32_MAX,
+                             base + (uint64_t)k * g.block))
+      report(a, "block %u of span %u belongs to record %u, which does not name it", k, chunk,
+             (wr_idx)w);
+  }
+}
+
+static void check_heap(audit *a) {
+  wr_seg *s = a->s;
+  uint64_t high = wr_load(&s->h->heap_high), w = 0;
+  uint32_t first = 0;
+  for (uint32_t c = 0; c < high && c < s->heap_chunks; c++) {
+    uint64_t now = wr_load(&s->heap_table[c]);
+    uint32_t kind = WR_HEAP_KIND(now);
+    if (kind == WR_HEAP_INNER) {
+      int of_it = (WR_HEAP_KIND(w) == WR_HEAP_RUN || WR_HEAP_KIND(w) == WR_HEAP_SPAN) &&
+                  WR_HEAP_HIGH(now) == first;
+      if (!of_it) report(a, "heap chunk %u is inside %u, which does not reach it", c,
+                         WR_HEAP_HIGH(now));
+    } else {
+      first = c;
+      w = now;
+    }
+    a->out->heap_chunks += kind != WR_HEAP_FREE;
+    if (kind == WR_HEAP_SPAN) check_span(a, c, now);
+    if (kind == WR_HEAP_RUN && !wr_sweep_named(s, WR_HEAP_HIGH(now), WR_HEAP_LOW(now), 0xFFFFu,
+                                               s->h->heap + (uint64_t)c * WR_CHUNK))
+      report(a, "run %u belongs to record %u, which does not name it", c, WR_HEAP_HIGH(now));
+  }
+}
+
+/* ---- resources and processes ----------------------------------------------------------------- */
+
+static int64_t claimed(const wr_seg *s, uint32_t res) {
+  int64_t sum = 0;
+  uint32_t high = wr_load32(&s->h->proc_high);
+  for (uint32_t k = 1; k <= high && k < WR_MAX_PROCS; k++) {
+    uint64_t c = wr_load(&s->procs[k].claim);
+    if (!c || WR_CLAIM_SHAPE(c) >= WR_MAX_SHAPES) continue;
+    const wr_shape *sh = &s->shapes[WR_CLAIM_SHAPE(c)];
+    for (uint32_t i = 0; i < sh->n && i < WR_SHAPE_RESOURCES; i++)
+      if (sh->need[i].res == res && (WR_CLAIM_MASK(c) & 1u << i)) sum += sh->need[i].amount;
+  }
+  return sum;
+}
+
+static void check_resources(audit *a) {
+  uint32_t n = wr_load32(&a->s->h->nresources);
+  for (uint32_t i = 0; i < n && i < WR_MAX_RESOURCES; i++) {
+    const wr_resource *r = &a->s->resources[i];
+    int64_t avail = (int32_t)wr_tag_value(wr_load(&r->avail)), held = claimed(a->s, i);
+    if (avail + held != (int64_t)wr_load32(&r->total))
+      report(a, "resource %.32s: %lld free and %lld claimed of %u", r->name, (long long)avail,
+             (long long)held, wr_load32(&r->total));
+  }
+}
+
+static void check_procs(audit *a) {
+  uint32_t high = wr_load32(&a->s->h->proc_high);
+  for (uint32_t k = 1; k <= high && k < WR_MAX_PROCS; k++) {
+    const wr_proc *p = &a->s->procs[k];
+    if (WR_PROC_PHASE(wr_load(&p->state)) == WR_PROC_DEAD) report(a, "slot %u is not swept", k);
+    uint32_t op = WR_OP_KIND(wr_load(&p->op));
+    if (op != WR_OP_NONE) report(a, "slot %u is in the middle of operation %u", k, op);
+    if (wr_load32(&p->hand)) report(a, "slot %u has task %u in hand", k, wr_load32(&p->hand));
+    if (wr_load32(&p->drain)) report(a, "slot %u drains object %u", k, wr_load32(&p->drain));
+    if (wr_load(&p->letting)) report(a, "slot %u lets record %u go", k, (wr_idx)wr_load(&p->letting));
+    if (wr_load(&p->claim) && !slot_lives(a->s, k)) report(a, "slot %u is gone with a claim", k);
+  }
+}
+
+static void check_pools(audit *a) {
+  uint32_t n = wr_load32(&a->s->h->npools);
+  for (uint32_t i = 0; i < n && i < WR_MAX_POOLS; i++) {
+    const wr_pool *p = &a->s->pools[i];
+    uint64_t spinner = wr_load(&p->spinning);
+    if (spinner && !slot_lives(a->s, (uint32_t)spinner - 1))
+      report(a, "pool %u is watched by slot %u, which does not live", i, (uint32_t)spinner - 1);
+    for (uint32_t w = 0; w < WR_MAX_PROCS / 64; w++)
+      for (uint64_t bits = wr_load(&p->idle[w]); bits; bits &= bits - 1) {
+        uint32_t slot = w * 64 + (uint32_t)__builtin_ctzll(bits);
+        if (!slot_lives(a->s, slot))
+          report(a, "pool %u counts slot %u as idle, which does not live", i, slot);
+      }
+  }
+}
+
+int wr_audit_session(wr_seg *s, wr_audit *out, char *text, size_t cap) {
+  audit a = {.s = s, .out = out, .text = text, .cap = cap};
+  memset(out, 0, sizeof *out);
+  if (cap) text[0] = 0;
+  a.cells = wr_rec_first(wr_load32(&s->h->rec_high));
+  a.found = wr_alloc(((size_t)a.cells + WR_MAX_ACTORS) * sizeof *a.found);
+  a.marks = wr_alloc((size_t)a.cells + 1);
+  int rc = a.found && a.marks ? WR_OK : WR_NOMEM;
+  if (rc == WR_OK) {
+    uint32_t actors = wr_load32(&s->h->nactors);
+    count_references(&a);
+    wr_sweep_each(s, WR_REC_TASKS, check_task, &a);
+    wr_sweep_each(s, WR_REC_CELLS, check_object, &a);
+    for (uint32_t i = 0; i < actors && i < WR_MAX_ACTORS; i++) check_actor(&a, i);
+    check_rec_chunks(&a);
+    check_heap(&a);
+    check_resources(&a);
+    check_procs(&a);
+    check_pools(&a);
+    rc = out->violations > INT32_MAX ? INT32_MAX : (int)out->violations;
+  }
+  wr_free(a.found);
+  wr_free(a.marks);
+  return rc;
+}
