@@ -59,6 +59,21 @@ int wr_value_reserve(wr_client *c, wr_idx idx, size_t len, const wr_id *refs, ui
                      uint8_t **dst);
 void wr_value_discard(wr_client *c, wr_idx idx);
 
+/* Memory of the store that this process has for itself, until it becomes the value of an object
+ * without a copy (loose.c).  Blocks begin at a page border, WR_LOOSE_HEAD bytes behind their run.
+ * Alloc gives NULL when there is no room or this process has its share; the caller then takes other
+ * memory.  Free and before_fork are for blocks that have not been given away. */
+#define WR_LOOSE_HEAD 4096u
+void *wr_loose_alloc(wr_client *c, size_t size);
+int wr_loose_covers(const wr_client *c, const void *p); /* could p be such a block? */
+size_t wr_loose_size(wr_client *c, const void *p);
+void wr_loose_free(wr_client *c, void *p);
+/* Gives block p to object idx: the value begins `head` bytes before p and has `len` in all.
+ * WR_STATE: the block has been copied on a fork and is not shared any more. */
+int wr_loose_give(wr_client *c, void *p, wr_idx idx, size_t head, size_t len);
+/* What a child process writes must not show here, nor the other way round. */
+void wr_loose_before_fork(wr_client *c);
+
 /* A new pending object with the creator's reference; seal makes it READY (or ERROR) for all. */
 int wr_object_create(wr_client *c, wr_id *out);
 int wr_object_seal(wr_client *c, wr_idx idx, int is_error, uint16_t flags);

@@ -33,6 +33,8 @@ struct wr_client {
   wr_a32 spin_idle, spin_wait; /* how long spinning pays now, in nanoseconds: see spin.h */
   uint32_t clumped;            /* wake-ups in a row that came from this process's own core */
   uint64_t move_at, move_wait; /* when it may look for another core, and how long after that */
+  uint64_t loose;       /* offset of the newest loose run, 0: none; see loose.c */
+  uint64_t loose_bytes; /* in all of them */
   atomic_int closing;
 };
 

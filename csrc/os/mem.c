@@ -51,6 +51,12 @@ int wr_os_map(int fd, uint64_t off, uint64_t len, int writable, void **addr) {
   return WR_OK;
 }
 
+int wr_os_map_over(int fd, uint64_t off, uint64_t len, int shared, void *addr) {
+  int kind = shared ? MAP_SHARED | MAP_NORESERVE : MAP_PRIVATE;
+  void *p = mmap(addr, len, PROT_READ | PROT_WRITE, kind | MAP_FIXED, fd, (off_t)off);
+  return p == MAP_FAILED ? WR_NOMEM : WR_OK;
+}
+
 void wr_os_unmap(void *addr, uint64_t len) {
   if (addr && len) munmap(addr, len);
 }

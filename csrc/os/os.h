@@ -20,6 +20,7 @@ void wr_os_futex_wake(const _Atomic uint32_t *word, int n);
 int wr_os_memfd_create(const char *name, uint64_t size);
 int wr_os_memfd_size(int fd, uint64_t *size);
 int wr_os_map(int fd, uint64_t off, uint64_t len, int writable, void **addr);
+int wr_os_map_over(int fd, uint64_t off, uint64_t len, int shared, void *addr); /* in place */
 void wr_os_unmap(void *addr, uint64_t len);
 void wr_os_populate(void *addr, uint64_t len);       /* fault pages in, best effort */
 int wr_os_punch(int fd, uint64_t off, uint64_t len); /* give pages back to the system */
@@ -29,6 +30,9 @@ int wr_os_pidfd_open(int pid);
 int wr_os_pidfd_signal(int pidfd, int signo);
 int wr_os_kill(int pid, int signo);
 int wr_os_pid(void);
+/* Calls before() in a process that is about to fork, and in_child() in the new one: once for all,
+ * whoever forks. */
+int wr_os_at_fork(void (*before)(void), void (*in_child)(void));
 unsigned wr_os_uid(void);
 int wr_os_die_with_parent(
     int expected_ppid);                  /* SIGKILL when the parent goes; WR_DEAD: it has gone */

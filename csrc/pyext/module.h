@@ -164,6 +164,15 @@ int wrpy_wait_sealed(wrpy_state *st, const wr_id *ids, size_t n, size_t want, in
 extern PyMethodDef wrpy_wait_methods[];
 extern PyType_Spec wrpy_readyset_spec;
 
+/* ---- born.c --------------------------------------------------------------------------------- */
+
+int wrpy_born_install(void); /* if NumPy has been imported since; 0, or -1 with an exception */
+/* The memory of an array that was born in the store and that only the caller has, before it is
+ * encoded; or NULL. */
+void *wrpy_born_memory(PyObject *v);
+/* Makes that array, encoded in enc, the value of idx without a copy: 1 done, 0 it cannot be. */
+int wrpy_born_store(wr_idx idx, PyObject *v, void *memory, const wr_enc *enc);
+
 /* ---- objects.c ----------------------------------------------------------------------------- */
 
 extern PyMethodDef wrpy_object_methods[];

@@ -55,6 +55,7 @@ int wr_actors_create(wr_self *me, const wr_actor_init *spec, uint32_t *idx, uint
     WR_FAILPOINT("actor.filled");
     uint64_t box = wr_load(&a->mailbox);
     wr_store(&a->mailbox, wr_tag_make(0, wr_tag_slot(box), wr_tag_seq(box)));
+    wr_tag_acknowledge(wr_tagger_of(me), wr_load(&a->refs));
     /* a detached actor has a reference of its own, which goes when it is dead */
     wr_store(&a->refs, wr_tag_make(WR_REF_CREATOR | !!(spec->flags & WR_AF_DETACHED), 0, 0));
     /* whole now; nobody runs it yet */
@@ -170,8 +171,8 @@ static void push(wr_self *me, wr_actor *a, wr_idx task) {
   while (!wr_tag_swap(tag, &a->mailbox, &head, task));
 }
 
-/* The call is QUEUED and its actor dead, perhaps only since: the daemon may have emptied the mailbox
- * before the call was in it. */
+/* The call is QUEUED and its actor dead, perhaps only since: the daemon may have emptied the
+ * mailbox before the call was in it. */
 static void refuse(wr_self *me, wr_idx task, uint32_t gen) {
   if (wr_tasks_claim(me, task, gen))
     wr_actor_fail_call(me, task);

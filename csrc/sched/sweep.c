@@ -167,7 +167,8 @@ static void settle_push(wr_sweeper *sw, uint32_t slot) {
   if (WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(i) % WR_REC_CHUNKS])) == WR_REC_TASKS) {
     wr_task *t = wr_task_at(s, i);
     uint32_t a = t->actor - 1;
-    if (a < WR_MAX_ACTORS && call_waits(t, wr_load(&t->tstate)) && !wr_tag_applied(p, slot, &s->actors[a].mailbox))
+    if (a < WR_MAX_ACTORS && call_waits(t, wr_load(&t->tstate)) &&
+        !wr_tag_applied(p, slot, &s->actors[a].mailbox))
       wr_actor_call_again(&sw->self, i);
   }
   wr_store(&p->op, WR_OP(WR_OP_NONE, WR_OP_SEQ(op), 0));
@@ -242,8 +243,8 @@ void wr_actor_fail(wr_sweeper *sw, uint32_t actor, int cause, int exit_code) {
 
 /* Calls that ran when the process died are run again or fail; calls that it had fetched from the
  * mailbox and not started must go back.  A call is lost in that sense if it is QUEUED (or was, and
- * has been cancelled since), in neither of two emptyings of the mailbox around this look, and in no
- * living process's hand. */
+ * has been cancelled since), in neither of two emptyings of the mailbox around this look, and not
+ * about to be pushed by its submitter. */
 static void sort_call(void *ctx, wr_idx i) {
   pass *p = ctx;
   wr_self *me = &p->sw->self;
@@ -279,11 +280,13 @@ static void drop_listed(wr_seg *s, wr_map32 *listed, wr_idx i) {
   for (; i; i = wr_load32(&wr_task_at(s, i)->qnext)) (void)wr_map32_put(listed, i, 1);
 }
 
-static void drop_hands(wr_seg *s, wr_map32 *listed, uint32_t dead_slot) {
+/* Calls that their submitters are about to push.  (That a submitter has one in hand says nothing:
+ * it may have pushed it, and our actor may have fetched it.) */
+static void drop_coming(wr_seg *s, wr_map32 *listed, uint32_t actor) {
   uint32_t high = wr_load32(&s->h->proc_high);
   for (uint32_t k = 1; k <= high && k < WR_MAX_PROCS; k++) {
-    wr_idx i = wr_load32(&s->procs[k].hand);
-    if (k != dead_slot && i) (void)wr_map32_put(listed, i, 1);
+    wr_idx i = wr_tag_pending(&s->procs[k], k, WR_OP_PUSH, &s->actors[actor].mailbox);
+    if (i) (void)wr_map32_put(listed, i, 1);
   }
 }
 
@@ -304,7 +307,7 @@ static void rebuild_mailbox(wr_sweeper *sw, uint32_t actor, uint32_t gen, uint32
   pass p = {.sw = sw, .slot = slot, .actor = actor, .gen = gen, .why = why, .found = &found};
   wr_idx before = wr_actor_take_all(me, actor);
   wr_sweep_each(s, WR_REC_TASKS, sort_call, &p);
-  drop_hands(s, &listed, slot);
+  drop_coming(s, &listed, actor);
   wr_idx since = wr_actor_take_all(me, actor);
   drop_listed(s, &listed, before);
   drop_listed(s, &listed, since);
@@ -438,7 +441,7 @@ int wr_sweep_slot(wr_sweeper *sw, uint32_t slot, const wr_death *why) {
   clear_proc(p);
   atomic_fetch_add(&s->h->sweeps, 1);
   wr_pool_kick_all(me);
-  wr_wake_waiting(s);
+  wr_wake_stranded(s);
   return WR_OK;
 }
 

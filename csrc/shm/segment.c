@@ -151,6 +151,19 @@ static void wake_where(wr_seg *s, int waiting_only) {
     if (!waiting_only || wr_load32(&s->procs[i].waiting)) wr_wake(s, i);
 }
 
+/* Says it to the kernel whatever the word is: a cleared word may be all that a dead waker did. */
+void wr_wake_stranded(wr_seg *s) {
+  wr_fence();
+  uint32_t high = wr_load32(&s->h->proc_high);
+  for (uint32_t i = 1; i <= high && i < WR_MAX_PROCS; i++) {
+    wr_proc *p = &s->procs[i];
+    if (WR_PROC_PHASE(wr_load(&p->state)) != WR_PROC_LIVE) continue;
+    atomic_fetch_add(&p->events, 1);
+    wr_swap32(&p->park, 0);
+    wr_os_futex_wake(&p->park, 1 << 30);
+  }
+}
+
 void wr_wake_waiting(wr_seg *s) { wake_where(s, 1); }
 void wr_wake_all(wr_seg *s) { wake_where(s, 0); }
 

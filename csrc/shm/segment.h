@@ -38,6 +38,8 @@ void wr_seg_end(wr_seg *s);
 void wr_wake(wr_seg *s, uint32_t slot);
 void wr_wake_waiting(wr_seg *s);
 void wr_wake_all(wr_seg *s);
+/* After a death: wakes every sleeper, also one whose waker got no further than to pick it. */
+void wr_wake_stranded(wr_seg *s);
 
 static inline wr_object *wr_obj(const wr_seg *s, wr_idx i) {
   return (wr_object *)(void *)(s->recs + (uint64_t)i * WR_CELL);

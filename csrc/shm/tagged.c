@@ -11,17 +11,16 @@ static void raise_acked(wr_a32 *acked, uint32_t seq) {
     if (wr_cas32(acked, &a, seq)) return;
 }
 
-static void acknowledge(wr_tagger t, uint64_t word) {
+void wr_tag_acknowledge(wr_tagger t, uint64_t word) {
   uint32_t slot = wr_tag_slot(word);
   if (slot && slot != t.slot) raise_acked(&t.s->procs[slot].acked, wr_tag_seq(word));
 }
 
 void wr_tag_begin(wr_tagger t, uint32_t kind, uint32_t idx, uint64_t arg) {
   uint32_t seq = (*t.seq + 1) & WR_TAG_SEQ_MASK;
-  if ((seq & 0xFFFF) == 0) { /* keep acked within half a circle of seq */
-    uint32_t a = wr_load32(&t.p->acked);
-    (void)wr_cas32(&t.p->acked, &a, (seq - 1) & WR_TAG_SEQ_MASK);
-  }
+  uint32_t a = wr_load32(&t.p->acked);
+  while (!later(seq, a)) /* too old to compare, or raised by a tag from an earlier lap */
+    if (wr_cas32(&t.p->acked, &a, (seq - 1) & WR_TAG_SEQ_MASK)) break;
   *t.seq = seq;
   wr_store(&t.p->op_arg, arg);
   wr_store(&t.p->op, WR_OP(kind, seq, idx));
@@ -36,7 +35,7 @@ void wr_tag_done(wr_tagger t) {
 uint64_t wr_tag_add(wr_tagger t, wr_a64 *word, uint32_t delta) {
   uint64_t old = wr_load(word);
   for (;;) {
-    acknowledge(t, old);
+    wr_tag_acknowledge(t, old);
     uint64_t now = wr_tag_make(wr_tag_value(old) + delta, t.slot, *t.seq);
     if (wr_cas(word, &old, now)) {
       WR_FAILPOINT("tag.applied");
@@ -46,7 +45,7 @@ uint64_t wr_tag_add(wr_tagger t, wr_a64 *word, uint32_t delta) {
 }
 
 int wr_tag_swap(wr_tagger t, wr_a64 *word, uint64_t *old, uint32_t value) {
-  acknowledge(t, *old);
+  wr_tag_acknowledge(t, *old);
   int ok = wr_cas(word, old, wr_tag_make(value, t.slot, *t.seq));
   if (ok) WR_FAILPOINT("tag.applied");
   return ok;
@@ -57,6 +56,12 @@ uint32_t wr_tag_clear(wr_a64 *word, uint32_t bits) {
   while (!wr_cas(word, &old, old & ~(uint64_t)bits)) {
   }
   return wr_tag_value(old) & ~bits;
+}
+
+uint32_t wr_tag_pending(const wr_proc *p, uint32_t slot, uint32_t kind, const wr_a64 *word) {
+  uint64_t op = wr_load(&p->op);
+  if (WR_OP_KIND(op) != kind || wr_tag_applied(p, slot, word)) return 0;
+  return wr_load(&p->op) == op ? WR_OP_IDX(op) : 0; /* it has gone on: that one is done */
 }
 
 int wr_tag_applied(const wr_proc *p, uint32_t slot, const wr_a64 *word) {

@@ -23,8 +23,13 @@ void wr_tag_done(wr_tagger t);
 uint64_t wr_tag_add(wr_tagger t, wr_a64 *word, uint32_t delta);
 /* Replaces the value if the word is still `old`; 0 when it changed (old is reloaded). */
 int wr_tag_swap(wr_tagger t, wr_a64 *word, uint64_t *old, uint32_t value);
+/* Before a word is written over by other means: its last operation took effect. */
+void wr_tag_acknowledge(wr_tagger t, uint64_t word);
 /* Clears idempotent flag bits and leaves the tag; returns the new value. */
 uint32_t wr_tag_clear(wr_a64 *word, uint32_t bits);
+/* Target of the operation of that kind which process record p, whose process may live, is about to
+ * do on `word` and has not done; 0: there is none. */
+uint32_t wr_tag_pending(const wr_proc *p, uint32_t slot, uint32_t kind, const wr_a64 *word);
 /* Did the last operation announced by process record p (slot `slot`) on `word` take effect? */
 int wr_tag_applied(const wr_proc *p, uint32_t slot, const wr_a64 *word);
 
