@@ -118,9 +118,9 @@ struct node {
   uv_timer_t review; /* retirement and retries; runs only while there is a reason */
   int reviewing;
   uv_timer_t trim;
-  uint64_t trim_seen;         /* activity at the last look */
+  uint64_t trim_seen, trim_pages; /* activity and bytes of the segment at the last look */
   uint64_t trim_at, trim_kept; /* chunks: how far the present pass is, and what it has spared */
-  int trim_done;              /* a pass has been made since the heap became quiet */
+  uint64_t trim_left;          /* bytes of the segment after the last pass */
   uv_timer_t patience; /* limit on the end of the session */
   uv_signal_t children, terminate;
   node_table names, kv;

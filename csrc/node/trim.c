@@ -1,5 +1,5 @@
-/* Giving memory back.  Freed chunks of the heap stay warm for the next value; once the heap has been
- * quiet for a while, the pages of free chunks beyond a reserve are returned to the system.
+/* Giving memory back.  Freed chunks of the heap stay warm for the next value; once the heap has
+ * been quiet for a while, the pages of free chunks beyond a reserve are returned to the system.
  *
  * A chunk is claimed while its pages go, as a run without an owner, so that nobody else takes it.
  * Work is done in small steps: the loop also has to notice deaths. */
@@ -62,27 +62,30 @@ static int step(node *n) {
 
 static void on_step(uv_timer_t *timer) {
   node *n = timer->data;
-  if (!n->ending && activity(n) == n->trim_seen && step(n)) {
-    uv_timer_start(timer, on_step, STEP_MS, 0);
-    return;
+  if (!n->ending && activity(n) == n->trim_seen) {
+    if (step(n)) {
+      uv_timer_start(timer, on_step, STEP_MS, 0);
+      return;
+    }
+    n->trim_left = wr_os_allocated(n->seg.fd);
   }
   uv_timer_start(timer, on_look, LOOK_MS, 0);
 }
 
-/* Quiet since the last look, and not yet gone over since it became quiet. */
+/* A pass begins when nothing has changed since the last look and pages have come since the last
+ * pass. */
 static void on_look(uv_timer_t *timer) {
   node *n = timer->data;
-  uint64_t now = activity(n);
-  if (now != n->trim_seen) {
-    n->trim_seen = now;
-    n->trim_done = 0;
-  } else if (!n->trim_done) {
-    n->trim_done = 1;
+  uint64_t now = activity(n), pages = wr_os_allocated(n->seg.fd);
+  int quiet = now == n->trim_seen && pages == n->trim_pages;
+  n->trim_seen = now;
+  n->trim_pages = pages;
+  if (quiet && pages > n->trim_left) {
     n->trim_at = n->trim_kept = 0;
     on_step(timer);
-    return;
+  } else {
+    uv_timer_start(timer, on_look, LOOK_MS, 0);
   }
-  uv_timer_start(timer, on_look, LOOK_MS, 0);
 }
 
 void node_trim_init(node *n) {

@@ -71,6 +71,11 @@ void wr_os_populate(void *addr, uint64_t len) {
   errno = kept;
 }
 
+uint64_t wr_os_allocated(int fd) {
+  struct stat st;
+  return fstat(fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+}
+
 int wr_os_next_data(int fd, uint64_t from, uint64_t *off) {
   off_t at = lseek(fd, (off_t)from, SEEK_DATA);
   if (at < 0) return errno == ENXIO ? WR_NOTFOUND : WR_IO;

@@ -23,6 +23,7 @@ int wr_os_map(int fd, uint64_t off, uint64_t len, int writable, void **addr);
 int wr_os_map_over(int fd, uint64_t off, uint64_t len, int shared, void *addr); /* in place */
 void wr_os_unmap(void *addr, uint64_t len);
 void wr_os_populate(void *addr, uint64_t len);       /* fault pages in, best effort */
+uint64_t wr_os_allocated(int fd); /* bytes of pages that are there */
 int wr_os_next_data(int fd, uint64_t from, uint64_t *off); /* first page that is there */
 int wr_os_punch(int fd, uint64_t off, uint64_t len); /* give pages back to the system */
 
