@@ -42,6 +42,9 @@ int wr_os_exit_code(int pid, int *code); /* wait status of a zombie that nobody 
 int wr_os_cpu_count(void);               /* affinity and cgroup quota, at least 1 */
 int wr_os_cpu(void);                     /* the core that the calling thread runs on now */
 void wr_os_leave_cpu(void);              /* moves the thread to another core that it may use */
+/* Allows this process as many descriptors as it may have without privileges; those it spawns get
+ * the limit it had before. */
+void wr_os_raise_fd_limit(void);
 int wr_os_memory_limit(uint64_t *bytes); /* RAM or cgroup limit, the smaller */
 uint64_t wr_os_rss_bytes(int pid);       /* 0 when unknown */
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,7 +19,16 @@
 const int wr_os_sigkill = SIGKILL, wr_os_sigint = SIGINT, wr_os_sigterm = SIGTERM,
           wr_os_sigchld = SIGCHLD;
 
-#define HIGH_FD 200 /* parks descriptors above every target while they are put in place */
+#define HIGH_FD (WR_OS_SPAWN_FDS + 1) /* parks descriptors above every target while they are put in place */
+
+static struct rlimit fd_limit; /* before it was raised; 0: it was not */
+
+void wr_os_raise_fd_limit(void) {
+  struct rlimit now;
+  if (getrlimit(RLIMIT_NOFILE, &now) != 0 || now.rlim_cur == now.rlim_max) return;
+  struct rlimit more = {now.rlim_max, now.rlim_max};
+  if (setrlimit(RLIMIT_NOFILE, &more) == 0) fd_limit = now;
+}
 
 static void close_from(int first) {
   if (syscall(SYS_close_range, (unsigned)first, ~0u, 0) == 0) return;
@@ -58,6 +68,7 @@ static void run_child(const wr_os_spawn_spec *s, int parent, int *report) {
   sigset_t none;
   sigemptyset(&none);
   default_signals();
+  if (fd_limit.rlim_cur) setrlimit(RLIMIT_NOFILE, &fd_limit);
   if (place_fds(s, report) != WR_OK) return;
   if (s->new_session && setsid() < 0) return;
   if (s->cwd && chdir(s->cwd) != 0) return;

@@ -252,3 +252,21 @@ def test_child_actors_die_with_their_parent(ray: Ray) -> None:
     pids = ray.get(parent.child.remote())
     ray.kill(parent)
     wait_until(lambda: all(process_gone(pid) for pid in pids))
+
+
+def test_children_of_a_crashed_actor_die(ray: Ray) -> None:
+    @ray.remote
+    class Maker:
+        def make(self) -> Any:
+            self.child = ray.remote(Victim).options(num_cpus=0).remote()
+            return self.child, ray.get(self.child.pid.remote())
+
+        def leave(self) -> None:
+            os._exit(1)
+
+    maker = Maker.options(num_cpus=0).remote()
+    child, pid = ray.get(maker.make.remote())
+    assert ray.get(child.value.remote()) == 1
+    maker.leave.remote()
+    wait_dead(ray, child)
+    wait_until(lambda: process_gone(pid))

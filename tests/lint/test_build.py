@@ -18,7 +18,7 @@ SOURCES = {
     "csrc/client/twice.c": '#include "client/twice.h"\n#include "base/sum.h"\n'
     "int wr_twice(int a) { return wr_sum(a, a); }\n",
     "csrc/node/main.c": '#include "base/sum.h"\nint main(void) { return wr_sum(3, 4); }\n',
-    "csrc/pyext/module.c": "#include <Python.h>\n#include \"client/twice.h\"\n"
+    "csrc/pyext/module.c": '#include <Python.h>\n#include "client/twice.h"\n'
     "static PyObject *twice(PyObject *m, PyObject *a) {\n"
     "  (void)m;\n  return PyLong_FromLong(wr_twice((int)PyLong_AsLong(a)));\n}\n"
     'static PyMethodDef methods[] = {{"twice", twice, METH_O, ""}, {0}};\n'
