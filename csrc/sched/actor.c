@@ -171,8 +171,8 @@ static void push(wr_self *me, wr_actor *a, wr_idx task) {
   while (!wr_tag_swap(tag, &a->mailbox, &head, task));
 }
 
-/* The call is QUEUED and its actor dead, perhaps only since: the daemon may have emptied the mailbox
- * before the call was in it. */
+/* The call is QUEUED and its actor dead, perhaps only since: the daemon may have emptied the
+ * mailbox before the call was in it. */
 static void refuse(wr_self *me, wr_idx task, uint32_t gen) {
   if (wr_tasks_claim(me, task, gen))
     wr_actor_fail_call(me, task);

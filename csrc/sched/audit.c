@@ -369,7 +369,8 @@ static void check_procs(audit *a) {
     if (op != WR_OP_NONE) report(a, "slot %u is in the middle of operation %u", k, op);
     if (wr_load32(&p->hand)) report(a, "slot %u has task %u in hand", k, wr_load32(&p->hand));
     if (wr_load32(&p->drain)) report(a, "slot %u drains object %u", k, wr_load32(&p->drain));
-    if (wr_load(&p->letting)) report(a, "slot %u lets record %u go", k, (wr_idx)wr_load(&p->letting));
+    if (wr_load(&p->letting))
+      report(a, "slot %u lets record %u go", k, (wr_idx)wr_load(&p->letting));
     if (wr_load(&p->claim) && !slot_lives(a->s, k)) report(a, "slot %u is gone with a claim", k);
   }
 }

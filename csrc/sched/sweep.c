@@ -167,7 +167,8 @@ static void settle_push(wr_sweeper *sw, uint32_t slot) {
   if (WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(i) % WR_REC_CHUNKS])) == WR_REC_TASKS) {
     wr_task *t = wr_task_at(s, i);
     uint32_t a = t->actor - 1;
-    if (a < WR_MAX_ACTORS && call_waits(t, wr_load(&t->tstate)) && !wr_tag_applied(p, slot, &s->actors[a].mailbox))
+    if (a < WR_MAX_ACTORS && call_waits(t, wr_load(&t->tstate)) &&
+        !wr_tag_applied(p, slot, &s->actors[a].mailbox))
       wr_actor_call_again(&sw->self, i);
   }
   wr_store(&p->op, WR_OP(WR_OP_NONE, WR_OP_SEQ(op), 0));
