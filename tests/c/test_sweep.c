@@ -15,10 +15,6 @@ static void open_session(void) {
   d = session_client(&x, WR_ROLE_DRIVER);
 }
 
-static wr_task_spec call_on(wr_id actor) {
-  return (wr_task_spec){.flags = WR_TF_CALL, .actor = actor, .retries = -1};
-}
-
 TEST(sweeping_what_is_no_other_process_is_refused) {
   open_session();
   CHECK_EQ(wr_sweep_slot(&x.sweeper, 0, NULL), WR_INVAL);
@@ -150,6 +146,10 @@ static void be_actor(session *s, wr_client *c, void *arg) {
   wr_failpoint_arm("actor.fetched=kill");
   (void)wr_work_next(c, &job, -1);
   CHECK_MSG(0, "no call came");
+}
+
+static wr_task_spec call_on(wr_id actor) {
+  return (wr_task_spec){.flags = WR_TF_CALL, .actor = actor, .retries = -1};
 }
 
 static void arm_and_call(session *s, wr_client *v, void *arg) {
