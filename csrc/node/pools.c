@@ -223,6 +223,19 @@ static int long_idle(node_proc *w) {
   return ++w->idle_checks > 2;
 }
 
+/* Actors end with the process that created them. */
+static int owns_actors(const node *n, uint32_t slot) {
+  uint32_t high = wr_load32(&n->seg.h->nactors);
+  for (uint32_t i = 0; i < high && i < WR_MAX_ACTORS; i++) {
+    const wr_actor *a = &n->seg.actors[i];
+    uint32_t phase = WR_ACTOR_PHASE(wr_load(&a->state));
+    if (phase != WR_ACTOR_FREE && phase != WR_ACTOR_DEAD && a->creator == slot &&
+        !(wr_load32(&a->flags) & WR_AF_DETACHED))
+      return 1;
+  }
+  return 0;
+}
+
 static uint32_t retire(node_pool *p) {
   node *n = p->job->n;
   node_pool_counts c = count(p, 1);
@@ -230,7 +243,7 @@ static uint32_t retire(node_pool *p) {
   for (uint32_t i = WR_MAX_PROCS; i-- > 0 && left;) {
     node_proc *w = n->procs[i];
     if (!w || w->pool != p || w->is_actor || w->dead || w->killed || w->quitting) continue;
-    if (!long_idle(w)) continue;
+    if (!long_idle(w) || owns_actors(n, i)) continue;
     w->quitting = 1;
     wr_store32(&n->seg.procs[i].quit, 1);
     wr_wake(&n->seg, i);
