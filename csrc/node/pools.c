@@ -33,7 +33,7 @@ static void publish(node *n, const node_pool *p) {
   r->env = p->env.len ? p->idx : 0;
   wr_store32(&r->want, 0);
   wr_store(&r->spinning, 0);
-  wr_store32(&r->state, 1);
+  wr_store32(&r->state, WR_POOL_OPEN);
   if (wr_load32(&n->seg.h->npools) <= p->idx) wr_store32(&n->seg.h->npools, p->idx + 1);
 }
 
@@ -65,7 +65,7 @@ node_pool *node_pool_get(node_job *job, wr_buf *env, int *rc) {
 void node_pool_free(node_pool *p) {
   node *n = p->job->n;
   node_shapes_free(n, p->idx);
-  wr_store32(&n->seg.pools[p->idx].state, 0);
+  wr_store32(&n->seg.pools[p->idx].state, WR_POOL_FREE);
   n->pools[p->idx] = NULL;
   wr_buf_free(&p->env);
   wr_free(p);

@@ -102,6 +102,37 @@ TEST(an_ended_job_takes_its_queued_tasks_and_actors_with_it) {
   session_close(&x);
 }
 
+/* Its workers die one after the other after the job has ended; what they ran is not run again. */
+TEST(a_task_of_an_ended_job_is_not_queued_again) {
+  open_session();
+  wr_client *w = session_client(&x, WR_ROLE_WORKER);
+  wr_id ran, queued, creation;
+  wr_job job;
+  task_plan p = {.o = {ORDER_ECHO, 3, 8, 0}, .spec = {.retries = -1}};
+  plan_submit(d, &p, &ran);
+  CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);
+  wr_client *host = session_client(&x, WR_ROLE_WORKER);
+  wr_id actor = actor_make(d, -1, WR_AF_DETACHED, (order){ORDER_CREATE, 1, 8, 0}, &creation);
+  CHECK_EQ(work_all(host), 1);
+  plan_submit(d, &p, &queued);
+  wr_store32(&x.seg.pools[SESSION_POOL].state, WR_POOL_CLOSED);
+  uint32_t slots[2] = {w->slot, host->slot};
+  for (int i = 0; i < 2; i++) {
+    session_drop(&x, slots[i]);
+    session_sweep(&x, slots[i]);
+  }
+  CHECK_EQ(wr_object_phase_of(d, ran), WR_OBJ_ERROR);
+  CHECK_EQ(wr_object_phase_of(d, queued), WR_OBJ_ERROR);
+  CHECK_EQ(x.restarted, 0);
+  CHECK_EQ(x.died, 1);
+  wr_creator_drop(d, ran);
+  wr_creator_drop(d, queued);
+  wr_creator_drop(d, creation);
+  wr_creator_drop(d, actor);
+  session_check_empty(&x);
+  session_close(&x);
+}
+
 #ifdef WR_HOSTILE
 /* ---- with failpoints ------------------------------------------------------------------------- */
 
