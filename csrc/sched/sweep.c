@@ -135,8 +135,8 @@ static int call_waits(const wr_task *t, uint64_t st) {
                                      phase == WR_TASK_ANSWERED);
 }
 
-/* A worker may submit, or its death may queue again, after the job has ended and its tasks have been
- * cancelled.  1: this was one. */
+/* A worker may submit, or its death may queue again, after the job has ended and its tasks have
+ * been cancelled.  1: this was one. */
 static int cancel_of_ended_job(wr_self *me, wr_idx i, const wr_task *t, uint64_t st) {
   uint32_t phase = WR_TASK_PHASE(st);
   if (phase != WR_TASK_WAITING && phase != WR_TASK_QUEUED) return 0;

@@ -375,7 +375,7 @@ typedef struct {
   wr_ring overflow; /* used while `ready` is full, and until it is empty again */
 } wr_shape;
 
-enum wr_pool_state { WR_POOL_FREE = 0, WR_POOL_OPEN = 1, WR_POOL_CLOSED = 2 /* its job has ended */ };
+enum wr_pool_state { WR_POOL_FREE = 0, WR_POOL_OPEN = 1, WR_POOL_CLOSED = 2 /* job ended */ };
 
 typedef struct {
   _Alignas(64) wr_a32 state; /* enum wr_pool_state */

@@ -24,7 +24,8 @@ static uint32_t phase(wr_id task) {
 
 /* Arguments of every size around the limits of the record, a block and a run. */
 TEST(arguments_of_any_size_arrive_whole) {
-  static const uint32_t paddings[] = {0, 1, 80, 90, 95, 96, 97, 104, 120, 1000, 65536, 131000, 400000};
+  static const uint32_t paddings[] = {0, 1, 80, 90, 95, 96, 97, 104, 120, 1000,
+                                      65536, 131000, 400000};
   open_session();
   wr_id ref = pattern_put(d, 100, 1, NULL, 0), out[3];
   for (size_t i = 0; i < sizeof paddings / sizeof paddings[0]; i++)
