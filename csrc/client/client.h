@@ -23,8 +23,10 @@ typedef struct {
  * whiprayd understands (see node/config.h).  On failure `err` (cap bytes) says why. */
 int wr_client_start(wr_client **out, const char *daemon_path, const void *config, size_t len,
                     char *err, size_t cap);
-/* Joins the session whose socket is at `path`, as a driver of a job of its own. */
-int wr_client_join(wr_client **out, const char *path, char *err, size_t cap);
+/* Joins the session whose socket is at `path`, as a driver of a job of its own; of `config` counts
+ * what is about the job (how its workers run), not what is about the session.  May be empty. */
+int wr_client_join(wr_client **out, const char *path, const void *config, size_t len, char *err,
+                   size_t cap);
 /* A worker just forked by the fork server: the segment is mapped already, the slot was given. */
 int wr_client_adopt(wr_client **out, int segment_fd, int sock, uint32_t slot, uint32_t gen);
 /* Says goodbye, waits until the daemon has ended what must end, unmaps.  Safe to call twice. */

@@ -234,8 +234,9 @@ int wr_client_join_as(wr_client **out, const char *path, uint32_t role, const vo
   return rc;
 }
 
-int wr_client_join(wr_client **out, const char *path, char *err, size_t cap) {
-  return wr_client_join_as(out, path, WR_ROLE_DRIVER, NULL, 0, err, cap);
+int wr_client_join(wr_client **out, const char *path, const void *config, size_t len, char *err,
+                   size_t cap) {
+  return wr_client_join_as(out, path, WR_ROLE_DRIVER, config, len, err, cap);
 }
 
 /* ---- workers -------------------------------------------------------------------------------- */

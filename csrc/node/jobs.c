@@ -88,6 +88,9 @@ void node_job_end(node_job *job, const char *reason) {
   }
   if (!job->ended) {
     job->ended = 1;
+    for (uint32_t i = 0; i < WR_MAX_POOLS; i++)
+      if (n->pools[i] && n->pools[i]->job == job)
+        wr_store32(&n->seg.pools[i].state, WR_POOL_CLOSED);
     for (uint32_t i = 0; i < WR_MAX_PROCS; i++) {
       node_proc *p = n->procs[i];
       if (p && p->job == job && p->role == WR_ROLE_WORKER && !is_detached(p))

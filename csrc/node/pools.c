@@ -33,7 +33,7 @@ static void publish(node *n, const node_pool *p) {
   r->env = p->env.len ? p->idx : 0;
   wr_store32(&r->want, 0);
   wr_store(&r->spinning, 0);
-  wr_store32(&r->state, 1);
+  wr_store32(&r->state, WR_POOL_OPEN);
   if (wr_load32(&n->seg.h->npools) <= p->idx) wr_store32(&n->seg.h->npools, p->idx + 1);
 }
 
@@ -65,7 +65,7 @@ node_pool *node_pool_get(node_job *job, wr_buf *env, int *rc) {
 void node_pool_free(node_pool *p) {
   node *n = p->job->n;
   node_shapes_free(n, p->idx);
-  wr_store32(&n->seg.pools[p->idx].state, 0);
+  wr_store32(&n->seg.pools[p->idx].state, WR_POOL_FREE);
   n->pools[p->idx] = NULL;
   wr_buf_free(&p->env);
   wr_free(p);
@@ -223,6 +223,19 @@ static int long_idle(node_proc *w) {
   return ++w->idle_checks > 2;
 }
 
+/* Actors end with the process that created them. */
+static int owns_actors(const node *n, uint32_t slot) {
+  uint32_t high = wr_load32(&n->seg.h->nactors);
+  for (uint32_t i = 0; i < high && i < WR_MAX_ACTORS; i++) {
+    const wr_actor *a = &n->seg.actors[i];
+    uint32_t phase = WR_ACTOR_PHASE(wr_load(&a->state));
+    if (phase != WR_ACTOR_FREE && phase != WR_ACTOR_DEAD && a->creator == slot &&
+        !(wr_load32(&a->flags) & WR_AF_DETACHED))
+      return 1;
+  }
+  return 0;
+}
+
 static uint32_t retire(node_pool *p) {
   node *n = p->job->n;
   node_pool_counts c = count(p, 1);
@@ -230,7 +243,7 @@ static uint32_t retire(node_pool *p) {
   for (uint32_t i = WR_MAX_PROCS; i-- > 0 && left;) {
     node_proc *w = n->procs[i];
     if (!w || w->pool != p || w->is_actor || w->dead || w->killed || w->quitting) continue;
-    if (!long_idle(w)) continue;
+    if (!long_idle(w) || owns_actors(n, i)) continue;
     w->quitting = 1;
     wr_store32(&n->seg.procs[i].quit, 1);
     wr_wake(&n->seg, i);

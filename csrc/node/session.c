@@ -123,6 +123,11 @@ static void actor_died(void *ctx, uint32_t actor, uint32_t gen, int restarting) 
   if (!restarting) node_names_forget(ctx, actor, gen);
 }
 
+static void end_process(void *ctx, uint32_t slot) {
+  node_proc *p = node_proc_find(ctx, slot);
+  if (p) node_proc_kill(p, "the process that created this actor has ended");
+}
+
 static void sweeper_wants(void *ctx, uint32_t pool) { node_pool_wanted(ctx, pool); }
 
 int node_session_open(node *n, const node_config *cfg, char *err, size_t cap) {
@@ -138,6 +143,7 @@ int node_session_open(node *n, const node_config *cfg, char *err, size_t cap) {
     snprintf(err, cap, "%s", wr_status_text(rc));
     return rc;
   }
+  n->sweeper.kill_process = end_process;
   n->sweeper.self.want = sweeper_wants;
   n->sweeper.self.want_ctx = n;
   n->num_cpus = cfg->num_cpus >= 0 ? cfg->num_cpus : (double)n->seg.h->cpus;

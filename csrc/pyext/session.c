@@ -89,13 +89,18 @@ static PyObject *m_start(PyObject *module, PyObject *args) {
 
 static PyObject *m_join(PyObject *module, PyObject *args) {
   const char *path;
-  if (!PyArg_ParseTuple(args, "s", &path) || check_free()) return NULL;
+  Py_buffer config;
+  if (!PyArg_ParseTuple(args, "sy*", &path, &config)) return NULL;
   wr_client *c = NULL;
   char err[512] = "";
-  int rc;
-  Py_BEGIN_ALLOW_THREADS
-  rc = wr_client_join(&c, path, err, sizeof err);
-  Py_END_ALLOW_THREADS
+  int rc = WR_OK, taken = check_free();
+  if (!taken) {
+    Py_BEGIN_ALLOW_THREADS
+    rc = wr_client_join(&c, path, config.buf, (size_t)config.len, err, sizeof err);
+    Py_END_ALLOW_THREADS
+  }
+  PyBuffer_Release(&config);
+  if (taken) return NULL;
   if (rc != WR_OK) return attach_failed(wrpy_state_of(module), rc, "cannot join the session", err);
   attached_as(c);
   return m_info(module, NULL);
@@ -250,7 +255,7 @@ static PyObject *m_set_title(PyObject *module, PyObject *text) {
 
 PyMethodDef wrpy_session_methods[] = {
     {"start", m_start, METH_VARARGS, "start(daemon_path, config): starts and attaches a session."},
-    {"join", m_join, METH_VARARGS, "join(path): attaches to the session behind a socket."},
+    {"join", m_join, METH_VARARGS, "join(path, config): attaches to the session behind a socket."},
     {"adopt", m_adopt, METH_VARARGS, "adopt(segment_fd, socket, slot, gen): attaches a worker."},
     {"detach", m_detach, METH_NOARGS, "Leaves the session."},
     {"forget", m_forget, METH_NOARGS, "Drops an attachment inherited over fork."},

@@ -58,6 +58,11 @@ static void describe_death(char *buf, size_t cap, const wr_death *why) {
 
 static void bury(wr_sweeper *sw, uint32_t actor, uint32_t slot);
 
+/* Nobody will run a task of this shape any more. */
+static int pool_closed(const wr_seg *s, uint32_t shape) {
+  return shape < WR_MAX_SHAPES && wr_load32(&s->pools[s->shapes[shape].pool].state) != WR_POOL_OPEN;
+}
+
 /* The process had claimed the creation of an actor.  Once the actor stands in its slot, the two
  * share their fate; before, nothing of it has run, and another process creates it. */
 static void creation_of_the_dead(pass *p, wr_idx i, wr_task *t) {
@@ -101,6 +106,10 @@ static void task_of_the_dead(pass *p, wr_idx i, wr_task *t) {
     call_of_the_dead(p, i, t);
     return;
   }
+  if (pool_closed(me->s, WR_TASK_SHAPE(wr_load(&t->tstate)))) {
+    wr_tasks_fail(me, i, "CANCELLED", "the driver of this task's job has ended");
+    return;
+  }
   if (t->retries != 0) {
     wr_tasks_requeue(me, i);
     return;
@@ -126,12 +135,24 @@ static int call_waits(const wr_task *t, uint64_t st) {
                                      phase == WR_TASK_ANSWERED);
 }
 
+/* A worker may submit, or its death may queue again, after the job has ended and its tasks have
+ * been cancelled.  1: this was one. */
+static int cancel_of_ended_job(wr_self *me, wr_idx i, const wr_task *t, uint64_t st) {
+  uint32_t phase = WR_TASK_PHASE(st);
+  if (phase != WR_TASK_WAITING && phase != WR_TASK_QUEUED) return 0;
+  if (t->flags & (WR_TF_CALL | WR_TF_CREATION) || !pool_closed(me->s, WR_TASK_SHAPE(st))) return 0;
+  if (wr_tasks_claim(me, i, WR_TASK_GEN(st)))
+    wr_tasks_fail(me, i, "CANCELLED", "the driver of this task's job has ended");
+  return 1;
+}
+
 static void visit_task(void *ctx, wr_idx i) {
   pass *p = ctx;
   wr_self *me = &p->sw->self;
   wr_task *t = wr_task_at(me->s, i);
   uint64_t st = wr_load(&t->tstate);
   if (p->hand == i && call_waits(t, st)) wr_actor_call_settle(me, i);
+  if (cancel_of_ended_job(me, i, t, st)) return;
   switch (WR_TASK_PHASE(st)) {
     case WR_TASK_FREE:
       drop_begun(p, i, t);
@@ -324,8 +345,10 @@ static void rebuild_mailbox(wr_sweeper *sw, uint32_t actor, uint32_t gen, uint32
   wr_map32_free(&listed);
 }
 
-static int may_restart(const wr_actor *a) {
+static int may_restart(const wr_seg *s, const wr_actor *a) {
   if (wr_load32(&a->flags) & (WR_AF_NO_RESTART | WR_AF_RETIRE)) return 0;
+  if (a->creation && pool_closed(s, WR_TASK_SHAPE(wr_load(&wr_task_at(s, a->creation)->tstate))))
+    return 0;
   return a->max_restarts < 0 || wr_load32(&a->restarts) < (uint32_t)a->max_restarts;
 }
 
@@ -337,7 +360,7 @@ static void actor_process_died(wr_sweeper *sw, uint32_t slot, uint32_t actor, co
   if (WR_ACTOR_SLOT(st) != slot || WR_ACTOR_PHASE(st) == WR_ACTOR_DEAD) return;
   wr_store32(&a->exit_code, why ? (uint32_t)why->wait_status : 0);
   if (why) wr_store32(&a->last_pid, (uint32_t)why->pid);
-  if (!may_restart(a) || !a->creation) {
+  if (!may_restart(s, a) || !a->creation) {
     if (wr_load32(&a->cause) == WR_CAUSE_NONE)
       wr_store32(&a->cause,
                  wr_load32(&a->flags) & WR_AF_RETIRE ? WR_CAUSE_EXITED : WR_CAUSE_CRASHED);

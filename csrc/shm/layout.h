@@ -376,8 +376,10 @@ typedef struct {
   wr_ring overflow; /* used while `ready` is full, and until it is empty again */
 } wr_shape;
 
+enum wr_pool_state { WR_POOL_FREE = 0, WR_POOL_OPEN = 1, WR_POOL_CLOSED = 2 /* job ended */ };
+
 typedef struct {
-  _Alignas(64) wr_a32 state; /* 0 free, 1 in use */
+  _Alignas(64) wr_a32 state; /* enum wr_pool_state */
   uint32_t job;              /* driver's slot */
   uint32_t env;              /* 0: the job's own environment */
   wr_a32 want;               /* 1: a request for workers is on its way to the daemon */

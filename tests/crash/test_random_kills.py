@@ -1,63 +1,23 @@
-"""Workers are killed at random times under a mixed load; nothing is lost and nothing hangs."""
+"""Workers are killed at random times under load; nothing is lost and nothing hangs."""
 
 from __future__ import annotations
 
 import os
-import random
 import signal
-import threading
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 import whipray
-from whipray import _core
+from whipray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    TaskCancelledError,
+    WorkerCrashedError,
+)
 
-WORKER = 3  # enum wr_role
-KILLS = int(os.environ.get("WHIPRAY_KILLS", "500"))
-
-
-@pytest.fixture
-def session() -> Iterator[None]:
-    whipray.init(num_cpus=2, log_to_driver=False)
-    yield
-    whipray.shutdown()
-
-
-def worker_pids() -> list[int]:
-    """Live worker processes of the session (not the driver)."""
-    return [row["pid"] for row in _core.procs() if row["role"] == WORKER and row["pid"]]
-
-
-class Killer(threading.Thread):
-    """Kills one worker after another until it has killed as many as asked."""
-
-    def __init__(self, wanted: int) -> None:
-        super().__init__(daemon=True)
-        self.left, self.random = wanted, random.Random(7)
-        self.stop = threading.Event()
-
-    def run(self) -> None:
-        while self.left and not self.stop.is_set():
-            pids = worker_pids()
-            if pids:
-                try:
-                    os.kill(self.random.choice(pids), signal.SIGKILL)
-                    self.left -= 1
-                except ProcessLookupError:
-                    pass  # gone between the look and the shot
-            self.stop.wait(self.random.uniform(0.0, 0.02))
-
-
-def wait_until(holds: Any, seconds: float = 20.0) -> None:
-    """Poll a condition; fail with the engine's state when it does not come true."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, (_core.stats(), _core.procs())
-        time.sleep(0.01)
+from .helpers import KILLS, Killer, living, wait_until_whole
 
 
 @pytest.mark.usefixtures("session")
@@ -75,7 +35,8 @@ def test_tasks_and_objects_survive_killed_workers() -> None:
         return sum(whipray.get([add.remote(i, 1) for i in range(n)]))
 
     kept = whipray.put(np.arange(100_000))
-    killer = Killer(KILLS)
+    before = living()
+    killer = Killer(KILLS - KILLS // 2)
     killer.start()
     rounds = 0
     while killer.is_alive():
@@ -92,7 +53,98 @@ def test_tasks_and_objects_survive_killed_workers() -> None:
     assert rounds > 0
     del sums, arrays, trees, ref
     assert whipray.get(kept).sum() == np.arange(100_000).sum()
-    wait_until(lambda: whipray.available_resources().get("CPU") == 2.0)
+    wait_until_whole(before)
+    assert before["value_bytes"] >= 800_000
+
+
+@whipray.remote(max_restarts=-1, max_task_retries=-1)
+class Keeper:
+    """Survives; every answer depends on its arguments alone."""
+
+    def double(self, x: Any) -> Any:
+        return x * 2
+
+    def both(self, x: Any, y: Any) -> tuple[Any, Any]:
+        return x, y
+
+
+@whipray.remote
+class Mortal:
+    def answer(self) -> int:
+        return 42
+
+
+@whipray.remote(max_retries=-1)
+def make(n: int) -> Any:
+    """A reference to an object that its maker put."""
+    return [whipray.put(np.full(20_000, n))]
+
+
+@whipray.remote(max_retries=-1, num_cpus=0.5, resources={"lamp": 1})
+def lit(n: int) -> Any:
+    return np.full(3_000, n)
+
+
+@whipray.remote(max_retries=-1, num_returns=3)
+def split(array: Any) -> Any:
+    return array[:10], array[10:], [whipray.put(b"inside" * 100)]
+
+
+@whipray.remote(max_retries=-1)
+def tree(depth: int) -> int:
+    if depth == 0:
+        return 1
+    return sum(whipray.get([tree.remote(depth - 1) for _ in range(2)]))
+
+
+@whipray.remote(max_retries=-1)
+def endless(refs: Any) -> None:
+    while True:
+        whipray.get(refs)
+
+
+def play_round(keeper: Any, n: int) -> None:
+    waits = endless.remote([whipray.put(b"x" * 5_000)])
+    mortal = Mortal.remote()
+    answer = mortal.answer.remote()
+    doubled = [keeper.double.remote(i) for i in range(5)]
+    pair = keeper.both.options(num_returns=2).remote(lit.remote(n), "y")
+    head, tail, inside = split.remote(lit.remote(n))
+    made = make.remote(n)
+    grown = tree.remote(2)
+    whipray.cancel(waits)
+    assert whipray.get(doubled, timeout=60) == [0, 2, 4, 6, 8]
+    first, second = whipray.get(pair, timeout=60)
+    assert first.sum() == 3_000 * n and second == "y"
+    assert whipray.get(whipray.get(made, timeout=60)[0], timeout=60).sum() == 20_000 * n
+    assert whipray.get(head, timeout=60).sum() + whipray.get(tail, timeout=60).sum() == 3_000 * n
+    assert whipray.get(whipray.get(inside, timeout=60)[0], timeout=60) == b"inside" * 100
+    assert whipray.get(grown, timeout=60) == 4
+    with pytest.raises((TaskCancelledError, WorkerCrashedError)):
+        whipray.get(waits, timeout=60)
+    try:
+        assert whipray.get(answer, timeout=60) == 42
+    except (ActorDiedError, ActorUnavailableError):
+        pass  # it was shot
+
+
+@pytest.mark.usefixtures("session")
+def test_a_mixed_load_survives_killed_workers() -> None:
+    kept = whipray.put({"name": b"kept" * 10_000})
+    before = living()
+    keeper = Keeper.remote()
+    killer = Killer(KILLS // 2)
+    killer.start()
+    rounds = 0
+    while killer.is_alive():
+        play_round(keeper, rounds)
+        rounds += 1
+    assert killer.left == 0
+    assert rounds > 0
+    assert whipray.get(keeper.double.remote(4), timeout=60) == 8
+    del keeper
+    assert whipray.get(kept)["name"] == b"kept" * 10_000
+    wait_until_whole(before)
 
 
 @pytest.mark.usefixtures("session")

@@ -35,6 +35,13 @@ def config(
         "num_cpus": float(usable_cpus() if num_cpus is None else num_cpus),
         "resources": custom,
         "object_store_memory": _store_bytes(object_store_memory, memory),
+        **job_config(),
+    }
+
+
+def job_config() -> dict[str, Any]:
+    """The part about the workers of this driver, whether it starts a session or joins one."""
+    return {
         "python": sys.executable,
         "sys_path": [entry or os.getcwd() for entry in sys.path],
         "cwd": os.getcwd(),

@@ -102,15 +102,18 @@ def init(
     target = machine.find_address(address)
     if target is not None:
         _refuse_resources_with_address(num_cpus, num_gpus, resources, object_store_memory)
-        info = _core.join(target)
+        config = machine.job_config()
     else:
         config = machine.config(num_cpus, num_gpus, resources, object_store_memory)
-        config.update(
-            env=_worker_env(env, space),
-            preload=_module_names(preload),
-            log_to_driver=_logs(log_to_driver),
-            namespace=space,
-        )
+    config.update(
+        env=_worker_env(env, space),
+        preload=_module_names(preload),
+        log_to_driver=_logs(log_to_driver),
+        namespace=space,
+    )
+    if target is not None:
+        info = _core.join(target, _core.pack(config))
+    else:
         temp_dir = kwargs.get("_temp_dir") or os.environ.get("RAY_TMPDIR")
         if temp_dir:
             config["temp_dir"] = temp_dir
@@ -222,19 +225,30 @@ def ensure_attached() -> None:
     """Auto-init: start a session if the process has none."""
     if _core.attached():
         return
-    if state.is_worker:
-        from whipray.exceptions import RaySystemError
-
-        raise RaySystemError("the session of this worker has ended")
+    _refuse_ended()
     _refuse_forked()
     if os.environ.get("RAY_ENABLE_AUTO_CONNECT") == "0":
         raise RuntimeError("No session is open and automatic init is switched off; call init().")
     init()
 
 
+def _refuse_ended() -> None:
+    """A session that died under its process is not replaced silently: its objects are gone."""
+    from whipray.exceptions import RaySystemError
+
+    if state.is_worker:
+        raise RaySystemError("the session of this worker has ended")
+    if _core.epoch() and not state.forked:
+        raise RaySystemError(
+            "the session has ended, and its objects and actors with it; call shutdown() and then "
+            "init() to start another one"
+        )
+
+
 def require_attached(what: str) -> None:
     """For questions that do not start a session by themselves."""
     if not _core.attached():
+        _refuse_ended()
         raise RuntimeError(f"{what}: no session is open; call whipray.init() first.")
 
 

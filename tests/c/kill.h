@@ -1,0 +1,56 @@
+/* tests/c/kill.h - a process dies at a named place, and what is left must be whole.
+ *
+ * A scenario has a part that the test plays before (as driver `d`), and a part that a forked victim
+ * plays until it dies: by the armed failpoint, or at its end without a goodbye.  Then the victim is
+ * swept, twice; survivors do the work that is left; and the driver looks at everything it was
+ * promised.  Builds without failpoints run each scenario once, to its end. */
+#ifndef KILL_H
+#define KILL_H
+
+#include "session.h"
+
+typedef struct {
+  wr_id id;
+  size_t len;
+  uint32_t seed;
+  int may_fail; /* an error is as good as the value */
+} promise;
+
+typedef struct kill_shared kill_shared;
+
+typedef struct {
+  session x;
+  wr_client *d;  /* the driver that survives */
+  kill_shared *shared; /* mapped by test and victim */
+  promise promised[64];
+  uint32_t npromised;
+  wr_id gate;          /* pending; the driver seals it after the victim's death */
+  wr_id small, large;  /* values of the driver: 100 bytes of seed 1, 200000 of seed 2 */
+  wr_id alive, gone;   /* an actor that runs, and one that is dead */
+  wr_id task, call;    /* queued by the driver, for the victim to cancel */
+} world;
+
+typedef struct {
+  const char *name;
+  enum wr_role role;
+  void (*prepare)(world *w);
+  void (*act)(world *w, wr_client *v);
+} scenario;
+
+/* The driver wants this object: it must have the value in the end. */
+void kill_promise(world *w, wr_id id, size_t len, uint32_t seed, int may_fail);
+/* The victim hands an object to the driver; returns when the driver holds it. */
+void kill_offer(world *w, wr_id id, size_t len, uint32_t seed, int may_fail);
+
+/* Plays a scenario with a failpoint armed (NULL: none).  1: the victim died there; 0: it came to
+ * the end of its part. */
+int kill_play(const scenario *sc, const char *name, long nth);
+/* Every passing of every place of the list, first at 1, 2 and 3, then ever further apart; sets
+ * seen[i] for places that were passed.  Returns how many deaths left something broken. */
+uint32_t kill_matrix(const scenario *sc, const char *const *names, uint32_t n, uint8_t *seen);
+
+/* Every failpoint in csrc/, as tests/lint/test_failpoints.py makes sure. */
+extern const char *const kill_places[];
+extern const uint32_t kill_nplaces;
+
+#endif

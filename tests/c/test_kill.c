@@ -1,0 +1,284 @@
+/* The kill matrix: for every failpoint, and for its first passings and later ones, a process dies
+ * there, and survivors find everything whole.  See kill.h. */
+#include "kill.h"
+
+#include "sched/queue.h"
+
+
+#define ALWAYS {.retries = -1}
+
+/* ---- a driver -------------------------------------------------------------------------------- */
+
+static wr_id start_actor(world *w, uint32_t op) {
+  wr_id creation, actor = actor_make(w->d, 0, 0, (order){op, 1, 8, 0}, &creation);
+  session_work(&w->x);
+  wr_creator_drop(w->d, creation);
+  return actor;
+}
+
+static wr_id submit(wr_client *c, order o, wr_task_spec spec, const wr_id *refs, uint32_t nrefs,
+                    uint32_t ndeps) {
+  wr_id id;
+  task_plan p = {.o = o, .spec = spec, .refs = refs, .nrefs = nrefs, .ndeps = ndeps};
+  plan_submit(c, &p, &id);
+  return id;
+}
+
+static wr_task_spec call_on(wr_id actor) {
+  return (wr_task_spec){.flags = WR_TF_CALL, .actor = actor, .retries = -1};
+}
+
+/* A worker that sleeps, as far as anybody can see (test_kill_wakeups.c has real ones). */
+static void put_to_sleep(world *w, uint32_t slot) {
+  wr_store32(&w->x.seg.procs[slot].park, 1);
+  wr_pool_set_idle(&w->x.seg, SESSION_POOL, slot);
+}
+
+static void prepare_driver(world *w) {
+  uint32_t sleeper = session_client(&w->x, WR_ROLE_WORKER)->slot;
+  w->alive = start_actor(w, ORDER_CREATE);
+  w->gone = start_actor(w, ORDER_BROKEN);
+  w->task = submit(w->d, (order){ORDER_ECHO, 11, 8, 0}, (wr_task_spec)ALWAYS, NULL, 0, 0);
+  w->call = submit(w->d, (order){ORDER_ECHO, 12, 8, 0}, call_on(w->alive), NULL, 0, 0);
+  kill_promise(w, w->task, 8, 11, 1);
+  kill_promise(w, w->call, 8, 12, 1);
+  put_to_sleep(w, sleeper);
+}
+
+/* Puts, gets and lets go. */
+static void act_objects(world *w, wr_client *v) {
+  uint32_t gen = 0;
+  CHECK_EQ(wr_hold(v, w->small.idx, w->small.gen, &gen), WR_OK);
+  CHECK(pattern_is(v, w->small, 100, 1));
+  CHECK_EQ(wr_hold(v, w->large.idx, 0, &gen), WR_OK);
+  wr_id one = pattern_put(v, 10, 20, NULL, 0);
+  kill_offer(w, one, 10, 20, 0);
+  wr_id inside[3] = {one, w->small, w->large};
+  wr_id two = pattern_put(v, 5000, 21, inside, 3);
+  kill_offer(w, two, 5000, 21, 0);
+  inside[2] = two;
+  wr_id three = pattern_put(v, 300000, 22, inside, 3);
+  kill_offer(w, three, 300000, 22, 0);
+  wr_id four = pattern_put(v, 150000, 23, inside, 3);
+  wr_id five = pattern_put(v, 40, 24, &four, 1);
+  wr_unhold(v, w->small);
+  wr_unhold(v, w->large);
+  wr_creator_drop(v, four);
+  wr_creator_drop(v, five); /* and with it all that it alone kept alive */
+  wr_creator_drop(v, one);
+  wr_creator_drop(v, three);
+  uint8_t *dst;
+  wr_id half;
+  CHECK_EQ(wr_object_create(v, &half), WR_OK);
+  CHECK_EQ(wr_value_reserve(v, half.idx, 200000, &two, 1, &dst), WR_OK);
+  wr_value_discard(v, half.idx);
+  CHECK_EQ(wr_value_reserve(v, half.idx, 3000, &two, 1, &dst), WR_OK);
+  wr_value_discard(v, half.idx);
+  wr_creator_drop(v, half);
+  wr_creator_drop(v, two);
+}
+
+static void act_submits(world *w, wr_client *v) {
+  wr_task_spec spec = ALWAYS;
+  wr_id out[3], deps[2];
+  out[0] = submit(v, (order){ORDER_ECHO, 30, 8, 0}, spec, NULL, 0, 0);
+  kill_offer(w, out[0], 8, 30, 0);
+  deps[0] = w->gate;
+  deps[1] = out[0];
+  wr_id waiting = submit(v, (order){ORDER_ECHO, 31, 8, 0}, spec, deps, 2, 2);
+  kill_offer(w, waiting, 8, 31, 0);
+  task_plan large = {.o = {ORDER_ECHO, 32, 700, 0}, .padding = 9000, .spec = spec,
+                     .refs = deps, .nrefs = 2, .ndeps = 0};
+  large.spec.nreturns = 3;
+  plan_submit(v, &large, out);
+  for (uint32_t k = 0; k < 3; k++) kill_offer(w, out[k], 700, 32 + k, 0);
+  large.padding = 200000;
+  large.spec.nreturns = 1;
+  plan_submit(v, &large, &out[1]);
+  kill_offer(w, out[1], 700, 32, 0);
+  large.padding = 0;
+  large.spec.nreturns = 3;
+  plan_build(v, &large, out);
+  wr_task_discard(v, out[0].idx);
+  spec.shape = SHAPE_GPU;
+  kill_offer(w, submit(v, (order){ORDER_SPAWN, 36, 8, 0}, spec, NULL, 0, 0), 8, 36, 0);
+  wr_creator_drop(v, waiting);
+}
+
+/* An object of the victim's own that tasks wait for. */
+static void act_seals(world *w, wr_client *v) {
+  wr_task_spec spec = ALWAYS;
+  wr_id pending;
+  uint8_t *dst;
+  CHECK_EQ(wr_object_create(v, &pending), WR_OK);
+  kill_offer(w, submit(v, (order){ORDER_ECHO, 40, 8, 0}, spec, &pending, 1, 1), 8, 40, 0);
+  kill_offer(w, submit(v, (order){ORDER_ECHO, 41, 8, 0}, spec, &pending, 1, 1), 8, 41, 0);
+  CHECK_EQ(wr_value_reserve(v, pending.idx, 64, NULL, 0, &dst), WR_OK);
+  pattern_fill(dst, 64, 42);
+  CHECK_EQ(wr_object_seal(v, pending.idx, 0, 0), WR_OK);
+  wr_creator_drop(v, pending);
+  wr_id lost[2];
+  CHECK_EQ(wr_object_create(v, &lost[0]), WR_OK);
+  lost[1] = submit(v, (order){ORDER_ECHO, 43, 8, 0}, spec, &lost[0], 1, 1);
+  uint32_t slot;
+  wr_id task = lost[1];
+  CHECK_EQ(wr_task_cancel(v, &task, 0, &slot), 1);
+  wr_creator_drop(v, lost[1]);
+  wr_creator_drop(v, lost[0]); /* with a stale node in its list */
+}
+
+static void act_calls(world *w, wr_client *v) {
+  wr_id refs[2] = {w->alive, w->small}, out;
+  uint32_t slot;
+  out = submit(v, (order){ORDER_ECHO, 50, 8, 0}, call_on(w->alive), refs, 2, 0);
+  kill_offer(w, out, 8, 50, 0);
+  kill_offer(w, submit(v, (order){ORDER_ECHO, 51, 8, 0}, call_on(w->alive), &w->gate, 1, 1), 8, 51,
+             0);
+  kill_offer(w, submit(v, (order){ORDER_ECHO, 52, 8, 0}, call_on(w->gone), NULL, 0, 0), 8, 52, 1);
+  out = submit(v, (order){ORDER_ECHO, 53, 8, 0}, call_on(w->alive), NULL, 0, 0);
+  kill_offer(w, out, 8, 53, 1);
+  CHECK_EQ(wr_task_cancel(v, &out, 0, &slot), 1);
+  CHECK_EQ(wr_task_cancel(v, &w->call, 0, &slot), 1);
+  CHECK_EQ(wr_task_cancel(v, &w->task, 0, &slot), 1);
+}
+
+static void act_actors(world *w, wr_client *v) {
+  wr_id creation;
+  wr_id mine = actor_make(v, 0, 0, (order){ORDER_CREATE, 60, 8, 0}, &creation);
+  kill_offer(w, submit(v, (order){ORDER_ECHO, 61, 8, 0}, call_on(mine), &mine, 1, 0), 8, 61, 1);
+  wr_creator_drop(v, creation);
+  wr_id free = actor_make(v, -1, WR_AF_DETACHED, (order){ORDER_CREATE, 62, 8, 0}, &creation);
+  kill_offer(w, submit(v, (order){ORDER_ECHO, 63, 8, 0}, call_on(free), NULL, 0, 0), 8, 63, 1);
+  wr_creator_drop(v, creation);
+  wr_creator_drop(v, free);
+  wr_creator_drop(v, mine);
+}
+
+static void act_driver(world *w, wr_client *v) {
+  act_objects(w, v);
+  act_submits(w, v);
+  act_seals(w, v);
+  act_calls(w, v);
+  act_actors(w, v);
+}
+
+/* ---- a worker -------------------------------------------------------------------------------- */
+
+static void promise_task(world *w, order o, wr_task_spec spec, const wr_id *refs, uint32_t nrefs,
+                         uint32_t ndeps, wr_id *out) {
+  wr_id own[3];
+  task_plan p = {.o = o, .spec = spec, .refs = refs, .nrefs = nrefs, .ndeps = ndeps};
+  if (!out) out = own;
+  plan_submit(w->d, &p, out);
+  for (uint32_t k = 0; k < (spec.nreturns ? spec.nreturns : 1); k++)
+    kill_promise(w, out[k], o.len, o.seed + k, spec.retries == 0 || o.op == ORDER_FAIL);
+}
+
+static void prepare_worker(world *w) {
+  session_client(&w->x, WR_ROLE_WORKER);
+  wr_task_spec always = ALWAYS, three = {.retries = -1, .nreturns = 3}, once = {.retries = 0};
+  wr_task_spec gpu = {.retries = -1, .shape = SHAPE_GPU}, twice = {.retries = 4};
+  wr_id refs[3] = {w->small, w->large, w->gate}, out[3], last;
+  promise_task(w, (order){ORDER_ECHO, 70, 8, 0}, always, NULL, 0, 0, NULL);
+  promise_task(w, (order){ORDER_ECHO, 71, 5000, 0}, three, refs, 2, 1, out);
+  promise_task(w, (order){ORDER_NEST, 74, 200000, 0}, always, out, 3, 3, &last);
+  promise_task(w, (order){ORDER_NEST, 75, 5000, 0}, three, &last, 1, 1, out);
+  promise_task(w, (order){ORDER_ECHO, 78, 8, 0}, always, &out[2], 1, 1, NULL);
+  promise_task(w, (order){ORDER_ECHO, 79, 8, 0}, always, &out[2], 1, 1, NULL);
+  promise_task(w, (order){ORDER_RETRY, 80, 200000, 0}, twice, refs, 2, 0, NULL);
+  promise_task(w, (order){ORDER_SPAWN, 81, 8, 0}, gpu, NULL, 0, 0, NULL);
+  promise_task(w, (order){ORDER_SPAWN, 82, 8, 0}, always, NULL, 0, 0, NULL);
+  promise_task(w, (order){ORDER_FAIL, 83, 300, 0}, always, NULL, 0, 0, NULL);
+  promise_task(w, (order){ORDER_ECHO, 84, 3000, 0}, once, refs, 2, 0, NULL);
+  promise_task(w, (order){ORDER_ECHO, 85, 8, 0}, always, &refs[2], 1, 1, NULL); /* waits on */
+  task_plan unwanted = {.o = {ORDER_NEST, 86, 900, 0}, .spec = three, .refs = refs, .nrefs = 2};
+  plan_submit(w->d, &unwanted, out);
+  for (uint32_t k = 0; k < 3; k++) wr_creator_drop(w->d, out[k]);
+}
+
+static void act_worker(world *w, wr_client *v) {
+  (void)w;
+  work_all(v);
+  work_all(v); /* lies down and gets up again */
+}
+
+/* ---- an actor -------------------------------------------------------------------------------- */
+
+static void call_actor(world *w, wr_id actor, int mortal) {
+  wr_task_spec call = call_on(actor), once = call, three = call, twice = call;
+  wr_id refs[2] = {w->small, actor}, out[3];
+  once.retries = 0;
+  three.nreturns = 3;
+  twice.retries = 4;
+  uint32_t first = w->npromised;
+  promise_task(w, (order){ORDER_ECHO, 90, 8, 0}, call, refs, 2, 0, NULL);
+  promise_task(w, (order){ORDER_ECHO, 91, 5000, 0}, three, refs, 2, 1, out);
+  promise_task(w, (order){ORDER_NEST, 94, 900, 0}, call, out, 3, 3, NULL);
+  promise_task(w, (order){ORDER_ECHO, 95, 8, 0}, once, NULL, 0, 0, NULL);
+  promise_task(w, (order){ORDER_RETRY, 96, 200000, 0}, twice, NULL, 0, 0, NULL);
+  promise_task(w, (order){ORDER_SPAWN, 97, 8, 0}, call, NULL, 0, 0, NULL);
+  wr_id dropped = submit(w->d, (order){ORDER_ECHO, 98, 8, 0}, call, NULL, 0, 0);
+  uint32_t slot;
+  CHECK_EQ(wr_task_cancel(w->d, &dropped, 0, &slot), 1);
+  kill_promise(w, dropped, 8, 98, 1);
+  promise_task(w, (order){ORDER_ECHO, 99, 8, 0}, call, NULL, 0, 0, NULL);
+  for (uint32_t i = first; mortal && i < w->npromised; i++) w->promised[i].may_fail = 1;
+}
+
+static void prepare_actor(world *w, int32_t restarts, uint32_t op) {
+  wr_id creation;
+  w->alive = actor_make(w->d, restarts, 0, (order){op, 1, 8, 0}, &creation);
+  wr_creator_drop(w->d, creation);
+  call_actor(w, w->alive, restarts == 0);
+}
+
+static void prepare_lasting(world *w) { prepare_actor(w, -1, ORDER_CREATE); }
+static void prepare_mortal(world *w) { prepare_actor(w, 0, ORDER_CREATE); }
+static void prepare_broken(world *w) { prepare_actor(w, 0, ORDER_BROKEN); }
+static void prepare_retiring(world *w) {
+  prepare_actor(w, -1, ORDER_CREATE);
+  wr_creator_drop(w->d, w->alive);
+  w->alive.idx = 0;
+  for (uint32_t i = 0; i < w->npromised; i++) w->promised[i].may_fail = w->promised[i].seed >= 90;
+}
+
+static void act_actor(world *w, wr_client *v) {
+  wr_job job;
+  (void)w;
+  work_all(v);
+  if (wr_work_next(v, &job, 0) == WR_DEAD) wr_work_actor_exit(v);
+}
+
+/* A constructor that fails is the end of its process. */
+static void act_broken(world *w, wr_client *v) {
+  wr_job job;
+  (void)w;
+  CHECK_EQ(wr_work_next(v, &job, 0), WR_OK);
+  work_run(v, &job);
+}
+
+/* ---- all of them ----------------------------------------------------------------------------- */
+
+static const scenario driver = {"driver", WR_ROLE_DRIVER, prepare_driver, act_driver};
+static const scenario worker = {"worker", WR_ROLE_WORKER, prepare_worker, act_worker};
+static const scenario lasting = {"restarting actor", WR_ROLE_WORKER, prepare_lasting, act_actor};
+static const scenario mortal = {"mortal actor", WR_ROLE_WORKER, prepare_mortal, act_actor};
+static const scenario broken = {"broken actor", WR_ROLE_WORKER, prepare_broken, act_broken};
+static const scenario retiring = {"retiring actor", WR_ROLE_WORKER, prepare_retiring, act_actor};
+
+TEST_LIMIT(a_process_dies_anywhere, 600) {
+  static const scenario *const all[] = {&driver, &worker, &lasting, &mortal, &broken, &retiring};
+  uint8_t seen[128] = {0};
+  uint32_t failed = 0, missed = 0;
+  CHECK_LE(kill_nplaces, sizeof seen);
+  for (uint32_t i = 0; i < sizeof all / sizeof all[0]; i++)
+    failed += kill_matrix(all[i], kill_places, kill_nplaces, seen);
+  CHECK_EQ(failed, 0);
+#ifdef WR_HOSTILE
+  for (uint32_t i = 0; i < kill_nplaces; i++) {
+    if (!seen[i]) fprintf(stderr, "  no scenario passes %s\n", kill_places[i]);
+    missed += !seen[i];
+  }
+#endif
+  CHECK_EQ(missed, 0);
+}

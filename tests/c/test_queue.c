@@ -1,0 +1,168 @@
+/* Ready queues: order, overflow, shapes, and several workers at once. */
+#include <stdlib.h>
+
+#include "base/status.h"
+#include "sched/queue.h"
+#include "session.h"
+#include "shm/ring.h"
+
+static session x;
+static wr_client *d, *w;
+
+static void open_session(void) {
+  session_open(&x, 16u << 20);
+  d = session_client(&x, WR_ROLE_DRIVER);
+  w = session_client(&x, WR_ROLE_WORKER);
+}
+
+static wr_id submit(uint32_t shape, uint32_t seed) {
+  wr_id out;
+  task_plan p = {.o = {ORDER_ECHO, seed, 8, 0}, .spec = {.retries = -1, .shape = (uint16_t)shape}};
+  plan_submit(d, &p, &out);
+  return out;
+}
+
+static void close_empty(const wr_id *ids, uint32_t n) {
+  session_work(&x);
+  for (uint32_t i = 0; i < n; i++) wr_creator_drop(d, ids[i]);
+  session_check_empty(&x);
+  session_close(&x);
+}
+
+/* More than the short ring of a hostile build holds: the rest waits in the overflow, in order. */
+TEST(tasks_come_out_in_the_order_they_went_in) {
+  enum { N = 3 * 64 + 5 };
+  wr_id ids[N];
+  wr_job job;
+  open_session();
+  for (uint32_t i = 0; i < N; i++) ids[i] = submit(SHAPE_CPU, i);
+#ifdef WR_HOSTILE
+  CHECK(!wr_ring_empty(&x.seg, &x.seg.shapes[SHAPE_CPU].overflow));
+#endif
+  for (uint32_t i = 0; i < N; i++) {
+    CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);
+    CHECK_EQ(job.idx, ids[i].idx);
+    work_run(w, &job);
+  }
+  CHECK(!wr_queue_has_work(&x.seg, SESSION_POOL));
+  close_empty(ids, N);
+}
+
+TEST(an_entry_of_a_task_that_is_claimed_is_passed_over) {
+  wr_idx got;
+  open_session();
+  wr_id ids[2] = {submit(SHAPE_CPU, 1), submit(SHAPE_CPU, 2)};
+  CHECK_EQ(wr_queue_push(&d->self, SHAPE_CPU, ids[0].idx), WR_OK); /* twice does no harm */
+  CHECK_EQ(wr_queue_take(&w->self, SESSION_POOL, &got), WR_OK);
+  CHECK_EQ(got, ids[0].idx);
+  wr_client *other = session_client(&x, WR_ROLE_WORKER);
+  CHECK_EQ(wr_queue_take(&other->self, SESSION_POOL, &got), WR_OK);
+  CHECK_EQ(got, ids[1].idx);
+  CHECK_EQ(wr_queue_take(&other->self, SESSION_POOL, &got), WR_AGAIN);
+  CHECK_EQ(wr_load32(&other->self.p->hand), 0);
+  uint32_t slots[2] = {w->slot, other->slot};
+  for (int i = 0; i < 2; i++) {
+    session_drop(&x, slots[i]);
+    session_sweep(&x, slots[i]);
+  }
+  session_client(&x, WR_ROLE_WORKER);
+  close_empty(ids, 2);
+}
+
+TEST(a_shape_whose_resources_are_taken_waits_and_others_run) {
+  wr_idx got;
+  open_session();
+  wr_client *one = session_client(&x, WR_ROLE_WORKER), *two = session_client(&x, WR_ROLE_WORKER);
+  wr_id ids[4] = {submit(SHAPE_GPU, 1), submit(SHAPE_GPU, 2), submit(SHAPE_GPU, 3)};
+  CHECK_EQ(wr_queue_take(&one->self, SESSION_POOL, &got), WR_OK);
+  CHECK_EQ(wr_queue_take(&two->self, SESSION_POOL, &got), WR_OK);
+  CHECK_EQ(wr_queue_take(&w->self, SESSION_POOL, &got), WR_AGAIN);
+  CHECK_EQ(wr_load32(&x.seg.shapes[SHAPE_GPU].starved), 1);
+  ids[3] = submit(SHAPE_CPU, 4);
+  CHECK_EQ(wr_queue_take(&w->self, SESSION_POOL, &got), WR_OK);
+  CHECK_EQ(got, ids[3].idx);
+  CHECK_EQ(wr_queue_take(&w->self, SESSION_POOL, &got), WR_AGAIN);
+  uint32_t slots[3] = {w->slot, one->slot, two->slot};
+  for (int i = 0; i < 3; i++) {
+    session_drop(&x, slots[i]);
+    session_sweep(&x, slots[i]);
+  }
+  session_client(&x, WR_ROLE_WORKER);
+  close_empty(ids, 4);
+}
+
+/* One shape has always work; the other gets its turn all the same. */
+TEST(no_shape_starves_another) {
+  enum { N = 60 };
+  wr_id ids[N + 1];
+  open_session();
+  wr_job job;
+  ids[0] = submit(SHAPE_CPU, 0);
+  CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);
+  work_run(w, &job);
+  for (uint32_t i = 1; i < N; i++) ids[i] = submit(SHAPE_CPU, i);
+  ids[N] = submit(SHAPE_GPU, N);
+  for (uint32_t i = 0; wr_object_phase_of(d, ids[N]) == WR_OBJ_PENDING; i++) {
+    CHECK_LT(i, 40);
+    CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);
+    work_run(w, &job);
+  }
+  close_empty(ids, N + 1);
+}
+
+TEST(a_kick_wakes_one_sleeper_or_asks_for_workers) {
+  open_session();
+  wr_pool *p = &x.seg.pools[SESSION_POOL];
+  wr_client *other = session_client(&x, WR_ROLE_WORKER);
+  wr_pool_set_idle(&x.seg, SESSION_POOL, w->slot);
+  wr_pool_set_idle(&x.seg, SESSION_POOL, other->slot);
+  uint32_t before = wr_events(w) + wr_events(other);
+  wr_id ids[3] = {submit(SHAPE_CPU, 1)};
+  CHECK_EQ(wr_events(w) + wr_events(other), before + 1);
+  ids[1] = submit(SHAPE_CPU, 2);
+  CHECK_EQ(wr_events(w) + wr_events(other), before + 2);
+  CHECK_EQ(wr_load(&p->idle[0]), 0);
+  CHECK_EQ(wr_load32(&p->want), 0);
+  ids[2] = submit(SHAPE_CPU, 3);
+  CHECK_EQ(wr_load32(&p->want), 1);
+  wr_pool_set_idle(&x.seg, SESSION_POOL, w->slot);
+  wr_pool_clear_idle(&x.seg, SESSION_POOL, w->slot);
+  CHECK_EQ(wr_load(&p->idle[0]), 0);
+  close_empty(ids, 3);
+}
+
+static void work_until_told(session *s, wr_client *c, void *arg) {
+  wr_job job;
+  (void)s, (void)arg;
+  while (wr_work_next(c, &job, -1) == WR_OK) work_run(c, &job);
+  exit(0);
+}
+
+/* Sleeping workers in processes of their own; each task runs once. */
+TEST(several_workers_share_a_queue) {
+  enum { N = 2000, WORKERS = 4 };
+  static wr_id ids[N];
+  uint32_t slots[WORKERS];
+  session_open(&x, 16u << 20);
+  d = session_client(&x, WR_ROLE_DRIVER);
+  for (int i = 0; i < WORKERS; i++)
+    slots[i] = session_fork(&x, WR_ROLE_WORKER, work_until_told, NULL);
+  for (uint32_t i = 0; i < N; i++) ids[i] = submit(i % 3 ? SHAPE_CPU : SHAPE_GPU, i);
+  for (uint32_t i = 0; i < N; i++) {
+    int rc;
+    do rc = wr_wait_objects(d, &ids[i], 1, 1, 0, -1);
+    while (rc == WR_INTR);
+    CHECK_EQ(rc, WR_OK);
+    CHECK(pattern_is(d, ids[i], 8, i));
+  }
+  uint64_t done = 0;
+  for (int i = 0; i < WORKERS; i++) {
+    wr_store32(&x.seg.procs[slots[i]].quit, 1);
+    wr_wake(&x.seg, slots[i]);
+    CHECK_EQ(session_reap(&x, slots[i]), 0);
+    done += wr_load(&x.seg.procs[slots[i]].tasks_done);
+    session_sweep(&x, slots[i]);
+  }
+  CHECK_EQ(done, N);
+  close_empty(ids, N);
+}

@@ -1,0 +1,72 @@
+"""Killing workers at random, and telling whether a session is whole afterwards."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import whipray
+from whipray import _core
+
+WORKER = 3  # enum wr_role
+KILLS = int(os.environ.get("WHIPRAY_KILLS", "500"))
+
+
+def worker_pids() -> list[int]:
+    """Live worker processes of the session (not the driver)."""
+    return [row["pid"] for row in _core.procs() if row["role"] == WORKER and row["pid"]]
+
+
+class Killer(threading.Thread):
+    """Kills one worker after another until it has killed as many as asked."""
+
+    def __init__(self, wanted: int) -> None:
+        super().__init__(daemon=True)
+        self.left, self.random = wanted, random.Random(7)
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        while self.left and not self.stop.is_set():
+            pids = worker_pids()
+            if pids:
+                try:
+                    os.kill(self.random.choice(pids), signal.SIGKILL)
+                    self.left -= 1
+                except ProcessLookupError:
+                    pass  # gone between the look and the shot
+            self.stop.wait(self.random.uniform(0.0, 0.02))
+
+
+def wait_until(holds: Callable[[], object], seconds: float = 30.0) -> None:
+    """Poll a condition; fail with the engine's state when it does not come true."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, (_core.audit(), _core.stats(), _core.procs())
+        time.sleep(0.01)
+
+
+def living() -> dict[str, Any]:
+    """What lives in the session: the part of the audit that a load must leave as it was."""
+    audit = _core.audit()
+    return {key: audit[key] for key in ("violations", "objects", "value_bytes", "actors", "holds")}
+
+
+def wait_until_whole(before: dict[str, Any]) -> None:
+    """The records agree with each other, nothing lives that did not live before the load, every
+    resource is free and no task is left."""
+    gc.collect()
+
+    def whole() -> bool:
+        audit = _core.audit()
+        unfinished = sum(audit["tasks"][1:5]) + sum(audit["tasks"][6:])
+        free = whipray.available_resources() == whipray.cluster_resources()
+        return living() == before and not unfinished and free
+
+    assert before["violations"] == 0, _core.audit()["text"]
+    wait_until(whole)
