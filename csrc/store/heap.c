@@ -170,7 +170,8 @@ static int scan_spans(wr_self *me, uint32_t class) {
   int full = c->sweeps != sweeps;
   c->sweeps = sweeps;
   for (uint32_t k = 0; k < c->spans.n; k++) {
-    uint32_t chunk = c->spans.v[c->cursor++ % c->spans.n];
+    uint32_t at = c->cursor % c->spans.n, chunk = c->spans.v[at];
+    c->cursor = at + 1;
     wr_a32 *hint = &me->s->heap_freed[chunk];
     if (!full && atomic_load_explicit(hint, memory_order_relaxed) == 0) continue;
     wr_swap32(hint, 0);

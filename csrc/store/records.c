@@ -54,7 +54,8 @@ static int scan_own(wr_self *me, uint32_t kind) {
   uint32_t sweeps = wr_load32(&me->s->h->sweeps);
   int full = c->sweeps != sweeps;
   for (uint32_t k = 0; k < c->chunks.n; k++) {
-    uint32_t at = c->cursor++ % c->chunks.n, chunk = c->chunks.v[at];
+    uint32_t at = c->cursor % c->chunks.n, chunk = c->chunks.v[at];
+    c->cursor = at + 1;
     wr_a32 *hint = &me->s->rec_freed[chunk];
     if (!full && atomic_load_explicit(hint, memory_order_relaxed) == 0) continue;
     int rc = make_room(c, kind);
