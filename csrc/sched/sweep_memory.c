@@ -150,8 +150,16 @@ static void sweep_span(wr_self *me, uint32_t chunk, uint64_t word) {
     atomic_fetch_add(&s->h->heap_orphans, 1);
 }
 
+/* A process may die between claiming a chunk of records and saying how far they reach. */
+static void find_rec_high(wr_seg *s) {
+  uint32_t high = wr_load32(&s->h->rec_high);
+  while (high < WR_REC_CHUNKS && wr_load(&s->rec_table[high]) != 0)
+    if (wr_cas32(&s->h->rec_high, &high, high + 1)) high++;
+}
+
 void wr_sweep_chunks(wr_self *me, uint32_t slot) {
   wr_seg *s = me->s;
+  find_rec_high(s);
   uint64_t high = wr_load(&s->h->heap_high);
   for (uint32_t c = 0; c < high && c < s->heap_chunks; c++) {
     uint64_t w = wr_load(&s->heap_table[c]), off = s->h->heap + (uint64_t)c * WR_CHUNK;
