@@ -280,11 +280,14 @@ static uint64_t locate(wr_seg *s, uint64_t off, uint32_t *first) {
   return w;
 }
 
+static int owns_run(wr_seg *s, uint32_t first, uint64_t w, uint64_t off, wr_idx idx, uint32_t gen) {
+  return off == chunk_off(s, first) && WR_HEAP_HIGH(w) == idx && WR_HEAP_LOW(w) == (gen & 0xFFFF);
+}
+
 int wr_heap_owned(wr_seg *s, uint64_t off, wr_idx idx, uint32_t gen) {
   uint32_t first = 0;
   uint64_t w = locate(s, off, &first);
-  if (WR_HEAP_KIND(w) == WR_HEAP_RUN)
-    return off == chunk_off(s, first) && WR_HEAP_HIGH(w) == idx && WR_HEAP_LOW(w) == (gen & 0xFFFF);
+  if (WR_HEAP_KIND(w) == WR_HEAP_RUN) return owns_run(s, first, w, off, idx, gen);
   if (WR_HEAP_KIND(w) != WR_HEAP_SPAN || WR_HEAP_LOW(w) >= WR_HEAP_CLASSES) return 0;
   wr_a64 *o = block_owner(s, first, WR_HEAP_LOW(w), off);
   return o && wr_load(o) == WR_OWNER(idx, gen);
@@ -295,7 +298,7 @@ void wr_heap_free(wr_self *me, uint64_t off, wr_idx idx, uint32_t gen) {
   uint32_t first = 0;
   uint64_t w = locate(s, off, &first);
   if (WR_HEAP_KIND(w) == WR_HEAP_RUN) {
-    if (WR_HEAP_HIGH(w) == idx && WR_HEAP_LOW(w) == (gen & 0xFFFF)) free_run(me, first, w);
+    if (owns_run(s, first, w, off, idx, gen)) free_run(me, first, w);
     return;
   }
   if (WR_HEAP_KIND(w) != WR_HEAP_SPAN || WR_HEAP_LOW(w) >= WR_HEAP_CLASSES) return;
