@@ -52,6 +52,7 @@ int wr_actors_create(wr_self *me, const wr_actor_init *spec, uint32_t *idx, uint
     WR_FAILPOINT("actor.claimed");
     uint64_t box = wr_load(&a->mailbox);
     wr_store(&a->mailbox, wr_tag_make(0, wr_tag_slot(box), wr_tag_seq(box)));
+    wr_tag_forget(wr_tagger_of(me), &a->refs);
     /* a detached actor has a reference of its own, which goes when it is dead */
     wr_store(&a->refs, wr_tag_make(WR_REF_CREATOR | !!(spec->flags & WR_AF_DETACHED), 0, 0));
     uint32_t high = wr_load32(&s->h->nactors);

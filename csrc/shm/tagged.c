@@ -58,6 +58,8 @@ uint32_t wr_tag_clear(wr_a64 *word, uint32_t bits) {
   return wr_tag_value(old) & ~bits;
 }
 
+void wr_tag_forget(wr_tagger t, const wr_a64 *word) { acknowledge(t, wr_load(word)); }
+
 int wr_tag_applied(const wr_proc *p, uint32_t slot, const wr_a64 *word) {
   uint32_t seq = WR_OP_SEQ(wr_load(&p->op));
   uint64_t w = wr_load(word);

@@ -25,6 +25,8 @@ uint64_t wr_tag_add(wr_tagger t, wr_a64 *word, uint32_t delta);
 int wr_tag_swap(wr_tagger t, wr_a64 *word, uint64_t *old, uint32_t value);
 /* Clears idempotent flag bits and leaves the tag; returns the new value. */
 uint32_t wr_tag_clear(wr_a64 *word, uint32_t bits);
+/* The word will be used for something else: acknowledges the operation whose tag goes with it. */
+void wr_tag_forget(wr_tagger t, const wr_a64 *word);
 /* Did the last operation announced by process record p (slot `slot`) on `word` take effect? */
 int wr_tag_applied(const wr_proc *p, uint32_t slot, const wr_a64 *word);
 

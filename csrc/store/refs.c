@@ -212,6 +212,7 @@ static void finish_dying(wr_self *me, wr_idx idx, uint32_t gen) {
   if (WR_REC_KIND(wr_load(&me->s->rec_table[wr_rec_chunk(idx)])) == WR_REC_TASKS)
     free_task(me, idx, gen);
   WR_FAILPOINT("reap.free");
+  wr_tag_forget(wr_tagger_of(me), &o->refs);
   o->flags = 0;
   uint32_t next = gen + 1 ? gen + 1 : 1;
   wr_store(&o->state, WR_OBJ_STATE(WR_OBJ_FREE, next));
