@@ -51,9 +51,17 @@ static void unclaim(wr_seg *s, uint32_t first, uint32_t n, uint64_t first_word) 
   (void)wr_cas(&s->heap_table[first], &first_word, 0);
 }
 
+/* Sweeps look no further than heap_high: it is raised before the first chunk is claimed. */
+static void raise_high(wr_seg *s, uint64_t to) {
+  uint64_t high = wr_load_relaxed(&s->h->heap_high);
+  while (high < to && !wr_cas(&s->h->heap_high, &high, to)) {
+  }
+}
+
 /* Claims chunks [first, first + n); on a conflict gives all back and says where it was. */
 static int claim(wr_self *me, uint32_t first, uint32_t n, uint64_t word, uint32_t *conflict) {
   uint64_t zero = 0;
+  raise_high(me->s, (uint64_t)first + n);
   if (!wr_cas(&me->s->heap_table[first], &zero, word)) {
     *conflict = first;
     return WR_AGAIN;
@@ -67,9 +75,6 @@ static int claim(wr_self *me, uint32_t first, uint32_t n, uint64_t word, uint32_
       unclaim(me->s, first, i, word);
       return WR_AGAIN;
     }
-  }
-  uint64_t high = wr_load_relaxed(&me->s->h->heap_high);
-  while (high < first + n && !wr_cas(&me->s->h->heap_high, &high, first + n)) {
   }
   return WR_OK;
 }
