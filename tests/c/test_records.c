@@ -334,39 +334,6 @@ TEST(a_record_freed_by_a_dying_process_is_found) {
 
 /* ---- out of private memory ----------------------------------------------------------------- */
 
-/* Fills chunks and frees them, with refusals: every record is given once, and none is lost. */
-static long fill_refused(long n, int persistent) {
-  enum { WANTED = 3 * CELLS };
-  engine e;
-  wr_idx got[WANTED], i;
-  uint32_t taken = 0, refused = 0;
-  engine_open(&e, 1 << 20);
-  wr_mem_fail_at(n, persistent);
-  for (uint32_t tries = 0; taken < WANTED && tries < 2 * WANTED; tries++) {
-    int rc = wr_rec_alloc(&e.me, WR_REC_CELLS, &i);
-    CHECK(rc == WR_OK || rc == WR_NOMEM);
-    refused += rc != WR_OK;
-    if (rc != WR_OK) continue;
-    CHECK_EQ(engine_phase(&e.s, i), WR_OBJ_FREE);
-    wr_store(&wr_obj(&e.s, i)->state, WR_OBJ_STATE(WR_OBJ_PENDING, 1));
-    got[taken++] = i;
-  }
-  CHECK(persistent || taken == WANTED);
-  long failures = wr_mem_failures();
-  CHECK(failures || !refused);
-  for (uint32_t k = 0; k < taken; k++) give(&e.me, got[k]);
-  wr_mem_fail_at(0, 0);
-  for (uint32_t k = 0; k < WANTED; k++) (void)take(&e.me, WR_REC_CELLS);
-  CHECK_EQ(chunks_of(&e.s, ENGINE_ME), 3);
-  engine_close(&e);
-  return failures;
-}
-
-TEST(refused_memory_loses_no_record) {
-  for (int persistent = 0; persistent < 2; persistent++)
-    for (long n = 1; fill_refused(n, persistent); n++) continue;
-}
-
 TEST(refused_memory_loses_no_freed_record) {
   engine e;
   wr_idx all[CELLS];
