@@ -52,12 +52,17 @@ static void unclaim(wr_seg *s, uint32_t first, uint32_t n, uint64_t first_word) 
   WR_FAILPOINT("heap.run.freed");
 }
 
+/* Sweeps look no further than heap_high: it is raised before the first chunk is claimed. */
+static void raise_high(wr_seg *s, uint64_t to) {
+  uint64_t high = wr_load_relaxed(&s->h->heap_high);
+  while (high < to && !wr_cas(&s->h->heap_high, &high, to)) {
+  }
+}
+
 /* Claims chunks [first, first + n); on a conflict gives all back and says where it was. */
 static int claim(wr_self *me, uint32_t first, uint32_t n, uint64_t word, uint32_t *conflict) {
-  uint64_t zero = 0, high = wr_load_relaxed(&me->s->h->heap_high);
-  /* first, so that a sweep sees whatever a process that dies in here has claimed */
-  while (high < first + n && !wr_cas(&me->s->h->heap_high, &high, first + n)) {
-  }
+  uint64_t zero = 0;
+  raise_high(me->s, (uint64_t)first + n);
   if (!wr_cas(&me->s->heap_table[first], &zero, word)) {
     *conflict = first;
     return WR_AGAIN;
@@ -152,34 +157,45 @@ static void free_run(wr_self *me, uint32_t first, uint64_t word) {
 
 /* ---- spans --------------------------------------------------------------------------------- */
 
+/* For one span more and its blocks: before anything is claimed, so that a refusal loses nothing. */
+static int make_room(wr_span_cache *c, uint32_t class) {
+  int rc = wr_vec32_grow(&c->spans, c->spans.n + 1);
+  return rc < 0 ? rc : wr_vec64_grow(&c->free, c->free.n + wr_heap_geometry(class).n);
+}
+
+/* Adds the free blocks of a span to the cache, which has room. */
 static int collect_span(wr_self *me, uint32_t class, uint32_t chunk) {
   wr_span_geometry g = wr_heap_geometry(class);
   wr_span_cache *c = &me->spans[class];
   wr_a64 *owner = wr_heap_owners(me->s, chunk);
   uint64_t base = chunk_off(me->s, chunk) + g.first;
   uint32_t before = c->free.n;
-  for (uint32_t i = g.n; i-- > 0;) {
-    if (wr_load(&owner[i]) != 0) continue;
-    int rc = wr_vec64_push(&c->free, base + (uint64_t)i * g.block);
-    if (rc < 0) return rc;
-  }
+  for (uint32_t i = g.n; i-- > 0;)
+    if (wr_load(&owner[i]) == 0) c->free.v[c->free.n++] = base + (uint64_t)i * g.block;
   return c->free.n > before ? WR_OK : WR_AGAIN;
+}
+
+static int own_span(wr_self *me, uint32_t class, uint32_t chunk) {
+  wr_span_cache *c = &me->spans[class];
+  c->spans.v[c->spans.n++] = chunk;
+  return collect_span(me, class, chunk);
 }
 
 static int scan_spans(wr_self *me, uint32_t class) {
   wr_span_cache *c = &me->spans[class];
   uint32_t sweeps = wr_load32(&me->s->h->sweeps);
   int full = c->sweeps != sweeps;
-  c->sweeps = sweeps;
   for (uint32_t k = 0; k < c->spans.n; k++) {
-    uint32_t chunk = c->spans.v[c->cursor++ % c->spans.n];
+    uint32_t at = c->cursor % c->spans.n, chunk = c->spans.v[at];
+    c->cursor = at + 1;
     wr_a32 *hint = &me->s->heap_freed[chunk];
     if (!full && atomic_load_explicit(hint, memory_order_relaxed) == 0) continue;
+    int rc = make_room(c, class);
+    if (rc < 0) return rc;
     wr_swap32(hint, 0);
-    int rc = collect_span(me, class, chunk);
-    if (rc < 0 && rc != WR_AGAIN) return rc;
-    if (rc == WR_OK && !full) return WR_OK;
+    if (collect_span(me, class, chunk) == WR_OK && !full) return WR_OK;
   }
+  c->sweeps = sweeps;
   return c->free.n ? WR_OK : WR_AGAIN;
 }
 
@@ -190,11 +206,11 @@ static int adopt_span(wr_self *me, uint32_t class) {
   for (uint32_t i = 0; i < high && i < s->heap_chunks; i++) {
     uint64_t w = WR_HEAP_WORD(WR_HEAP_SPAN, 0, class, 0);
     if (wr_load(&s->heap_table[i]) != w) continue;
+    int rc = make_room(&me->spans[class], class);
+    if (rc < 0) return rc;
     if (!wr_cas(&s->heap_table[i], &w, WR_HEAP_WORD(WR_HEAP_SPAN, me->slot, class, 0))) continue;
     atomic_fetch_sub(&s->h->heap_orphans, 1);
-    int rc = wr_vec32_push(&me->spans[class].spans, i);
-    if (rc == WR_OK) rc = collect_span(me, class, i);
-    if (rc != WR_AGAIN) return rc;
+    if (own_span(me, class, i) == WR_OK) return WR_OK;
   }
   return WR_AGAIN;
 }
@@ -206,15 +222,15 @@ static int new_span(wr_self *me, uint32_t class) {
   wr_span_geometry g = wr_heap_geometry(class);
   uint64_t raw = WR_HEAP_WORD(WR_HEAP_RUN, me->slot, 0, 0);
   uint32_t first;
-  int rc = claim_run(me, g.chunks, raw, &first);
+  int rc = make_room(&me->spans[class], class);
+  if (rc == WR_OK) rc = claim_run(me, g.chunks, raw, &first);
   if (rc < 0) return rc;
   WR_FAILPOINT("heap.span.raw");
   wr_os_populate(wr_at(s, chunk_off(s, first)), g.chunks == 1 ? WR_CHUNK : g.first);
   memset(wr_at(s, chunk_off(s, first)), 0, g.first);
   wr_store32(&s->heap_freed[first], 0);
   wr_store(&s->heap_table[first], WR_HEAP_WORD(WR_HEAP_SPAN, me->slot, class, 0));
-  rc = wr_vec32_push(&me->spans[class].spans, first);
-  return rc < 0 ? rc : collect_span(me, class, first);
+  return own_span(me, class, first);
 }
 
 static wr_a64 *block_owner(wr_seg *s, uint32_t span, uint32_t class, uint64_t off) {
@@ -271,11 +287,14 @@ static uint64_t locate(wr_seg *s, uint64_t off, uint32_t *first) {
   return w;
 }
 
+static int owns_run(wr_seg *s, uint32_t first, uint64_t w, uint64_t off, wr_idx idx, uint32_t gen) {
+  return off == chunk_off(s, first) && WR_HEAP_HIGH(w) == idx && WR_HEAP_LOW(w) == (gen & 0xFFFF);
+}
+
 int wr_heap_owned(wr_seg *s, uint64_t off, wr_idx idx, uint32_t gen) {
   uint32_t first = 0;
   uint64_t w = locate(s, off, &first);
-  if (WR_HEAP_KIND(w) == WR_HEAP_RUN)
-    return off == chunk_off(s, first) && WR_HEAP_HIGH(w) == idx && WR_HEAP_LOW(w) == (gen & 0xFFFF);
+  if (WR_HEAP_KIND(w) == WR_HEAP_RUN) return owns_run(s, first, w, off, idx, gen);
   if (WR_HEAP_KIND(w) != WR_HEAP_SPAN || WR_HEAP_LOW(w) >= WR_HEAP_CLASSES) return 0;
   wr_a64 *o = block_owner(s, first, WR_HEAP_LOW(w), off);
   return o && wr_load(o) == WR_OWNER(idx, gen);
@@ -286,7 +305,7 @@ void wr_heap_free(wr_self *me, uint64_t off, wr_idx idx, uint32_t gen) {
   uint32_t first = 0;
   uint64_t w = locate(s, off, &first);
   if (WR_HEAP_KIND(w) == WR_HEAP_RUN) {
-    if (WR_HEAP_HIGH(w) == idx && WR_HEAP_LOW(w) == (gen & 0xFFFF)) free_run(me, first, w);
+    if (owns_run(s, first, w, off, idx, gen)) free_run(me, first, w);
     return;
   }
   if (WR_HEAP_KIND(w) != WR_HEAP_SPAN || WR_HEAP_LOW(w) >= WR_HEAP_CLASSES) return;
@@ -294,9 +313,7 @@ void wr_heap_free(wr_self *me, uint64_t off, wr_idx idx, uint32_t gen) {
   uint64_t owner = WR_OWNER(idx, gen);
   if (!o || !wr_cas(o, &owner, 0)) return;
   WR_FAILPOINT("heap.freed");
-  if (WR_HEAP_SLOT(w) == me->slot)
-    (void)wr_vec64_push(&me->spans[WR_HEAP_LOW(w)].free, off);
-  else
+  if (WR_HEAP_SLOT(w) != me->slot || wr_vec64_push(&me->spans[WR_HEAP_LOW(w)].free, off) < 0)
     atomic_fetch_add_explicit(&s->heap_freed[first], 1, memory_order_release);
 }
 

@@ -139,6 +139,7 @@ size_t wr_error_value(uint8_t *buf, size_t cap, const char *code, const char *te
   size_t nc = strlen(code), nt = strlen(text);
   WR_CHECK(nc + 8 < cap);
   if (nt > cap - nc - 8) nt = cap - nc - 8;
+  if (nt > UINT16_MAX) nt = UINT16_MAX; /* all that a str 16 says */
   size_t at = 0;
   buf[at++] = 0x93;
   at += put_str(buf + at, code, nc);

@@ -28,7 +28,14 @@ static void drop_lost_node(wr_self *me, wr_idx i) {
   (void)wr_cas(&n->state, &st, WR_OBJ_STATE(WR_OBJ_FREE, WR_OBJ_GEN(st) + 1));
 }
 
-/* Adds the free records of a chunk to the cache.  Only sound while none of them is cached. */
+/* For one chunk more and its records: before anything is claimed, so that a refusal loses nothing. */
+static int make_room(wr_rec_cache *c, uint32_t kind) {
+  int rc = wr_vec32_grow(&c->chunks, c->chunks.n + 1);
+  return rc < 0 ? rc : wr_vec32_grow(&c->free, c->free.n + CELLS_PER_CHUNK / wr_rec_step(kind));
+}
+
+/* Adds the free records of a chunk to the cache, which has room.  Only sound while none of them is
+ * cached. */
 static int collect(wr_self *me, uint32_t kind, uint32_t chunk, int repair) {
   wr_rec_cache *c = cache_of(me, kind);
   uint32_t step = wr_rec_step(kind), before = c->free.n;
@@ -36,10 +43,7 @@ static int collect(wr_self *me, uint32_t kind, uint32_t chunk, int repair) {
   for (uint32_t k = CELLS_PER_CHUNK; k >= step; k -= step) {
     wr_idx i = first + k - step;
     if (repair && kind == WR_REC_CELLS) drop_lost_node(me, i);
-    if (record_is_free(me, kind, i)) {
-      int rc = wr_vec32_push(&c->free, i);
-      if (rc < 0) return rc;
-    }
+    if (record_is_free(me, kind, i)) c->free.v[c->free.n++] = i;
   }
   return c->free.n > before ? WR_OK : WR_AGAIN;
 }
@@ -49,22 +53,24 @@ static int scan_own(wr_self *me, uint32_t kind) {
   wr_rec_cache *c = cache_of(me, kind);
   uint32_t sweeps = wr_load32(&me->s->h->sweeps);
   int full = c->sweeps != sweeps;
-  if (full) c->sweeps = sweeps;
   for (uint32_t k = 0; k < c->chunks.n; k++) {
-    uint32_t at = c->cursor++ % c->chunks.n, chunk = c->chunks.v[at];
+    uint32_t at = c->cursor % c->chunks.n, chunk = c->chunks.v[at];
+    c->cursor = at + 1;
     wr_a32 *hint = &me->s->rec_freed[chunk];
     if (!full && atomic_load_explicit(hint, memory_order_relaxed) == 0) continue;
+    int rc = make_room(c, kind);
+    if (rc < 0) return rc;
     wr_swap32(hint, 0);
-    int rc = collect(me, kind, chunk, full);
-    if (rc < 0 && rc != WR_AGAIN) return rc;
-    if (rc == WR_OK && !full) return WR_OK;
+    if (collect(me, kind, chunk, full) == WR_OK && !full) return WR_OK;
   }
+  c->sweeps = sweeps;
   return c->free.n ? WR_OK : WR_AGAIN;
 }
 
-static int own(wr_self *me, uint32_t kind, uint32_t chunk) {
+static int own(wr_self *me, uint32_t kind, uint32_t chunk, int repair) {
   wr_rec_cache *c = cache_of(me, kind);
-  return wr_vec32_push(&c->chunks, chunk);
+  c->chunks.v[c->chunks.n++] = chunk;
+  return collect(me, kind, chunk, repair);
 }
 
 static int adopt_orphan(wr_self *me, uint32_t kind) {
@@ -74,12 +80,12 @@ static int adopt_orphan(wr_self *me, uint32_t kind) {
   for (uint32_t i = 1; i < high; i++) {
     uint64_t w = wr_load(&me->s->rec_table[i]);
     if (w != WR_REC_WORD(kind, 0)) continue;
+    int rc = make_room(cache_of(me, kind), kind);
+    if (rc < 0) return rc;
     if (!wr_cas(&me->s->rec_table[i], &w, WR_REC_WORD(kind, me->slot))) continue;
     WR_FAILPOINT("rec.adopt");
     atomic_fetch_sub(&h->rec_orphans, 1);
-    int rc = own(me, kind, i);
-    if (rc == WR_OK) rc = collect(me, kind, i, 1);
-    if (rc != WR_AGAIN) return rc;
+    if (own(me, kind, i, 1) == WR_OK) return WR_OK;
   }
   return WR_AGAIN;
 }
@@ -106,10 +112,9 @@ static int refill(wr_self *me, uint32_t kind) {
   rc = adopt_orphan(me, kind);
   if (rc != WR_AGAIN) return rc;
   uint32_t chunk;
-  rc = claim_chunk(me, kind, &chunk);
-  if (rc < 0) return rc;
-  rc = own(me, kind, chunk);
-  return rc < 0 ? rc : collect(me, kind, chunk, 0);
+  rc = make_room(cache_of(me, kind), kind);
+  if (rc == WR_OK) rc = claim_chunk(me, kind, &chunk);
+  return rc < 0 ? rc : own(me, kind, chunk, 0);
 }
 
 int wr_rec_alloc(wr_self *me, enum wr_rec_kind kind, wr_idx *out) {
@@ -127,16 +132,15 @@ void wr_rec_release(wr_self *me, wr_idx idx) {
   uint32_t chunk = wr_rec_chunk(idx);
   uint64_t w = wr_load(&me->s->rec_table[chunk]);
   WR_FAILPOINT("rec.release");
-  if (WR_REC_SLOT(w) == me->slot)
-    (void)wr_vec32_push(&cache_of(me, WR_REC_KIND(w))->free, idx); /* lost only to the next scan */
-  else
+  if (WR_REC_SLOT(w) != me->slot || wr_vec32_push(&cache_of(me, WR_REC_KIND(w))->free, idx) < 0)
     atomic_fetch_add_explicit(&me->s->rec_freed[chunk], 1, memory_order_release);
 }
 
 int wr_rec_hold_chunk(wr_self *me, uint32_t *chunk) {
   wr_header *h = me->s->h;
   uint32_t high = wr_load32(&h->rec_high);
-  int found = 0;
+  int found = 0, rc = wr_vec32_grow(&me->hold_chunks, me->hold_chunks.n + 1);
+  if (rc < 0) return rc;
   for (uint32_t i = 1; wr_load32(&h->rec_orphans) && i < high && !found; i++) {
     uint64_t w = WR_REC_WORD(WR_REC_HOLDS, 0);
     if (wr_load(&me->s->rec_table[i]) == w &&
@@ -146,10 +150,8 @@ int wr_rec_hold_chunk(wr_self *me, uint32_t *chunk) {
       found = 1;
     }
   }
-  if (!found) {
-    int rc = claim_chunk(me, WR_REC_HOLDS, chunk);
-    if (rc < 0) return rc;
-  }
+  if (!found) rc = claim_chunk(me, WR_REC_HOLDS, chunk);
+  if (rc < 0) return rc;
   memset(me->s->recs + (uint64_t)*chunk * WR_CHUNK, 0, WR_CHUNK);
   return wr_vec32_push(&me->hold_chunks, *chunk);
 }

@@ -14,13 +14,7 @@ uint32_t wr_gen_of(const wr_seg *s, wr_idx idx) {
   return WR_OBJ_GEN(wr_load(&wr_obj(s, idx)->state));
 }
 
-static void run_reaper(wr_self *me);
-
-static void queue_reap(wr_self *me, wr_idx idx, uint32_t gen) {
-  WR_FAILPOINT("reap.due");
-  (void)wr_vec64_push(&me->reap, (uint64_t)idx | (uint64_t)gen << 32);
-  run_reaper(me);
-}
+static void queue_reap(wr_self *me, wr_idx idx, uint32_t gen);
 
 /* ---- pins ---------------------------------------------------------------------------------- */
 
@@ -56,13 +50,12 @@ static wr_a32 *hold_entry(wr_self *me, uint32_t pos) {
 
 static int hold_place(wr_self *me, uint32_t *pos) {
   if (me->hold_pos.n == 0) {
-    uint32_t chunk;
-    int rc = wr_rec_hold_chunk(me, &chunk);
+    uint32_t chunk, all = (me->hold_chunks.n + 1) * WR_HOLDS_PER_CHUNK;
+    int rc = wr_vec32_grow(&me->hold_pos, all); /* so that every place can come back */
+    if (rc == WR_OK) rc = wr_rec_hold_chunk(me, &chunk);
     if (rc < 0) return rc;
-    for (uint32_t i = WR_HOLDS_PER_CHUNK; i-- > 0;) {
-      rc = wr_vec32_push(&me->hold_pos, chunk * WR_HOLDS_PER_CHUNK + i);
-      if (rc < 0) return rc;
-    }
+    for (uint32_t i = WR_HOLDS_PER_CHUNK; i-- > 0;)
+      me->hold_pos.v[me->hold_pos.n++] = chunk * WR_HOLDS_PER_CHUNK + i;
   }
   *pos = me->hold_pos.v[--me->hold_pos.n];
   return WR_OK;
@@ -119,22 +112,28 @@ int wr_hold_take(wr_self *me, wr_idx idx, uint32_t gen, uint32_t *gen_out) {
     if (gen_out) *gen_out = h->gen;
     return WR_OK;
   }
-  int rc = hold_place(me, &pos);
+  int rc = held_new(me, &k);
   if (rc < 0) return rc;
-  if ((rc = held_new(me, &k)) < 0) return rc;
+  if ((rc = hold_place(me, &pos)) < 0) {
+    held_free(me, k);
+    return rc;
+  }
   wr_tagger t = wr_tagger_of(me);
   wr_tag_begin(t, WR_OP_HOLD, idx, pos);
   rc = pin_living(t, wr_refs(me->s, idx));
   if (rc == WR_OK) wr_store32(hold_entry(me, pos), idx);
   wr_tag_done(t);
+  int pinned = rc == WR_OK;
   uint32_t now = wr_gen_of(me->s, idx);
-  if (rc < 0 || (gen && now != gen) || wr_map32_put(&me->held, idx + 1, k) < 0) {
-    if (rc == WR_OK)
+  if (pinned && gen && now != gen) rc = WR_STALE;
+  if (rc == WR_OK) rc = wr_map32_put(&me->held, idx + 1, k);
+  if (rc < 0) {
+    if (pinned)
       unpin_hold(me, idx, pos);
     else
       (void)wr_vec32_push(&me->hold_pos, pos);
     held_free(me, k);
-    return rc == WR_OK && now == gen ? WR_NOMEM : WR_STALE;
+    return rc;
   }
   me->holds[k] = (wr_held){.gen = now, .count = 1, .pos = pos};
   if (gen_out) *gen_out = now;
@@ -238,7 +237,8 @@ static void reap_one(wr_self *me, wr_idx idx, uint32_t gen) {
   finish_dying(me, idx, gen);
 }
 
-/* A loop instead of recursion: values nest without limit. */
+/* A loop instead of recursion: values nest without limit.  What the loop's list has no room for is
+ * left, without a reference, to the next sweep. */
 static void run_reaper(wr_self *me) {
   if (me->reaping) return;
   me->reaping = 1;
@@ -247,6 +247,16 @@ static void run_reaper(wr_self *me) {
     reap_one(me, (wr_idx)w, (uint32_t)(w >> 32));
   }
   me->reaping = 0;
+}
+
+static void queue_reap(wr_self *me, wr_idx idx, uint32_t gen) {
+  WR_FAILPOINT("reap.due");
+  if (wr_vec64_push(&me->reap, (uint64_t)idx | (uint64_t)gen << 32) < 0 && !me->reaping) {
+    me->reaping = 1;
+    reap_one(me, idx, gen);
+    me->reaping = 0;
+  }
+  run_reaper(me);
 }
 
 void wr_reap(wr_self *me, wr_idx idx, uint32_t gen) { queue_reap(me, idx, gen); }

@@ -42,6 +42,7 @@ void engine_sweep(engine *e, uint32_t slot);
 /* A sealed object of `len` bytes, made by `me`, that contains refs[0..nrefs).  Every byte of it
  * follows from its idx, and engine_read checks that it still does. */
 wr_idx engine_put(wr_self *me, uint64_t len, const wr_idx *refs, uint32_t nrefs);
+void engine_fill(const wr_seg *s, wr_idx idx);
 void engine_read(const wr_seg *s, wr_idx idx);
 /* Lets the creator's reference go. */
 void engine_drop(wr_self *me, wr_idx idx);
