@@ -19,7 +19,8 @@
 const int wr_os_sigkill = SIGKILL, wr_os_sigint = SIGINT, wr_os_sigterm = SIGTERM,
           wr_os_sigchld = SIGCHLD;
 
-#define HIGH_FD (WR_OS_SPAWN_FDS + 1) /* parks descriptors above every target while they are put in place */
+/* Descriptors wait above every target while they are put in place. */
+#define HIGH_FD (WR_OS_SPAWN_FDS + 1)
 
 static struct rlimit fd_limit; /* before it was raised; 0: it was not */
 

@@ -94,6 +94,8 @@ def init(
         raise RuntimeError("local_mode is not supported; use num_cpus=1 or a debugger instead")
     if _core.attached():
         return _again(ignore_reinit_error)
+    if _core.epoch() and not state.is_worker:
+        shutdown()  # what is left of a session that has died
     _refuse_forked()
     if namespace is not None and (not isinstance(namespace, str) or not namespace):
         raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
