@@ -60,10 +60,12 @@ setup-test: $(VENV)/.test
 
 EXT_SUFFIX = $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
 
+# Bytecode is compiled too, as pip does on installing: PYTHONDONTWRITEBYTECODE may forbid it later.
 build:
 	@sh tools/prepare.sh $(PYTHON)
 	@$(NATIVE) ext daemon PYTHON=$(PYTHON) EXT=python/whipray/_core$(EXT_SUFFIX) \
 	  DAEMON=python/whipray/bin/whiprayd
+	@$(PYTHON) -m compileall -q python/whipray
 
 # The package with a hostile build of the compiled parts, for PYTHONPATH=build/hostile.
 build-hostile:

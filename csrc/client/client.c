@@ -1,13 +1,11 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "client/internal.h"
+#include "client/spin.h"
 #include "os/os.h"
 #include "sched/ledger.h"
 #include "sched/queue.h"
 #include "wire/messages.h"
-
-#define SPIN_MAX_NS 60000u
-#define SPIN_MIN_NS 1500u
 
 static void want_workers(void *ctx, uint32_t pool);
 
@@ -23,7 +21,8 @@ int wr_client_new(wr_client **out, const wr_seg *seg, uint32_t slot, uint32_t ge
   c->conn = conn;
   c->slot = slot;
   c->gen = gen;
-  c->spin_idle = c->spin_wait = SPIN_MAX_NS;
+  atomic_init(&c->spin_idle, WR_SPIN_MAX_NS);
+  atomic_init(&c->spin_wait, WR_SPIN_MAX_NS);
   int rc = wr_self_init(&c->self, &c->seg, slot, gen);
   if (rc < 0) {
     wr_free(c);
@@ -54,25 +53,7 @@ int wr_client_ended(const wr_client *c) {
   return c->seg.h == NULL || wr_load32(&c->seg.h->ended) || atomic_load(&c->closing);
 }
 
-/* ---- spinning and parking ------------------------------------------------------------------- */
-
-/* What paid lately is tried longer, what did not is cut short: a process that calls and answers
- * keeps spinning, one that waits for slow work sleeps almost at once. */
-int wr_spin(uint32_t *limit_ns, int (*ready)(void *), void *arg) {
-  if (ready(arg)) return 1;
-  uint64_t end = wr_os_now_ns() + *limit_ns;
-  do {
-    for (int i = 0; i < 64; i++) {
-      wr_cpu_relax();
-      if (ready(arg)) {
-        *limit_ns = *limit_ns > SPIN_MAX_NS / 2 ? SPIN_MAX_NS : *limit_ns * 2;
-        return 1;
-      }
-    }
-  } while (wr_os_now_ns() < end);
-  *limit_ns = *limit_ns / 2 < SPIN_MIN_NS ? SPIN_MIN_NS : *limit_ns / 2;
-  return 0;
-}
+/* ---- parking -------------------------------------------------------------------------------- */
 
 uint32_t wr_events(const wr_client *c) { return wr_load32(&c->self.p->events); }
 

@@ -61,6 +61,21 @@ int wr_value_reserve(wr_client *c, wr_idx idx, size_t len, const wr_id *refs, ui
                      uint8_t **dst);
 void wr_value_discard(wr_client *c, wr_idx idx);
 
+/* Memory of the store that this process has for itself, until it becomes the value of an object
+ * without a copy (loose.c).  Blocks begin at a page border, WR_LOOSE_HEAD bytes behind their run.
+ * Alloc gives NULL when there is no room or this process has its share; the caller then takes other
+ * memory.  Free and before_fork are for blocks that have not been given away. */
+#define WR_LOOSE_HEAD 4096u
+void *wr_loose_alloc(wr_client *c, size_t size);
+int wr_loose_covers(const wr_client *c, const void *p); /* could p be such a block? */
+size_t wr_loose_size(wr_client *c, const void *p);
+void wr_loose_free(wr_client *c, void *p);
+/* Gives block p to object idx: the value begins `head` bytes before p and has `len` in all.
+ * WR_STATE: the block has been copied on a fork and is not shared any more. */
+int wr_loose_give(wr_client *c, void *p, wr_idx idx, size_t head, size_t len);
+/* What a child process writes must not show here, nor the other way round. */
+void wr_loose_before_fork(wr_client *c);
+
 /* A new pending object with the creator's reference; seal makes it READY (or ERROR) for all. */
 int wr_object_create(wr_client *c, wr_id *out);
 int wr_object_seal(wr_client *c, wr_idx idx, int is_error, uint16_t flags);
@@ -96,6 +111,15 @@ int wr_object_phase_of(wr_client *c, wr_id id);
  * A worker that runs a task gives its CPU back while it sleeps here. */
 int wr_wait_objects(wr_client *c, const wr_id *ids, size_t n, size_t want, int stop_on_error,
                     int64_t deadline_ns);
+/* The general form.  look(arg): 1 what is waited for is there; 0 it is not, and a wake-up will come
+ * when it may be (wr_watch); -1 look again at once.  sign(arg): a cheap test that may be repeated
+ * for a while; 1: worth a look.  Both run without any lock, in this thread. */
+typedef struct {
+  int (*look)(void *arg), (*sign)(void *arg);
+  void *arg;
+} wr_waiter;
+int wr_wait_until(wr_client *c, const wr_waiter *w, int64_t deadline_ns);
+uint32_t wr_wakeups(const wr_client *c); /* wake-ups of this process so far */
 /* Waits until something may have changed for this process (any wake-up), for completion threads:
  * `seen` is a counter returned by the last call, 0 at first. */
 int wr_wait_change(wr_client *c, uint64_t *seen, int64_t timeout_ns);
@@ -157,6 +181,8 @@ typedef struct {
  * Spins, then sleeps.  WR_OK, WR_CLOSED, WR_INTR, WR_TIMEOUT, WR_DEAD (retire: nothing left).
  * `concurrent`: how many of an actor's calls run now (order rules apply when the limit is 1). */
 int wr_work_next(wr_client *c, wr_job *job, int64_t timeout_ns);
+/* The same without waiting or spinning: WR_OK or WR_AGAIN. */
+int wr_work_try(wr_client *c, wr_job *job);
 /* After every return of the task has its value reserved and written (or none): seals them and lets
  * the task go.  is_error marks the values as errors. */
 int wr_work_finish(wr_client *c, const wr_job *job, int is_error, uint16_t flags);

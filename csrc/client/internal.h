@@ -30,7 +30,11 @@ struct wr_client {
   uint32_t blocked;   /* of those, threads that wait inside a task */
   int held_up;        /* calls on this actor wait for arguments: see take_call */
   wr_call_limit *limits; /* unfinished calls on actors that limit them */
-  uint32_t spin_idle, spin_wait; /* how long spinning pays now, in nanoseconds */
+  wr_a32 spin_idle, spin_wait; /* how long spinning pays now, in nanoseconds: see spin.h */
+  uint32_t clumped;            /* wake-ups in a row that came from this process's own core */
+  uint64_t move_at, move_wait; /* when it may look for another core, and how long after that */
+  uint64_t loose;       /* offset of the newest loose run, 0: none; see loose.c */
+  uint64_t loose_bytes; /* in all of them */
   atomic_int closing;
 };
 
@@ -50,8 +54,6 @@ void wr_limit_free(wr_client *c);
 /* The sweep wakes those who wait for objects; `waiting` says so. */
 void wr_mark_waiting(wr_client *c);
 
-/* Spins until ready(arg) is true or the time that has proved worth it is over; adapts *limit_ns. */
-int wr_spin(uint32_t *limit_ns, int (*ready)(void *), void *arg);
 /* Sleeps until a wake-up after `seen` events, or the deadline; see wr_wake. */
 int wr_park(wr_client *c, uint32_t seen, int64_t deadline_ns);
 uint32_t wr_events(const wr_client *c);

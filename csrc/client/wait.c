@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "client/internal.h"
+#include "client/spin.h"
 #include "os/os.h"
 #include "sched/ledger.h"
 #include "sched/queue.h"
@@ -16,7 +17,7 @@ int wr_object_phase_of(wr_client *c, wr_id id) {
 
 int wr_watch(wr_client *c, wr_id id) { return wr_objects_watch(&c->seg, id.idx, id.gen, c->slot); }
 
-/* ---- what a waiting thread looks at --------------------------------------------------------- */
+/* ---- what wr_wait_objects looks at ----------------------------------------------------------- */
 
 typedef struct {
   wr_client *c;
@@ -28,7 +29,7 @@ typedef struct {
 } wait_set;
 
 /* 1: the condition holds. */
-static int look(wait_set *w) {
+static int enough(wait_set *w) {
   w->pending = 0;
   for (size_t i = 0; i < w->n; i++) {
     int phase = wr_object_phase_of(w->c, w->ids[i]);
@@ -43,18 +44,6 @@ static int look(wait_set *w) {
   return w->n - w->pending >= w->want;
 }
 
-/* Cheap test while spinning: only what the last look found pending last. */
-static int last_is_sealed(void *arg) {
-  wait_set *w = arg;
-  if (wr_client_ended(w->c)) return 1;
-  return wr_object_phase_of(w->c, w->ids[w->last]) != WR_OBJ_PENDING;
-}
-
-static int any_is_sealed(void *arg) {
-  wait_set *w = arg;
-  return wr_client_ended(w->c) || look(w);
-}
-
 /* Asks to be woken.  Waiting for all needs only the last one: tasks end about in order, and an
  * error wakes everybody who waits.  1: something has been sealed meanwhile. */
 static int watch(wait_set *w) {
@@ -64,6 +53,23 @@ static int watch(wait_set *w) {
     if (wr_watch(w->c, w->ids[i]) != 0) return 1;
   }
   return 0;
+}
+
+static int look(void *arg) {
+  wait_set *w = arg;
+  if (enough(w)) return 1;
+  return watch(w) ? -1 : 0;
+}
+
+/* Cheap tests while spinning: only what the last look found pending last, or each of a few. */
+static int last_is_sealed(void *arg) {
+  wait_set *w = arg;
+  return wr_client_ended(w->c) || wr_object_phase_of(w->c, w->ids[w->last]) != WR_OBJ_PENDING;
+}
+
+static int any_is_sealed(void *arg) {
+  wait_set *w = arg;
+  return wr_client_ended(w->c) || enough(w);
 }
 
 /* ---- giving the CPU back while a task waits -------------------------------------------------- */
@@ -97,33 +103,45 @@ static void leave(wr_client *c, int was_blocked) {
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
-static int sleep_once(wait_set *w, int64_t deadline_ns) {
-  wr_client *c = w->c;
-  uint32_t seen = wr_events(c);
-  if (look(w)) return WR_OK;
-  if (watch(w)) return WR_OK;
-  int rc = wr_park(c, seen, deadline_ns);
-  return rc == WR_TIMEOUT && look(w) ? WR_OK : rc;
+/* What is registered with wr_watch is looked at again after `waiting` is set: an object that more
+ * processes watch than it has room for wakes only those that are marked so. */
+static int sleep_until(wr_client *c, const wr_waiter *w, int64_t deadline_ns) {
+  for (;;) {
+    uint32_t seen = wr_events(c);
+    int found = w->look(w->arg);
+    if (found > 0) return WR_OK;
+    if (wr_client_ended(c)) return WR_CLOSED;
+    if (found < 0) continue;
+    int rc = wr_park(c, seen, deadline_ns);
+    if (rc == WR_TIMEOUT) return w->look(w->arg) > 0 ? WR_OK : WR_TIMEOUT;
+    if (rc != WR_OK) return rc;
+  }
+}
+
+int wr_wait_until(wr_client *c, const wr_waiter *w, int64_t deadline_ns) {
+  uint64_t began = 0;
+  if (deadline_ns == 0) return WR_TIMEOUT;
+  if (wr_client_ended(c)) return WR_CLOSED;
+  if (c->seg.h->cpus > 1 && wr_spin(&c->spin_wait, w->sign, w->arg, &began) &&
+      w->look(w->arg) > 0)
+    return WR_OK;
+  enter(c);
+  int blocked = c->is_worker && c->running;
+  int rc = sleep_until(c, w, deadline_ns);
+  leave(c, blocked);
+  if (rc == WR_OK) wr_spin_slept(c, &c->spin_wait, began);
+  return rc;
 }
 
 int wr_wait_objects(wr_client *c, const wr_id *ids, size_t n, size_t want, int stop_on_error,
                     int64_t deadline_ns) {
-  wait_set w = {c, ids, n, want, stop_on_error, 0, 0};
-  if (look(&w)) return WR_OK;
-  if (deadline_ns == 0) return WR_TIMEOUT;
-  if (wr_client_ended(c)) return WR_CLOSED;
-  int few = want == n ? 0 : n <= 16;
-  if (c->seg.h->cpus > 1 && wr_spin(&c->spin_wait, few ? any_is_sealed : last_is_sealed, &w) &&
-      look(&w))
-    return WR_OK;
-  enter(c);
-  int blocked = c->is_worker && c->running, rc;
-  do rc = sleep_once(&w, deadline_ns);
-  while (rc == WR_OK && !look(&w) && !wr_client_ended(c));
-  leave(c, blocked);
-  if (rc == WR_OK && !look(&w)) return WR_CLOSED;
-  return rc;
+  wait_set set = {c, ids, n, want, stop_on_error, 0, 0};
+  int few = want != n && n <= 16;
+  wr_waiter w = {look, few ? any_is_sealed : last_is_sealed, &set};
+  return enough(&set) ? WR_OK : wr_wait_until(c, &w, deadline_ns);
 }
+
+uint32_t wr_wakeups(const wr_client *c) { return wr_events(c); }
 
 int wr_wait_change(wr_client *c, uint64_t *seen, int64_t timeout_ns) {
   int64_t deadline = timeout_ns < 0 ? -1 : (int64_t)wr_os_now_ns() + timeout_ns;

@@ -1,6 +1,7 @@
 #include "base/assert.h"
 #include "base/failpoint.h"
 #include "client/internal.h"
+#include "client/spin.h"
 #include "os/os.h"
 #include "sched/actor.h"
 #include "sched/ledger.h"
@@ -61,12 +62,12 @@ static int work_in_sight(void *arg) {
 }
 
 /* One worker of a pool watches the queues; the others sleep. */
-static int watch_queues(wr_client *c) {
+static int watch_queues(wr_client *c, uint64_t *began) {
   wr_a64 *spinning = &c->seg.pools[c->pool].spinning;
   uint64_t none = 0;
   if (c->seg.h->cpus < 2 || !wr_cas(spinning, &none, c->slot + 1)) return 0;
   wr_store32(&c->self.p->activity, WR_ACT_SPIN);
-  int found = wr_spin(&c->spin_idle, work_in_sight, c);
+  int found = wr_spin(&c->spin_idle, work_in_sight, c, began);
   uint64_t me = c->slot + 1;
   (void)wr_cas(spinning, &me, 0);
   wr_fence(); /* those who relied on us see us gone, or we see their work */
@@ -74,7 +75,7 @@ static int watch_queues(wr_client *c) {
 }
 
 /* Lies down until a wake-up.  Work is looked for once more after the bed is made. */
-static int lie_down(wr_client *c, wr_job *job, int64_t deadline_ns) {
+static int lie_down(wr_client *c, wr_job *job, int64_t deadline_ns, uint64_t began) {
   wr_proc *p = c->self.p;
   uint32_t seen = wr_events(c);
   wr_lock(c);
@@ -91,6 +92,7 @@ static int lie_down(wr_client *c, wr_job *job, int64_t deadline_ns) {
   }
   rc = leaving(c) ? WR_OK : wr_park(c, seen, deadline_ns);
   wr_pool_clear_idle(&c->seg, c->pool, c->slot);
+  if (rc == WR_OK) wr_spin_slept(c, &c->spin_idle, began);
   return rc == WR_OK ? WR_AGAIN : rc;
 }
 
@@ -98,8 +100,9 @@ static int next_task(wr_client *c, wr_job *job, int64_t deadline_ns) {
   for (;;) {
     int rc = take_task(c, job);
     if (rc == WR_AGAIN && leaving(c)) return wr_client_ended(c) ? WR_CLOSED : WR_DEAD;
-    if (rc == WR_AGAIN && watch_queues(c)) rc = take_task(c, job);
-    if (rc == WR_AGAIN) rc = lie_down(c, job, deadline_ns);
+    uint64_t began = 0;
+    if (rc == WR_AGAIN && watch_queues(c, &began)) rc = take_task(c, job);
+    if (rc == WR_AGAIN) rc = lie_down(c, job, deadline_ns, began);
     if (rc == WR_AGAIN) continue;
     if (rc == WR_OK && wr_queue_has_work(&c->seg, c->pool)) {
       wr_lock(c);
@@ -218,10 +221,12 @@ static int next_call(wr_client *c, uint32_t actor, wr_job *job, int64_t deadline
     if (rc != WR_AGAIN) return rc;
     if (leaving(c)) return wr_client_ended(c) ? WR_CLOSED : WR_DEAD;
     if (retiring(c, actor)) return WR_DEAD;
-    if (c->seg.h->cpus > 1 && wr_spin(&c->spin_idle, mail_in_sight, &m)) continue;
-    rc = wr_tag_value(wr_load(&c->seg.actors[actor].mailbox)) ? WR_OK
-                                                               : wr_park(c, m.seen, deadline_ns);
+    uint64_t began = 0;
+    if (c->seg.h->cpus > 1 && wr_spin(&c->spin_idle, mail_in_sight, &m, &began)) continue;
+    if (wr_tag_value(wr_load(&c->seg.actors[actor].mailbox))) continue;
+    rc = wr_park(c, m.seen, deadline_ns);
     if (rc != WR_OK) return rc;
+    wr_spin_slept(c, &c->spin_idle, began);
   }
 }
 
@@ -231,6 +236,11 @@ int wr_work_next(wr_client *c, wr_job *job, int64_t timeout_ns) {
   int64_t deadline = timeout_ns < 0 ? -1 : (int64_t)wr_os_now_ns() + timeout_ns;
   uint32_t actor = wr_load32(&c->self.p->actor);
   return actor ? next_call(c, actor - 1, job, deadline) : next_task(c, job, deadline);
+}
+
+int wr_work_try(wr_client *c, wr_job *job) {
+  uint32_t actor = wr_load32(&c->self.p->actor);
+  return actor ? take_call(c, actor - 1, job) : take_task(c, job);
 }
 
 static void ended(wr_client *c, int is_error) {

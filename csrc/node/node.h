@@ -13,6 +13,7 @@
 #include "node/lines.h"
 #include "node/table.h"
 #include "sched/sweep.h"
+#include "store/heap.h"
 
 #define NODE_SLOT 1u /* the daemon's own */
 
@@ -116,6 +117,10 @@ struct node {
   uv_idle_t sweep;  /* runs while `dead` is not empty */
   uv_timer_t review; /* retirement and retries; runs only while there is a reason */
   int reviewing;
+  uv_timer_t trim;
+  uint64_t trim_seen, trim_pages; /* activity and bytes of the segment at the last look */
+  uint64_t trim_at, trim_kept; /* chunks: how far the present pass is, and what it has spared */
+  uint64_t trim_left;          /* bytes of the segment after the last pass */
   uv_timer_t patience; /* limit on the end of the session */
   uv_signal_t children, terminate;
   node_table names, kv;
@@ -173,6 +178,9 @@ void node_pool_worker_failed(node_pool *p, const char *what);
 void node_pools_fill(node *n);
 void node_pools_review_soon(node *n);
 void node_pools_init(node *n);
+
+/* trim.c */
+void node_trim_init(node *n);
 
 /* shapes.c */
 void node_resources_init(node *n, const node_config *cfg);

@@ -79,6 +79,18 @@ int wr_os_cpu_count(void) {
   return cpus > 0 ? cpus : 1;
 }
 
+int wr_os_cpu(void) { return sched_getcpu(); }
+
+void wr_os_leave_cpu(void) {
+  cpu_set_t all, others;
+  int here = sched_getcpu();
+  if (here < 0 || here >= CPU_SETSIZE || sched_getaffinity(0, sizeof all, &all) != 0) return;
+  others = all;
+  CPU_CLR((size_t)here, &others);
+  if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return;
+  sched_setaffinity(0, sizeof all, &all);
+}
+
 int wr_os_memory_limit(uint64_t *bytes) {
   struct sysinfo info;
   char line[64];

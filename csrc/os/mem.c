@@ -51,6 +51,12 @@ int wr_os_map(int fd, uint64_t off, uint64_t len, int writable, void **addr) {
   return WR_OK;
 }
 
+int wr_os_map_over(int fd, uint64_t off, uint64_t len, int shared, void *addr) {
+  int kind = shared ? MAP_SHARED | MAP_NORESERVE : MAP_PRIVATE;
+  void *p = mmap(addr, len, PROT_READ | PROT_WRITE, kind | MAP_FIXED, fd, (off_t)off);
+  return p == MAP_FAILED ? WR_NOMEM : WR_OK;
+}
+
 void wr_os_unmap(void *addr, uint64_t len) {
   if (addr && len) munmap(addr, len);
 }
@@ -63,6 +69,18 @@ void wr_os_populate(void *addr, uint64_t len) {
   int kept = errno;
   madvise((void *)first, last - first, MADV_POPULATE_WRITE);
   errno = kept;
+}
+
+uint64_t wr_os_allocated(int fd) {
+  struct stat st;
+  return fstat(fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+}
+
+int wr_os_next_data(int fd, uint64_t from, uint64_t *off) {
+  off_t at = lseek(fd, (off_t)from, SEEK_DATA);
+  if (at < 0) return errno == ENXIO ? WR_NOTFOUND : WR_IO;
+  *off = (uint64_t)at;
+  return WR_OK;
 }
 
 int wr_os_punch(int fd, uint64_t off, uint64_t len) {

@@ -20,8 +20,11 @@ void wr_os_futex_wake(const _Atomic uint32_t *word, int n);
 int wr_os_memfd_create(const char *name, uint64_t size);
 int wr_os_memfd_size(int fd, uint64_t *size);
 int wr_os_map(int fd, uint64_t off, uint64_t len, int writable, void **addr);
+int wr_os_map_over(int fd, uint64_t off, uint64_t len, int shared, void *addr); /* in place */
 void wr_os_unmap(void *addr, uint64_t len);
 void wr_os_populate(void *addr, uint64_t len);       /* fault pages in, best effort */
+uint64_t wr_os_allocated(int fd); /* bytes of pages that are there */
+int wr_os_next_data(int fd, uint64_t from, uint64_t *off); /* first page that is there */
 int wr_os_punch(int fd, uint64_t off, uint64_t len); /* give pages back to the system */
 
 /* processes */
@@ -29,11 +32,16 @@ int wr_os_pidfd_open(int pid);
 int wr_os_pidfd_signal(int pidfd, int signo);
 int wr_os_kill(int pid, int signo);
 int wr_os_pid(void);
+/* Calls before() in a process that is about to fork, and in_child() in the new one: once for all,
+ * whoever forks. */
+int wr_os_at_fork(void (*before)(void), void (*in_child)(void));
 unsigned wr_os_uid(void);
 int wr_os_die_with_parent(
     int expected_ppid);                  /* SIGKILL when the parent goes; WR_DEAD: it has gone */
 int wr_os_exit_code(int pid, int *code); /* wait status of a zombie that nobody reaped yet */
 int wr_os_cpu_count(void);               /* affinity and cgroup quota, at least 1 */
+int wr_os_cpu(void);                     /* the core that the calling thread runs on now */
+void wr_os_leave_cpu(void);              /* moves the thread to another core that it may use */
 int wr_os_memory_limit(uint64_t *bytes); /* RAM or cgroup limit, the smaller */
 uint64_t wr_os_rss_bytes(int pid);       /* 0 when unknown */
 

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,10 @@ int wr_os_kill(int pid, int signo) {
   if (pid <= 0) return WR_INVAL; /* never a group, never everybody */
   if (kill(pid, signo) == 0) return WR_OK;
   return errno == ESRCH ? WR_DEAD : WR_IO;
+}
+
+int wr_os_at_fork(void (*before)(void), void (*in_child)(void)) {
+  return pthread_atfork(before, NULL, in_child) == 0 ? WR_OK : WR_NOMEM;
 }
 
 int wr_os_pid(void) { return (int)getpid(); }

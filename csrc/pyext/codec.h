@@ -87,6 +87,10 @@ int wrpy_enc_call(wr_codec_state *cs, PyObject *const *args, Py_ssize_t nargs, P
 /* dst is 64-byte aligned where total > 32. */
 void wrpy_enc_write(const wr_enc *e, uint8_t *dst);
 void wrpy_enc_clear(wr_enc *e);
+/* A value that is one array: the bytes that stand before its elements, which lie at `data`; 0: it
+ * is not.  wrpy_enc_write_head writes those alone. */
+size_t wrpy_enc_head_of(const wr_enc *e, const void *data);
+void wrpy_enc_write_head(const wr_enc *e, uint8_t *dst);
 
 /* The encoding of this thread that pickles right now, or NULL. */
 wr_enc *wrpy_enc_active(void);

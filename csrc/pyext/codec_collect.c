@@ -172,6 +172,15 @@ void wrpy_enc_write(const wr_enc *e, uint8_t *dst) {
   }
 }
 
+size_t wrpy_enc_head_of(const wr_enc *e, const void *data) {
+  int alone = e->nbufs == 1 && e->nrefs == 0 && e->bufs[0].off == 0 && e->bufs[0].data == data;
+  return alone ? wr_frame_data(e->out.len) : 0;
+}
+
+void wrpy_enc_write_head(const wr_enc *e, uint8_t *dst) {
+  wr_frame_write(dst, e->out.data, e->out.len);
+}
+
 void wrpy_enc_clear(wr_enc *e) {
   while (e->nbufs) Py_DECREF(e->bufs[--e->nbufs].owner);
   while (e->nrefs) Py_DECREF(e->ref_objs[--e->nrefs]);

@@ -100,8 +100,11 @@ int wrpy_job_args_objects(wrpy_state *st, wrpy_job *j, PyObject **tuple, PyObjec
 
 static int store_one(wrpy_state *st, wrpy_job *j, uint32_t k, PyObject *value) {
   wr_enc enc;
+  void *memory = wrpy_born_memory(value);
   if (wrpy_enc_value(&st->codec, value, &enc)) return -1;
-  int rc = wrpy_store(st, return_idx(j, k), &enc);
+  int rc = 0;
+  if (!memory || !wrpy_born_store(return_idx(j, k), value, memory, &enc))
+    rc = wrpy_store(st, return_idx(j, k), &enc);
   wrpy_enc_clear(&enc);
   return rc;
 }

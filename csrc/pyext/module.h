@@ -51,6 +51,7 @@ extern wrpy_session wrpy_sess;
 typedef struct {
   wr_codec_state codec;
   PyTypeObject *ref_type, *hold_type, *submitter_type, *handle_type, *method_type, *job_type;
+  PyTypeObject *readyset_type;
   PyObject *errors_name, *hooks_name; /* modules, imported when first needed */
   PyObject *errors;                   /* module with the exception classes */
   PyObject *hooks;                    /* module with what is rare and better said in Python */
@@ -108,6 +109,15 @@ PyObject *wrpy_ref_of_task(wrpy_state *st, wr_id id, wr_id task);
 PyObject *wrpy_ref_hold(wrpy_state *st, wr_idx idx, uint32_t gen);
 /* Checks that v is a ref of the current session and gives its id: 0, or -1 with an exception. */
 int wrpy_ref_id(wrpy_state *st, PyObject *v, wr_id *out);
+int wrpy_object_id_slow(wrpy_state *st, PyObject *v, wr_id *out);
+static inline int wrpy_object_id(wrpy_state *st, PyObject *v, wr_id *out) { /* not an actor's */
+  const wrpy_ref *r = (const wrpy_ref *)v;
+  if (WR_UNLIKELY(!wrpy_is_ref(st, v) || r->epoch != wrpy_sess.epoch || !r->epoch ||
+                  (r->id.idx & WR_ACTOR_BIT)))
+    return wrpy_object_id_slow(st, v, out);
+  *out = r->id;
+  return 0;
+}
 PyObject *wrpy_id_bytes(wr_id id, Py_ssize_t n); /* the first n bytes */
 int wrpy_ref_id_of(PyObject *v, wr_id *out);     /* for the codec: without the module state */
 extern PyMethodDef wrpy_ref_methods[];
@@ -139,12 +149,32 @@ static inline uint32_t wrpy_gen_of(wr_idx idx) {
   return WR_OBJ_GEN(wr_load_relaxed(&wr_obj(wrpy_sess.seg, idx)->state));
 }
 
-/* ---- objects.c ----------------------------------------------------------------------------- */
+/* ---- wait.c, readyset.c ---------------------------------------------------------------------- */
 
 /* A timeout argument (None or seconds) as a deadline: absolute, 0 for now, -1 for none. */
 int wrpy_deadline(PyObject *timeout, int64_t *deadline);
 /* The part of the time until `deadline` that may be slept in one go. */
 int64_t wrpy_slice(int64_t deadline);
+/* Each waits without the GIL and runs signal handlers now and then: 0 done, 1 the deadline has
+ * passed, -1 with an exception.  sleep() returns as wr_wait_objects does, at `until_ns` at last. */
+int wrpy_wait_in_slices(wrpy_state *st, int (*sleep)(void *arg, int64_t until_ns), void *arg,
+                        int64_t deadline);
+int wrpy_wait_sealed(wrpy_state *st, const wr_id *ids, size_t n, size_t want, int stop_on_error,
+                     int64_t deadline);
+extern PyMethodDef wrpy_wait_methods[];
+extern PyType_Spec wrpy_readyset_spec;
+
+/* ---- born.c --------------------------------------------------------------------------------- */
+
+int wrpy_born_install(void); /* if NumPy has been imported since; 0, or -1 with an exception */
+/* The memory of an array that was born in the store and that only the caller has, before it is
+ * encoded; or NULL. */
+void *wrpy_born_memory(PyObject *v);
+/* Makes that array, encoded in enc, the value of idx without a copy: 1 done, 0 it cannot be. */
+int wrpy_born_store(wr_idx idx, PyObject *v, void *memory, const wr_enc *enc);
+
+/* ---- objects.c ----------------------------------------------------------------------------- */
+
 extern PyMethodDef wrpy_object_methods[];
 
 /* ---- submit.c, actor.c --------------------------------------------------------------------- */

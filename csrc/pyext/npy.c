@@ -156,3 +156,75 @@ PyObject *wrpy_np_make_scalar(unsigned code, const uint8_t *item) {
   Py_DECREF(descr);
   return scalar;
 }
+
+/* ---- memory of arrays ------------------------------------------------------------------------ */
+
+static struct {
+  PyDataMem_Handler handler;
+  PyDataMemAllocator before; /* what was there */
+  wrpy_np_memory memory;
+} mem;
+
+static void *mem_malloc(void *ctx, size_t size) {
+  (void)ctx;
+  void *p = size >= mem.memory.min ? mem.memory.alloc(size) : NULL;
+  return p ? p : mem.before.malloc(mem.before.ctx, size);
+}
+
+/* Fresh pages of the system are zero without being written, ours are not: arrays of zeros, which
+ * may never be touched, stay there. */
+static void *mem_calloc(void *ctx, size_t n, size_t width) {
+  (void)ctx;
+  return mem.before.calloc(mem.before.ctx, n, width);
+}
+
+static void mem_free(void *ctx, void *p, size_t size) {
+  (void)ctx;
+  if (mem.memory.covers(p))
+    mem.memory.release(p);
+  else
+    mem.before.free(mem.before.ctx, p, size);
+}
+
+static void *mem_realloc(void *ctx, void *p, size_t size) {
+  if (!mem.memory.covers(p)) return mem.before.realloc(mem.before.ctx, p, size);
+  size_t old = mem.memory.size(p);
+  void *q = mem_malloc(ctx, size);
+  if (!q) return NULL;
+  memcpy(q, p, old < size ? old : size);
+  mem.memory.release(p);
+  return q;
+}
+
+int wrpy_np_set_memory(const wrpy_np_memory *m) {
+  if (ready() < 0) return -1;
+  PyObject *old = PyDataMem_GetHandler();
+  PyDataMem_Handler *was = old ? PyCapsule_GetPointer(old, "mem_handler") : NULL;
+  int rc = -1;
+  if (was) {
+    mem.before = was->allocator;
+    mem.memory = *m;
+    mem.handler = (PyDataMem_Handler){
+        "whipray", 1, {NULL, mem_malloc, mem_calloc, mem_realloc, mem_free}};
+    PyObject *capsule = PyCapsule_New(&mem.handler, "mem_handler", NULL);
+    PyObject *replaced = capsule ? PyDataMem_SetHandler(capsule) : NULL;
+    if (replaced) rc = 0;
+    Py_XDECREF(replaced);
+    Py_XDECREF(capsule);
+  }
+  Py_XDECREF(old);
+  return rc;
+}
+
+void *wrpy_np_sole_memory(PyObject *v) {
+  if (!mem.memory.alloc || Py_REFCNT(v) != 1 || !PyArray_CheckExact(v)) return NULL;
+  PyArrayObject *a = (PyArrayObject *)v;
+  if (PyArray_BASE(a) || !PyArray_CHKFLAGS(a, NPY_ARRAY_OWNDATA)) return NULL;
+  PyObject *handler = PyArray_HANDLER(a);
+  if (!handler || PyCapsule_GetPointer(handler, "mem_handler") != &mem.handler) return NULL;
+  return mem.memory.covers(PyArray_DATA(a)) ? PyArray_DATA(a) : NULL;
+}
+
+void wrpy_np_disown(PyObject *v) {
+  PyArray_CLEARFLAGS((PyArrayObject *)v, NPY_ARRAY_OWNDATA);
+}

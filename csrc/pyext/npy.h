@@ -41,4 +41,20 @@ size_t wrpy_np_width(unsigned code);
 PyObject *wrpy_np_array(const wrpy_array *a);
 PyObject *wrpy_np_make_scalar(unsigned code, const uint8_t *item);
 
+/* Where NumPy takes the memory of arrays from, in the calling thread's context and those copied
+ * from it.  alloc() may refuse with NULL; what covers() says yes to goes to release(), everything
+ * else to the allocator that was there before.  Sizes below `min` are not asked for.  0, or -1. */
+typedef struct {
+  size_t min;
+  void *(*alloc)(size_t size);
+  int (*covers)(const void *p);
+  size_t (*size)(const void *p);
+  void (*release)(void *p);
+} wrpy_np_memory;
+int wrpy_np_set_memory(const wrpy_np_memory *m);
+/* The elements of an array that has them from alloc() and that nobody but the caller has; or NULL.
+ * After wrpy_np_disown they are the caller's to keep: the array does not release them. */
+void *wrpy_np_sole_memory(PyObject *v);
+void wrpy_np_disown(PyObject *v);
+
 #endif

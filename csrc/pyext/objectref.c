@@ -105,6 +105,13 @@ int wrpy_ref_id(wrpy_state *st, PyObject *v, wr_id *out) {
   return -1;
 }
 
+int wrpy_object_id_slow(wrpy_state *st, PyObject *v, wr_id *id) {
+  if (wrpy_ref_id(st, v, id)) return -1;
+  if (WR_LIKELY(!(id->idx & WR_ACTOR_BIT))) return 0;
+  PyErr_SetString(PyExc_ValueError, "this ref names an actor, not an object");
+  return -1;
+}
+
 int wrpy_ref_id_of(PyObject *v, wr_id *out) {
   return wrpy_ref_id(wrpy_state_of_type(Py_TYPE(v)), v, out);
 }

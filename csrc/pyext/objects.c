@@ -1,50 +1,6 @@
-/* get, put, wait and what belongs to them: the phase of an object, watching for its completion,
+/* get and put, and what belongs to them: the phase of an object, watching for its completion,
  * exported functions. */
-#include "os/os.h"
 #include "pyext/module.h"
-
-/* ---- time ----------------------------------------------------------------------------------- */
-
-int wrpy_deadline(PyObject *timeout, int64_t *deadline) {
-  *deadline = -1;
-  if (!timeout || timeout == Py_None) return 0;
-  double s = PyFloat_AsDouble(timeout);
-  if (s == -1.0 && PyErr_Occurred()) return -1;
-  if (!(s >= 0)) {
-    PyErr_SetString(PyExc_ValueError, "timeout must be >= 0");
-    return -1;
-  }
-  if (s > 9e8) return 0;
-  *deadline = s == 0 ? 0 : (int64_t)wr_os_now_ns() + (int64_t)(s * 1e9);
-  return 0;
-}
-
-int64_t wrpy_slice(int64_t deadline) {
-  if (deadline < 0) return WRPY_SLICE_NS;
-  int64_t left = deadline ? deadline - (int64_t)wr_os_now_ns() : 0;
-  if (left <= 0) return 0;
-  return left < WRPY_SLICE_NS ? left : WRPY_SLICE_NS;
-}
-
-/* Waits as wr_wait_objects does, in slices, and runs signal handlers: 0 done, 1 the deadline has
- * passed, -1 an exception is set. */
-static int wait_sealed(wrpy_state *st, const wr_id *ids, size_t n, size_t want, int stop_on_error,
-                       int64_t deadline) {
-  uint32_t epoch = wrpy_sess.epoch;
-  for (;;) {
-    if (wrpy_sess.epoch != epoch || !epoch) return wrpy_fail(st, WR_CLOSED, "waiting for objects");
-    int64_t slice = wrpy_slice(deadline);
-    int64_t until = slice ? (int64_t)wr_os_now_ns() + slice : 0;
-    int rc;
-    WRPY_LEAVE
-    rc = wr_wait_objects(wrpy_sess.client, ids, n, want, stop_on_error, until);
-    WRPY_ENTER
-    if (rc == WR_OK) return 0;
-    if (rc != WR_TIMEOUT && rc != WR_INTR) return wrpy_fail(st, rc, "waiting for objects");
-    if (PyErr_CheckSignals()) return -1;
-    if (rc == WR_TIMEOUT && wrpy_slice(deadline) == 0) return 1;
-  }
-}
 
 /* ---- get ------------------------------------------------------------------------------------ */
 
@@ -53,22 +9,14 @@ static PyObject *timed_out(wrpy_state *st) {
   return NULL;
 }
 
-/* The id of an object that can be waited for. */
-static int object_id(wrpy_state *st, PyObject *ref, wr_id *id) {
-  if (wrpy_ref_id(st, ref, id)) return -1;
-  if (WR_LIKELY(!(id->idx & WR_ACTOR_BIT))) return 0;
-  PyErr_SetString(PyExc_ValueError, "this ref names an actor, not an object");
-  return -1;
-}
-
 static inline int is_sealed(int phase) { return phase == WR_OBJ_READY || phase == WR_OBJ_ERROR; }
 
 static PyObject *get_one(wrpy_state *st, PyObject *ref, int64_t deadline) {
   wr_id id;
-  if (object_id(st, ref, &id)) return NULL;
+  if (wrpy_object_id(st, ref, &id)) return NULL;
   if (!is_sealed(wrpy_phase(id))) {
     Py_INCREF(ref); /* another thread may drop the caller's reference meanwhile */
-    int rc = wait_sealed(st, &id, 1, 1, 1, deadline);
+    int rc = wrpy_wait_sealed(st, &id, 1, 1, 1, deadline);
     PyObject *value = rc == 0 ? wrpy_load_or_raise(st, id) : rc > 0 ? timed_out(st) : NULL;
     Py_DECREF(ref);
     return value;
@@ -112,7 +60,7 @@ static PyObject *load_all(wrpy_state *st, const wr_id *ids, Py_ssize_t n) {
 static PyObject *get_ids(wrpy_state *st, const wr_id *ids, Py_ssize_t n, int64_t deadline) {
   int failed = 0;
   if (!count_sealed(ids, n, &failed) && !failed) {
-    int rc = wait_sealed(st, ids, (size_t)n, (size_t)n, 1, deadline);
+    int rc = wrpy_wait_sealed(st, ids, (size_t)n, (size_t)n, 1, deadline);
     if (rc) return rc > 0 ? timed_out(st) : NULL;
     failed = 1; /* perhaps */
   }
@@ -129,7 +77,7 @@ static PyObject *get_many(wrpy_state *st, PyObject *refs, int64_t deadline) {
   if (!ids) PyErr_NoMemory();
   if (kept && ids) {
     Py_ssize_t i = 0;
-    while (i < n && object_id(st, PyList_GET_ITEM(kept, i), &ids[i]) == 0) i++;
+    while (i < n && wrpy_object_id(st, PyList_GET_ITEM(kept, i), &ids[i]) == 0) i++;
     if (i == n) values = get_ids(st, ids, n, deadline);
   }
   if (ids != few) PyMem_Free(ids);
@@ -193,71 +141,18 @@ static PyObject *m_put(PyObject *module, PyObject *value) {
   return wrpy_ref_wrap(st, id, 1);
 }
 
-/* ---- wait ----------------------------------------------------------------------------------- */
-
-/* Splits the list: at most `want` ready refs, and the others, each in the order given. */
-static PyObject *split_ready(PyObject *refs, const wr_id *ids, Py_ssize_t n, Py_ssize_t want) {
-  PyObject *ready = PyList_New(0), *others = PyList_New(0);
-  Py_ssize_t found = 0;
-  for (Py_ssize_t i = 0; ready && others && i < n; i++) {
-    int take = found < want && wrpy_phase(ids[i]) != WR_OBJ_PENDING;
-    found += take;
-    if (PyList_Append(take ? ready : others, PyList_GET_ITEM(refs, i))) Py_CLEAR(ready);
-  }
-  PyObject *pair = ready && others ? PyTuple_Pack(2, ready, others) : NULL;
-  Py_XDECREF(ready);
-  Py_XDECREF(others);
-  return pair;
-}
-
-static int enough_ready(const wr_id *ids, Py_ssize_t n, Py_ssize_t want) {
-  for (Py_ssize_t i = 0; i < n && want; i++) want -= wrpy_phase(ids[i]) != WR_OBJ_PENDING;
-  return want == 0;
-}
-
-static PyObject *wait_ids(wrpy_state *st, PyObject *refs, wr_id *ids, Py_ssize_t want,
-                          int64_t deadline) {
-  Py_ssize_t n = PyList_GET_SIZE(refs);
-  for (Py_ssize_t i = 0; i < n; i++)
-    if (object_id(st, PyList_GET_ITEM(refs, i), &ids[i])) return NULL;
-  if (!enough_ready(ids, n, want) && wait_sealed(st, ids, (size_t)n, (size_t)want, 0, deadline) < 0)
-    return NULL;
-  return split_ready(refs, ids, n, want);
-}
-
-static PyObject *m_wait(PyObject *module, PyObject *args, PyObject *kwargs) {
-  static char *names[] = {"refs", "num_returns", "timeout", NULL};
-  wrpy_state *st = wrpy_state_of(module);
-  PyObject *list, *timeout = Py_None;
-  Py_ssize_t want = 1;
-  int64_t deadline;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!|nO", names, &PyList_Type, &list, &want,
-                                   &timeout))
-    return NULL;
-  if (wrpy_attached_auto(st) || wrpy_deadline(timeout, &deadline)) return NULL;
-  Py_ssize_t n = PyList_GET_SIZE(list);
-  if (want < 0 || want > n) want = n;
-  PyObject *kept = PyList_GetSlice(list, 0, n);
-  wr_id *ids = kept ? PyMem_New(wr_id, (size_t)(n ? n : 1)) : NULL;
-  PyObject *pair = ids ? wait_ids(st, kept, ids, want, deadline) : NULL;
-  if (kept && !ids) PyErr_NoMemory();
-  PyMem_Free(ids);
-  Py_XDECREF(kept);
-  return pair;
-}
-
 /* ---- completion ----------------------------------------------------------------------------- */
 
 static PyObject *m_phase(PyObject *module, PyObject *ref) {
   wr_id id;
-  if (object_id(wrpy_state_of(module), ref, &id)) return NULL;
+  if (wrpy_object_id(wrpy_state_of(module), ref, &id)) return NULL;
   return PyLong_FromLong(wrpy_phase(id));
 }
 
 static PyObject *m_watch(PyObject *module, PyObject *ref) {
   wrpy_state *st = wrpy_state_of(module);
   wr_id id;
-  if (object_id(st, ref, &id)) return NULL;
+  if (wrpy_object_id(st, ref, &id)) return NULL;
   int rc = wr_watch(wrpy_sess.client, id);
   return rc < 0 ? wrpy_fail_null(st, rc, "watching an object") : PyBool_FromLong(rc);
 }
@@ -322,7 +217,7 @@ static PyObject *m_export_bytes(PyObject *module, PyObject *ref) {
   wrpy_state *st = wrpy_state_of(module);
   wr_id id;
   wr_view view;
-  if (object_id(st, ref, &id)) return NULL;
+  if (wrpy_object_id(st, ref, &id)) return NULL;
   int rc = wr_value_view(wrpy_sess.client, id, &view);
   if (rc != WR_OK) return wrpy_fail_null(st, rc, "reading an export");
   return PyBytes_FromStringAndSize((const char *)view.data, (Py_ssize_t)view.len);
@@ -336,8 +231,6 @@ PyMethodDef wrpy_object_methods[] = {
      "the first error among the objects without waiting for the others."},
     {"put", m_put, METH_O,
      "put(value, /)\n--\n\nStores a snapshot of the value; returns an ObjectRef to it."},
-    {"wait", WRPY_FASTCALL(m_wait), METH_VARARGS | METH_KEYWORDS,
-     "wait(refs, num_returns=1, timeout=None) -> (ready, others)."},
     {"phase", m_phase, METH_O, "phase(ref): 1 pending, 2 ready, 3 failed, negative: gone."},
     {"watch", m_watch, METH_O, "watch(ref): True if it is complete; else wakes wait_change later."},
     {"wait_change", m_wait_change, METH_VARARGS, "wait_change(seen, timeout=None) -> seen."},

@@ -22,6 +22,7 @@ typedef struct wrpy_worker {
   int leave;        /* after the current job */
   int retire;       /* as an actor, for good */
   int serving;      /* Python takes the jobs */
+  uint32_t jobs;    /* so far: every now and then something rare is looked after */
   wr_idx titled;    /* function whose name the process shows */
   cached_fn cache[CACHE];
 } wrpy_worker;
@@ -76,6 +77,7 @@ static int load_fn(wrpy_worker *w, wr_id id, int kind, cached_fn *c) {
   c->id = id;
   Py_XSETREF(c->fn, Py_NewRef(PyTuple_GET_ITEM(pair, 0)));
   Py_XSETREF(c->name, Py_NewRef(PyTuple_GET_ITEM(pair, 1)));
+  w->jobs = 0; /* it may have brought NumPy */
   Py_DECREF(pair);
   return 0;
 }
@@ -223,6 +225,7 @@ static int run(wrpy_worker *w, const wr_job *raw) {
   if (!j) return -1;
   Py_INCREF(j);
   int rc = j->kind == WRPY_CALL ? 0 : find_fn(w, j);
+  if (rc == 0 && (w->jobs++ & 15) == 0) rc = wrpy_born_install();
   if (rc)
     rc = failed(w, j);
   else if ((rc = bad_argument(w, j)) == 0)
@@ -328,6 +331,10 @@ static PyObject *m_next_job(PyObject *module, PyObject *args) {
   if (!PyArg_ParseTuple(args, "|O", &timeout) || wrpy_deadline(timeout, &deadline)) return NULL;
   wr_job raw;
   int rc;
+  if (deadline == 0) { /* keeps the GIL: a thread that wants it would cost a switch each time */
+    rc = wrpy_sess.epoch ? wr_work_try(wrpy_sess.client, &raw) : WR_CLOSED;
+    return rc == WR_OK ? (PyObject *)wrpy_job_new(st, &raw) : no_job(st, rc);
+  }
   do {
     rc = wrpy_sess.epoch ? wrpy_next_job(&raw, wrpy_slice(deadline)) : WR_CLOSED;
   } while (rc == WR_TIMEOUT && wrpy_slice(deadline) > 0 && !PyErr_CheckSignals());

@@ -328,8 +328,10 @@ static void check_heap(audit *a) {
     }
     a->out->heap_chunks += kind != WR_HEAP_FREE;
     if (kind == WR_HEAP_SPAN) check_span(a, c, now);
-    if (kind == WR_HEAP_RUN && !wr_sweep_named(s, WR_HEAP_HIGH(now), WR_HEAP_LOW(now), 0xFFFFu,
-                                               s->h->heap + (uint64_t)c * WR_CHUNK))
+    if (kind != WR_HEAP_RUN) continue;
+    if (WR_HEAP_HIGH(now) == 0 && slot_lives(s, WR_HEAP_SLOT(now))) continue; /* a loose one */
+    if (!wr_sweep_named(s, WR_HEAP_HIGH(now), WR_HEAP_LOW(now), 0xFFFFu,
+                        s->h->heap + (uint64_t)c * WR_CHUNK))
       report(a, "run %u belongs to record %u, which does not name it", c, WR_HEAP_HIGH(now));
   }
 }
@@ -369,8 +371,8 @@ static void check_procs(audit *a) {
     if (op != WR_OP_NONE) report(a, "slot %u is in the middle of operation %u", k, op);
     if (wr_load32(&p->hand)) report(a, "slot %u has task %u in hand", k, wr_load32(&p->hand));
     if (wr_load32(&p->drain)) report(a, "slot %u drains object %u", k, wr_load32(&p->drain));
-    if (wr_load(&p->letting))
-      report(a, "slot %u lets record %u go", k, (wr_idx)wr_load(&p->letting));
+    wr_idx letting = (wr_idx)wr_load(&p->letting);
+    if (letting) report(a, "slot %u lets record %u go", k, letting);
     if (wr_load(&p->claim) && !slot_lives(a->s, k)) report(a, "slot %u is gone with a claim", k);
   }
 }

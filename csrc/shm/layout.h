@@ -332,6 +332,7 @@ typedef struct {
   uint64_t started_ns;
   uint32_t job;           /* driver's slot */
   wr_a32 events;          /* wake-ups so far: a sleeper compares before it lies down */
+  wr_a32 waker_cpu;       /* hint: the core that the last wake-up from sleep came from */
   _Alignas(64) wr_a64 op; /* intent, with its argument; one at a time, under the private lock */
   wr_a64 op_arg;
   wr_a32 hand;    /* task taken from or about to be put on a queue */

@@ -139,6 +139,7 @@ void wr_wake(wr_seg *s, uint32_t slot) {
   atomic_fetch_add(&s->procs[slot].events, 1);
   wr_a32 *park = &s->procs[slot].park;
   if (!wr_load32(park) || !wr_swap32(park, 0)) return;
+  atomic_store_explicit(&s->procs[slot].waker_cpu, (uint32_t)wr_os_cpu(), memory_order_relaxed);
   WR_FAILPOINT("wake.cleared");
   wr_os_futex_wake(park, 1 << 30);
 }

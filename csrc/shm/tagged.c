@@ -18,10 +18,9 @@ void wr_tag_acknowledge(wr_tagger t, uint64_t word) {
 
 void wr_tag_begin(wr_tagger t, uint32_t kind, uint32_t idx, uint64_t arg) {
   uint32_t seq = (*t.seq + 1) & WR_TAG_SEQ_MASK;
-  if ((seq & 0xFFFF) == 0) { /* keep acked within half a circle of seq */
-    uint32_t a = wr_load32(&t.p->acked);
-    (void)wr_cas32(&t.p->acked, &a, (seq - 1) & WR_TAG_SEQ_MASK);
-  }
+  uint32_t a = wr_load32(&t.p->acked);
+  while (!later(seq, a)) /* too old to compare, or raised by a tag from an earlier lap */
+    if (wr_cas32(&t.p->acked, &a, (seq - 1) & WR_TAG_SEQ_MASK)) break;
   *t.seq = seq;
   wr_store(&t.p->op_arg, arg);
   wr_store(&t.p->op, WR_OP(kind, seq, idx));

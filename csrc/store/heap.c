@@ -300,6 +300,33 @@ void wr_heap_free(wr_self *me, uint64_t off, wr_idx idx, uint32_t gen) {
     atomic_fetch_add_explicit(&s->heap_freed[first], 1, memory_order_release);
 }
 
+/* ---- loose runs ---------------------------------------------------------------------------- */
+
+static uint64_t loose_word(const wr_self *me) {
+  return WR_HEAP_WORD(WR_HEAP_RUN, me->slot, 0, 0);
+}
+
+int wr_heap_loose(wr_self *me, uint64_t size, uint64_t *off) {
+  if (size > me->s->heap_chunks * WR_CHUNK) return WR_FULL;
+  uint32_t n = (uint32_t)((size + WR_CHUNK - 1) / WR_CHUNK), first;
+  int rc = claim_run(me, n, loose_word(me), &first);
+  if (rc == WR_OK) *off = chunk_off(me->s, first);
+  return rc;
+}
+
+int wr_heap_give(wr_self *me, uint64_t off, wr_idx idx, uint32_t gen) {
+  uint64_t word = loose_word(me);
+  uint64_t owned = WR_HEAP_WORD(WR_HEAP_RUN, me->slot, gen, idx);
+  int ok = wr_cas(&me->s->heap_table[chunk_at(me->s, off)], &word, owned);
+  WR_FAILPOINT("heap.given");
+  return ok ? WR_OK : WR_STATE;
+}
+
+void wr_heap_drop(wr_self *me, uint64_t off) {
+  uint32_t first = chunk_at(me->s, off);
+  if (wr_load(&me->s->heap_table[first]) == loose_word(me)) free_run(me, first, loose_word(me));
+}
+
 uint64_t wr_heap_chunks_used(wr_seg *s) {
   uint64_t used = 0, high = wr_load(&s->h->heap_high);
   for (uint64_t i = 0; i < high && i < s->heap_chunks; i++)

@@ -61,6 +61,23 @@ int wr_objects_reserve(wr_self *me, wr_idx idx, uint64_t len, const wr_idx *refs
   return WR_OK;
 }
 
+/* Named first, given after that: a block that is not the object's yet is left alone by whoever
+ * frees the object, and freed by the sweep of its process. */
+int wr_objects_adopt(wr_self *me, wr_idx idx, uint64_t run, uint64_t off, uint64_t len) {
+  wr_object *o = wr_obj(me->s, idx);
+  o->v.b.block = run;
+  o->v.b.off = off;
+  o->v.b.len = len;
+  o->v.b.nrefs = 0;
+  o->len = 0;
+  atomic_thread_fence(memory_order_release);
+  o->flags |= WR_VAL_BLOCK;
+  WR_FAILPOINT("value.adopted");
+  int rc = wr_heap_give(me, run, idx, WR_OBJ_GEN(wr_load_relaxed(&o->state)));
+  if (rc < 0) o->flags &= (uint16_t)~WR_VAL_BLOCK;
+  return rc;
+}
+
 void wr_objects_discard(wr_self *me, wr_idx idx) {
   wr_object *o = wr_obj(me->s, idx);
   uint64_t st = wr_load(&o->state);

@@ -14,6 +14,9 @@ void wr_objects_init(wr_self *me, wr_idx idx, uint32_t refs);
 /* Room for a value that contains refs[0..nrefs), which are pinned here.  Inline when it fits. */
 int wr_objects_reserve(wr_self *me, wr_idx idx, uint64_t len, const wr_idx *refs, uint32_t nrefs,
                        uint8_t **dst);
+/* The loose run at `run` of this process, which holds a value of `len` bytes at `off`, becomes the
+ * value: nothing is copied.  WR_STATE when it is no such run. */
+int wr_objects_adopt(wr_self *me, wr_idx idx, uint64_t run, uint64_t off, uint64_t len);
 void wr_objects_discard(wr_self *me, wr_idx idx);
 /* READY or ERROR for all to see; wakes those that asked.  The caller then lets the tasks go that
  * wait for it (sched/deps.h).  WR_STATE when it was sealed before. */

@@ -154,8 +154,23 @@ static void act_actors(world *w, wr_client *v) {
   wr_creator_drop(v, mine);
 }
 
+/* Values that are born in the store. */
+static void act_loose(world *w, wr_client *v) {
+  void *given = wr_loose_alloc(v, 150000), *dropped = wr_loose_alloc(v, 90000);
+  wr_id id;
+  CHECK(given && dropped && wr_loose_alloc(v, 70000));
+  pattern_fill(given, 150000, 25);
+  CHECK_EQ(wr_object_create(v, &id), WR_OK);
+  CHECK_EQ(wr_loose_give(v, given, id.idx, 0, 150000), WR_OK);
+  CHECK_EQ(wr_object_seal(v, id.idx, 0, 0), WR_OK);
+  kill_offer(w, id, 150000, 25, 0);
+  wr_loose_free(v, dropped);
+  wr_creator_drop(v, id);
+}
+
 static void act_driver(world *w, wr_client *v) {
   act_objects(w, v);
+  act_loose(w, v);
   act_submits(w, v);
   act_seals(w, v);
   act_calls(w, v);

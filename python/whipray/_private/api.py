@@ -93,19 +93,24 @@ def wait(
         )
         raise TypeError(f"wait() expected a list of ObjectRef, {shown}")
     hooks.check_timeout(timeout)
-    for ref in refs:
-        if not isinstance(ref, ObjectRef):
-            raise TypeError(f"wait() expected a list of ObjectRef, got list containing {type(ref)}")
     worker.ensure_attached()
     if not refs:
         return [], []
-    _check_wait(refs, num_returns)
-    return _core.wait(refs, num_returns, timeout)
+    _check_count(refs, num_returns)
+    try:
+        return _core.wait(refs, num_returns, timeout)
+    except TypeError:
+        _check_types(refs)
+        raise
 
 
-def _check_wait(refs: list[ObjectRef[T]], num_returns: int) -> None:
-    if len(set(refs)) != len(refs):
-        raise ValueError("Wait requires a list of unique ray_waitables.")
+def _check_types(refs: list[Any]) -> None:
+    for ref in refs:
+        if not isinstance(ref, ObjectRef):
+            raise TypeError(f"wait() expected a list of ObjectRef, got list containing {type(ref)}")
+
+
+def _check_count(refs: list[ObjectRef[T]], num_returns: int) -> None:
     if isinstance(num_returns, bool) or not isinstance(num_returns, int):
         raise TypeError(f"num_returns must be an int, not {num_returns!r}")
     if num_returns <= 0:

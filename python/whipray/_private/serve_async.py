@@ -28,7 +28,8 @@ class AsyncServer:
     def __init__(self, actor: serving.Actor) -> None:
         self._actor = actor
         self._loop = asyncio.new_event_loop()
-        self._first_step: list[tuple[Callable[[], Any], Any]] = []
+        self._step: Callable[[], Any]
+        self._step_in: Any  # the context that the step belongs to
         self._bound: list[Any] = []
         self._limits = [actor.max_concurrency, *actor.groups.values()]
         self._counts = [0] * len(self._limits)
@@ -168,19 +169,18 @@ class AsyncServer:
         loop: Any = self._loop
         loop.call_soon = self._catch
         try:
-            task = asyncio.Task(coroutine, loop=self._loop)
+            task = asyncio.Task(coroutine, loop=loop)
         finally:
             del loop.call_soon
-        step, context = self._first_step.pop()
         try:
-            context.run(step)
+            self._step_in.run(self._step)
         except (SystemExit, KeyboardInterrupt):
             pass  # also stored in the task
         return task
 
-    def _catch(self, callback: Callable[[], Any], context: Any = None) -> None:
+    def _catch(self, callback: Callable[[], Any], context: Any) -> None:
         """Stands in for loop.call_soon while a Task is made."""
-        self._first_step.append((callback, context))
+        self._step, self._step_in = callback, context
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._collect(self._tasks.pop(task), task)

@@ -45,7 +45,11 @@ class Pool:
 
 
 class ThreadServer:
-    """Takes calls in the main thread and hands them to pools of threads."""
+    """Takes calls in the main thread and hands them to pools of threads.
+
+    It takes as many as there are before it lets go of the interpreter: a thread then runs several
+    short calls in a row, where a hand-over for each would cost more than the calls.
+    """
 
     def __init__(self, actor: serving.Actor) -> None:
         self._actor = actor
@@ -54,10 +58,11 @@ class ThreadServer:
         self._main = threading.get_ident()
         groups = [("default", actor.max_concurrency), *actor.groups.items()]
         self._pools = [Pool(self, name, limit) for name, limit in groups]
-        # Without groups calls stay in the mailbox until a thread is free.
-        self._free = threading.Semaphore(actor.max_concurrency) if not actor.groups else None
+        # One token per call that ended; calls beyond the limit stay in the mailbox, except where
+        # there are groups, since their calls come in any order.
+        self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._running = 0
-        self._idle = threading.Condition()
+        self._limit = float("inf") if actor.groups else actor.max_concurrency
         actor.wake = self._wake
 
     def _wake(self) -> None:
@@ -67,27 +72,27 @@ class ThreadServer:
     def run(self) -> None:
         """Serve until the actor retires, exits or the session ends."""
         while self._exit is None and not self._actor.leaving:
-            if self._free is not None:
-                self._free.acquire()
+            self._count_ended(down_to=self._limit - 1)
             job = self._next()
-            if job is None:
-                if self._free is not None:
-                    self._free.release()
-                continue
-            with self._idle:
+            if job is not None:
                 self._running += 1
-            self._pools[job.options if job.options < len(self._pools) else 0].put(job)
+                self._pools[job.options if job.options < len(self._pools) else 0].put(job)
         if self._exit is not None and not self._actor.leaving:
             raise self._exit
+
+    def _count_ended(self, down_to: float) -> None:
+        """Take note of the calls that have ended; wait until at most `down_to` are running."""
+        while self._running > down_to or not self._ended.empty():
+            self._ended.get()
+            self._running -= 1
 
     def _next(self) -> _core.Job | None:
         """The next call; None to look around, after which `run` may end."""
         try:
-            return _core.next_job(None)
+            return _core.next_job(0) or _core.next_job(None)
         except EOFError:
             self._actor.leaving = True
-            with self._idle:
-                self._idle.wait_for(lambda: self._running == 0)
+            self._count_ended(down_to=0)
         except ConnectionError:
             self._actor.leaving = True
         return None
@@ -102,11 +107,7 @@ class ThreadServer:
             self._wake()
         finally:
             serving.current.set(None)
-            with self._idle:
-                self._running -= 1
-                self._idle.notify_all()
-            if self._free is not None:
-                self._free.release()
+            self._ended.put(None)
 
     def _serve(self, job: _core.Job) -> None:
         try:

@@ -50,18 +50,14 @@ def as_completed(
 
     Values are fetched in groups of up to `chunk_size`.
     """
-    from whipray._private.api import wait
+    from whipray._private import worker
 
     if chunk_size < 1:
         raise ValueError("`chunk_size` must be >= 1")
-    pending = list(refs)
+    worker.ensure_attached()
+    pending: _core.ReadySet[T] = _core.ReadySet(refs)
     while pending:
-        ready, _ = wait(pending, num_returns=1)
-        if chunk_size > 1 and len(pending) > 1:
-            more = min(chunk_size, len(pending))
-            ready = wait(pending, num_returns=more, timeout=0)[0] or ready
-        done = set(ready)
-        pending = [ref for ref in pending if ref not in done]
+        ready = pending.take(chunk_size)
         yield from ready if yield_obj_refs else _core.get(ready)
 
 
@@ -77,29 +73,24 @@ def map_unordered(
 
     At most `backpressure_size` tasks are unfinished at a time (None: no limit).
     """
-    from whipray._private.api import wait
+    from whipray._private import worker
 
     if chunk_size < 1:
         raise ValueError("`chunk_size` must be >= 1")
     if backpressure_size is not None and backpressure_size < chunk_size:
         raise ValueError("backpressure_size must be at least chunk_size")
     limit = float("inf") if backpressure_size is None else backpressure_size
-    pending: list[ObjectRef[Any]] = []
+    worker.ensure_attached()
+    pending: _core.ReadySet[Any] = _core.ReadySet(())
     source = iter(items)
     exhausted = False
     while pending or not exhausted:
         while not exhausted and len(pending) < limit:
             try:
-                pending.append(fn.remote(next(source)))
+                pending.add(fn.remote(next(source)))
             except StopIteration:
                 exhausted = True
-        if not pending:
-            break
-        ready, pending = wait(pending, num_returns=1)
-        if pending and chunk_size > 1:
-            count = min(chunk_size - 1, len(pending))
-            more, pending = wait(pending, num_returns=count, timeout=0)
-            ready += more
+        ready = pending.take(chunk_size)
         yield from ready if yield_obj_refs else _core.get(ready)
 
 
