@@ -328,8 +328,10 @@ static void check_heap(audit *a) {
     }
     a->out->heap_chunks += kind != WR_HEAP_FREE;
     if (kind == WR_HEAP_SPAN) check_span(a, c, now);
-    if (kind == WR_HEAP_RUN && !wr_sweep_named(s, WR_HEAP_HIGH(now), WR_HEAP_LOW(now), 0xFFFFu,
-                                               s->h->heap + (uint64_t)c * WR_CHUNK))
+    if (kind != WR_HEAP_RUN) continue;
+    if (WR_HEAP_HIGH(now) == 0 && slot_lives(s, WR_HEAP_SLOT(now))) continue; /* a loose one */
+    if (!wr_sweep_named(s, WR_HEAP_HIGH(now), WR_HEAP_LOW(now), 0xFFFFu,
+                        s->h->heap + (uint64_t)c * WR_CHUNK))
       report(a, "run %u belongs to record %u, which does not name it", c, WR_HEAP_HIGH(now));
   }
 }

@@ -45,20 +45,6 @@ static void prepare_driver(world *w) {
   put_to_sleep(w, sleeper);
 }
 
-/* A value that is born in the store, and memory that never becomes one. */
-static void act_born(world *w, wr_client *v) {
-  uint8_t *spare = wr_loose_alloc(v, 100000), *p = wr_loose_alloc(v, 300000);
-  wr_id id;
-  CHECK(spare && p);
-  CHECK_EQ(wr_object_create(v, &id), WR_OK);
-  pattern_fill(p - 64, 300000, 25);
-  CHECK_EQ(wr_loose_give(v, p, id.idx, 64, 300000), WR_OK);
-  CHECK_EQ(wr_object_seal(v, id.idx, 0, 0), WR_OK);
-  kill_offer(w, id, 300000, 25, 0);
-  wr_creator_drop(v, id);
-  wr_loose_free(v, spare);
-}
-
 /* Puts, gets and lets go. */
 static void act_objects(world *w, wr_client *v) {
   uint32_t gen = 0;
@@ -90,7 +76,6 @@ static void act_objects(world *w, wr_client *v) {
   wr_value_discard(v, half.idx);
   wr_creator_drop(v, half);
   wr_creator_drop(v, two);
-  act_born(w, v);
 }
 
 static void act_submits(world *w, wr_client *v) {
@@ -169,8 +154,23 @@ static void act_actors(world *w, wr_client *v) {
   wr_creator_drop(v, mine);
 }
 
+/* Values that are born in the store. */
+static void act_loose(world *w, wr_client *v) {
+  void *given = wr_loose_alloc(v, 150000), *dropped = wr_loose_alloc(v, 90000);
+  wr_id id;
+  CHECK(given && dropped && wr_loose_alloc(v, 70000));
+  pattern_fill(given, 150000, 25);
+  CHECK_EQ(wr_object_create(v, &id), WR_OK);
+  CHECK_EQ(wr_loose_give(v, given, id.idx, 0, 150000), WR_OK);
+  CHECK_EQ(wr_object_seal(v, id.idx, 0, 0), WR_OK);
+  kill_offer(w, id, 150000, 25, 0);
+  wr_loose_free(v, dropped);
+  wr_creator_drop(v, id);
+}
+
 static void act_driver(world *w, wr_client *v) {
   act_objects(w, v);
+  act_loose(w, v);
   act_submits(w, v);
   act_seals(w, v);
   act_calls(w, v);
