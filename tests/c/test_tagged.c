@@ -230,9 +230,11 @@ TEST(a_death_at_each_step_is_told_apart) {
     engine_role *role;
     int n, took_effect;
     uint32_t value;
-  } deaths[] = {{"tag.begin", add_three, 2, 0, 1},        {"tag.applied", add_three, 2, 1, 2},
-                {"tag.done", add_three, 3, 1, 3},         {"tag.begin", add_one_swapping, 1, 0, 0},
-                {"tag.applied", add_one_swapping, 1, 1, 1}, {"tag.done", add_one_swapping, 1, 1, 1}};
+  } deaths[] = {
+      {"tag.begin", add_three, 2, 0, 1},          {"tag.applied", add_three, 2, 1, 2},
+      {"tag.done", add_three, 3, 1, 3},           {"tag.begin", add_one_swapping, 1, 0, 0},
+      {"tag.applied", add_one_swapping, 1, 1, 1}, {"tag.done", add_one_swapping, 1, 1, 1},
+  };
   for (uint32_t k = 0; k < sizeof deaths / sizeof *deaths; k++)
     for (int before = 0; before < 2; before++) {
       engine e;
