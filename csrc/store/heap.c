@@ -157,7 +157,7 @@ static void free_run(wr_self *me, uint32_t first, uint64_t word) {
 
 /* ---- spans --------------------------------------------------------------------------------- */
 
-/* For one span more and its blocks: before anything is claimed, so that a refusal loses nothing. */
+/* For one span more and its blocks, before anything is claimed: a refusal then loses nothing. */
 static int make_room(wr_span_cache *c, uint32_t class) {
   int rc = wr_vec32_grow(&c->spans, c->spans.n + 1);
   return rc < 0 ? rc : wr_vec64_grow(&c->free, c->free.n + wr_heap_geometry(class).n);

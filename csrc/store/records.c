@@ -28,7 +28,7 @@ static void drop_lost_node(wr_self *me, wr_idx i) {
   (void)wr_cas(&n->state, &st, WR_OBJ_STATE(WR_OBJ_FREE, WR_OBJ_GEN(st) + 1));
 }
 
-/* For one chunk more and its records, before anything is claimed: a refusal loses nothing. */
+/* For one chunk more and its records, before anything is claimed: a refusal then loses nothing. */
 static int make_room(wr_rec_cache *c, uint32_t kind) {
   int rc = wr_vec32_grow(&c->chunks, c->chunks.n + 1);
   return rc < 0 ? rc : wr_vec32_grow(&c->free, c->free.n + CELLS_PER_CHUNK / wr_rec_step(kind));

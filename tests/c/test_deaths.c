@@ -38,7 +38,7 @@ static scene *scene_open(engine *e) {
   return sc;
 }
 
-/* After a sweep: what the test keeps is whole, the tree stands or is gone, nothing else lives. */
+/* After a sweep: what the test keeps is whole, the tree is too or is gone, and nothing else is. */
 static void check_scene(engine *e, scene *sc) {
   int stands = wr_gen_of(&e->s, sc->top) == sc->top_gen;
   engine_audit(&e->s);

@@ -206,7 +206,7 @@ TEST(the_sum_is_known_after_kills_anywhere) {
     check_until(word_is_past, wait);
     for (int i = 0; i < PEERS; i++) engine_kill(pids[i]);
     for (uint32_t i = 0; i < PEERS; i++) sum += additions(&e, ENGINE_PEER + i, w, start[i]);
-    CHECK_EQ(wr_tag_value(wr_load(w)), sum);
+    CHECK_EQ((wr_tag_value(wr_load(w)) - sum) & WR_TAG_SEQ_MASK, 0); /* sequences tell no more */
   }
   engine_close(&e);
 }
@@ -230,10 +230,11 @@ TEST(a_death_at_each_step_is_told_apart) {
     engine_role *role;
     int n, took_effect;
     uint32_t value;
-  } deaths[] = {{"tag.begin", add_three, 2, 0, 1},        {"tag.applied", add_three, 2, 1, 2},
-                {"tag.done", add_three, 3, 1, 3},         {"tag.begin", add_one_swapping, 1, 0, 0},
-                {"tag.applied", add_one_swapping, 1, 1, 1},
-                 {"tag.done", add_one_swapping, 1, 1, 1}};
+  } deaths[] = {
+      {"tag.begin", add_three, 2, 0, 1},          {"tag.applied", add_three, 2, 1, 2},
+      {"tag.done", add_three, 3, 1, 3},           {"tag.begin", add_one_swapping, 1, 0, 0},
+      {"tag.applied", add_one_swapping, 1, 1, 1}, {"tag.done", add_one_swapping, 1, 1, 1},
+  };
   for (uint32_t k = 0; k < sizeof deaths / sizeof *deaths; k++)
     for (int before = 0; before < 2; before++) {
       engine e;
