@@ -78,25 +78,30 @@ void wr_mark_waiting(wr_client *c) {
   wr_store32(&c->self.p->waiting, c->sleepers || c->held_up);
 }
 
-static void enter(wr_client *c) {
+/* 1: this wait counts as one inside a task, which leave() has to know.  Also a task that holds no
+ * CPU makes room: its children may need a worker of their own. */
+static int enter(wr_client *c) {
   wr_lock(c);
   c->sleepers++;
   wr_mark_waiting(c);
-  if (c->is_worker && c->running && c->blocked++ == 0 && wr_load(&c->self.p->claim)) {
+  int in_task = c->is_worker && c->running;
+  if (in_task && c->blocked++ == 0) {
+    c->active = wr_load32(&c->self.p->activity);
     wr_store32(&c->self.p->activity, WR_ACT_BLOCKED);
     wr_ledger_release_cpu(&c->self);
     wr_pool_kick_all(&c->self);
   }
   wr_unlock(c);
+  return in_task;
 }
 
-static void leave(wr_client *c, int was_blocked) {
+static void leave(wr_client *c, int in_task) {
   wr_lock(c);
   c->sleepers--;
   wr_mark_waiting(c);
-  if (was_blocked && --c->blocked == 0 && wr_load(&c->self.p->claim)) {
+  if (in_task && --c->blocked == 0) {
     wr_ledger_retake_cpu(&c->self);
-    wr_store32(&c->self.p->activity, WR_ACT_RUN);
+    wr_store32(&c->self.p->activity, c->active);
   }
   wr_unlock(c);
 }
@@ -125,10 +130,9 @@ int wr_wait_until(wr_client *c, const wr_waiter *w, int64_t deadline_ns) {
   if (c->seg.h->cpus > 1 && wr_spin(&c->spin_wait, w->sign, w->arg, &began) &&
       w->look(w->arg) > 0)
     return WR_OK;
-  enter(c);
-  int blocked = c->is_worker && c->running;
+  int in_task = enter(c);
   int rc = sleep_until(c, w, deadline_ns);
-  leave(c, blocked);
+  leave(c, in_task);
   if (rc == WR_OK) wr_spin_slept(c, &c->spin_wait, began);
   return rc;
 }

@@ -160,16 +160,14 @@ static int claim_call(wr_client *c, uint32_t k, wr_job *job) {
   return WR_OK;
 }
 
-/* The first call that may run: its arguments are there and no earlier one of its caller waits. */
-static int take_call(wr_client *c, uint32_t actor, wr_job *job) {
+/* The first call that may run: its arguments are there and no earlier one of its caller waits.
+ * *held_up: a call waits for an argument, and a wake-up has been asked for. */
+static int look_for_call(wr_client *c, const wr_actor *a, wr_job *job, int *held_up) {
   enum { REMEMBERED = 64 };
   uint16_t blocked[REMEMBERED];
   uint32_t nblocked = 0;
-  const wr_actor *a = wr_actor_at(&c->seg, actor);
-  int ordered = a->max_concurrency <= 1;
-  wr_lock(c);
-  fetch_calls(c, actor);
-  int rc = WR_AGAIN, held_up = 0;
+  int ordered = a->max_concurrency <= 1, rc = WR_AGAIN;
+  *held_up = 0;
   for (uint32_t k = c->backlog.head; rc == WR_AGAIN && k < c->backlog.v.n; k++) {
     wr_idx i = c->backlog.v.v[k];
     wr_task *t = wr_task_at(&c->seg, i);
@@ -181,7 +179,7 @@ static int take_call(wr_client *c, uint32_t actor, wr_job *job) {
     uint32_t dep = t->ndeps ? wr_tasks_pending_dep(&c->seg, t) : 0;
     wr_idx d = dep < t->ndeps ? wr_tasks_pins(&c->seg, t)->idx[dep] : 0;
     if (d && wr_objects_watch(&c->seg, d, wr_gen_of(&c->seg, d), c->slot) == 0) {
-      held_up = 1;
+      *held_up = 1;
       if (ordered && nblocked == REMEMBERED) break;
       if (ordered) blocked[nblocked++] = t->submitter;
       continue;
@@ -189,9 +187,20 @@ static int take_call(wr_client *c, uint32_t actor, wr_job *job) {
     rc = d ? WR_AGAIN : claim_call(c, k, job);
     if (d) k--; /* sealed just now: look at its next argument */
   }
+  return rc;
+}
+
+static int take_call(wr_client *c, uint32_t actor, wr_job *job) {
+  const wr_actor *a = wr_actor_at(&c->seg, actor);
+  int held_up;
+  wr_lock(c);
+  fetch_calls(c, actor);
+  int rc = look_for_call(c, a, job, &held_up);
   if (WR_UNLIKELY(held_up != c->held_up)) {
     c->held_up = held_up;
     wr_mark_waiting(c);
+    /* An object with many watchers wakes those marked so: one may have been sealed before. */
+    if (held_up && rc == WR_AGAIN) rc = look_for_call(c, a, job, &held_up);
   }
   wr_unlock(c);
   return rc;

@@ -170,15 +170,16 @@ static int start_worker(node_pool *pool) {
 void node_pool_fill(node_pool *p) {
   node *n = p->job->n;
   if (p->job->ended || n->ending) return;
-  node_pool_counts c = count(p, p->wanted || wr_load32(&n->seg.pools[p->idx].want));
+  /* Cleared before the count: whoever adds work after it asks again. */
+  int asked = wr_swap32(&n->seg.pools[p->idx].want, 0) != 0;
+  node_pool_counts c = count(p, p->wanted || asked);
   uint32_t start = node_pool_to_start(&c);
   if (start && p->not_before_ns > wr_os_now_ns()) {
+    p->wanted |= asked;
     node_pools_review_soon(n);
     return;
   }
-  /* Whoever sees `want` clear and finds too few workers asks again. */
   p->wanted = c.runnable > c.idle + c.starting + start;
-  wr_store32(&n->seg.pools[p->idx].want, 0);
   for (uint32_t i = 0; i < start && !p->job->ended && !n->ending; i++)
     if (start_worker(p) != WR_OK) break;
   if (c.idle + c.busy > c.keep) node_pools_review_soon(n);

@@ -117,7 +117,7 @@ int node_shape_get(node *n, uint32_t pool, wr_cursor *c, uint32_t *shape) {
   s->pool = pool;
   s->n = count;
   memcpy(s->need, needs, count * sizeof *needs);
-  wr_store32(&s->starved, 0);
+  wr_store32(&s->spilled, 0);
   wr_store32(&s->state, 1);
   if (wr_load32(&n->seg.h->nshapes) <= unused) wr_store32(&n->seg.h->nshapes, unused + 1);
   *shape = unused;
@@ -135,7 +135,7 @@ void node_shapes_free(node *n, uint32_t pool) {
 
 uint32_t node_shape_runnable(node *n, uint32_t shape) {
   const wr_shape *s = &n->seg.shapes[shape];
-  uint64_t queued = wr_ring_len(&s->ready) + wr_ring_len(&s->overflow);
+  uint64_t queued = wr_ring_len(&s->ready) + wr_ring_len(&s->overflow) + wr_load32(&s->spilled);
   uint32_t count = s->n <= WR_SHAPE_RESOURCES ? s->n : 0;
   uint64_t fit = queued < WR_MAX_PROCS ? queued : WR_MAX_PROCS;
   for (uint32_t i = 0; i < count && fit; i++) {

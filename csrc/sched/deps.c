@@ -49,7 +49,7 @@ static void make_ready(wr_self *me, wr_idx task, uint32_t gen) {
   wr_store32(&me->p->hand, task);
   if (wr_cas(&t->tstate, &st, WR_TASK_STATE(WR_TASK_QUEUED, 0, WR_TASK_SHAPE(st), gen))) {
     WR_FAILPOINT("deps.ready");
-    (void)wr_queue_push(me, WR_TASK_SHAPE(st), task); /* full: found again by the next sweep */
+    wr_queue_push(me, WR_TASK_SHAPE(st), task);
   }
   wr_store32(&me->p->hand, before);
 }

@@ -92,6 +92,11 @@ int wr_ledger_holds(const wr_self *me, uint32_t shape) {
   return wr_load(&me->p->claim) == WR_CLAIM(shape, full_mask(&me->s->shapes[shape]));
 }
 
+int wr_ledger_overdrawn(wr_seg *s, uint32_t shape) {
+  uint64_t w = wr_load(&s->resources[WR_RES_CPU].avail);
+  return WR_UNLIKELY((int32_t)wr_tag_value(w) < 0) && cpu_bits(&s->shapes[shape]) != 0;
+}
+
 int wr_ledger_fits(wr_seg *s, uint32_t shape) {
   const wr_shape *sh = &s->shapes[shape];
   for (uint32_t i = 0; i < sh->n; i++) {

@@ -19,6 +19,9 @@ void wr_ledger_release_cpu(wr_self *me);
 void wr_ledger_retake_cpu(wr_self *me);
 /* Does the process hold the whole claim for `shape`? */
 int wr_ledger_holds(const wr_self *me, uint32_t shape);
+/* Has more been taken of the CPUs that the shape needs than there are?  Then those who were blocked
+ * and went on are still to be made up for: nobody starts another task on a CPU he has kept. */
+int wr_ledger_overdrawn(wr_seg *s, uint32_t shape);
 /* Could the shape be claimed now (a hint)?  Could it ever be? */
 int wr_ledger_fits(wr_seg *s, uint32_t shape);
 int wr_ledger_feasible(wr_seg *s, uint32_t shape);

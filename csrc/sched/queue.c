@@ -4,6 +4,7 @@
 #include "base/failpoint.h"
 #include "base/status.h"
 #include "sched/ledger.h"
+#include "sched/sweep_memory.h"
 #include "shm/ring.h"
 
 static uint64_t bit_of(uint32_t i) { return (uint64_t)1 << (i & 63); }
@@ -12,8 +13,12 @@ static void set_bit(wr_a64 *w, uint64_t bit) {
   if (!(wr_load(w) & bit)) atomic_fetch_or(w, bit);
 }
 
-static int shape_empty(wr_seg *s, wr_shape *sh) {
+static int rings_empty(wr_seg *s, wr_shape *sh) {
   return wr_ring_empty(s, &sh->ready) && wr_ring_empty(s, &sh->overflow);
+}
+
+static int shape_empty(wr_seg *s, wr_shape *sh) {
+  return rings_empty(s, sh) && wr_load32(&sh->spilled) == 0;
 }
 
 /* ---- wake-ups ------------------------------------------------------------------------------ */
@@ -76,18 +81,46 @@ void wr_pool_kick_all(wr_self *me) {
 
 /* ---- queues -------------------------------------------------------------------------------- */
 
-int wr_queue_push(wr_self *me, uint32_t shape, wr_idx task) {
+static int put(wr_seg *s, wr_shape *sh, wr_idx task) {
+  int rc = WR_FULL;
+  if (wr_ring_empty(s, &sh->overflow)) rc = wr_ring_put(s, &sh->ready, task);
+  return rc == WR_FULL ? wr_ring_put(s, &sh->overflow, task) : rc;
+}
+
+void wr_queue_push(wr_self *me, uint32_t shape, wr_idx task) {
   wr_seg *s = me->s;
   WR_CHECK(shape < WR_MAX_SHAPES);
   wr_shape *sh = &s->shapes[shape];
-  int rc = WR_FULL;
-  if (wr_ring_empty(s, &sh->overflow)) rc = wr_ring_put(s, &sh->ready, task);
-  if (rc == WR_FULL) rc = wr_ring_put(s, &sh->overflow, task);
-  if (rc < 0) return rc;
+  if (put(s, sh, task) < 0) atomic_fetch_add(&sh->spilled, 1);
   WR_FAILPOINT("queue.push");
   set_bit(&s->pools[sh->pool].shapes[shape / 64], bit_of(shape));
   wr_pool_kick(me, sh->pool);
-  return WR_OK;
+}
+
+typedef struct {
+  wr_seg *s;
+  uint32_t shape;
+  int full;
+} refill;
+
+static void refill_one(void *ctx, wr_idx i) {
+  refill *r = ctx;
+  uint64_t st = wr_load(&wr_task_at(r->s, i)->tstate);
+  if (!r->full && WR_TASK_PHASE(st) == WR_TASK_QUEUED && WR_TASK_SHAPE(st) == r->shape)
+    r->full = put(r->s, &r->s->shapes[r->shape], i) < 0;
+}
+
+/* The rings are empty and some tasks never got into them: the records tell which are QUEUED.  The
+ * count goes back to zero only after a look at all of them during which nothing else was spilled, so
+ * that a death in here leaves it as it is; a task that comes twice is claimed once. */
+static void gather_spilled(wr_seg *s, uint32_t shape) {
+  wr_shape *sh = &s->shapes[shape];
+  uint32_t seen = wr_load32(&sh->spilled);
+  refill r = {s, shape, 0};
+  if (!seen) return;
+  wr_sweep_each(s, WR_REC_TASKS, refill_one, &r);
+  WR_FAILPOINT("queue.gathered");
+  if (!r.full) (void)wr_cas32(&sh->spilled, &seen, 0);
 }
 
 int wr_queue_has_work(wr_seg *s, uint32_t pool) {
@@ -134,12 +167,14 @@ static int try_shape(wr_self *me, uint32_t shape, wr_idx *task) {
     if (shape_empty(s, sh)) return WR_AGAIN;
     atomic_fetch_or(w, bit_of(shape));
   }
-  if (!wr_ledger_holds(me, shape)) {
+  if (WR_UNLIKELY(rings_empty(s, sh))) gather_spilled(s, shape);
+  int keeps = wr_ledger_holds(me, shape) && !wr_ledger_overdrawn(s, shape);
+  if (!keeps) {
+    int gave = wr_load(&me->p->claim) != 0;
     wr_ledger_release(me);
-    if (wr_ledger_claim(me, shape) < 0) {
-      wr_store32(&sh->starved, 1);
-      return WR_AGAIN;
-    }
+    int rc = wr_ledger_claim(me, shape);
+    if (gave) wr_pool_kick_all(me); /* what we gave back may be what others lack */
+    if (rc < 0) return WR_AGAIN;
     WR_FAILPOINT("queue.resources");
   }
   return take_from(me, shape, task);

@@ -164,7 +164,7 @@ static void visit_task(void *ctx, wr_idx i) {
       if (p->draining || p->hand == i) wr_deps_resume(me, i);
       break;
     case WR_TASK_QUEUED:
-      if (p->hand == i && !(t->flags & WR_TF_CALL)) (void)wr_queue_push(me, WR_TASK_SHAPE(st), i);
+      if (p->hand == i && !(t->flags & WR_TF_CALL)) wr_queue_push(me, WR_TASK_SHAPE(st), i);
       break;
     case WR_TASK_RUNNING:
     case WR_TASK_CANCELLING:

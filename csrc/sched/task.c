@@ -129,8 +129,7 @@ int wr_tasks_submit(wr_self *me, wr_idx task) {
   } else {
     wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_QUEUED, 0, shape, gen));
     WR_FAILPOINT("submit.queued");
-    int rc = wr_queue_push(me, shape, task);
-    if (rc < 0 && wr_tasks_claim(me, task, gen)) wr_tasks_fail(me, task, "NO_ROOM", "");
+    wr_queue_push(me, shape, task);
   }
   wr_store32(&me->p->hand, 0);
   return WR_OK;
@@ -286,7 +285,7 @@ int wr_tasks_requeue(wr_self *me, wr_idx task) {
   } else {
     wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_QUEUED, 0, shape, WR_TASK_GEN(st)));
     WR_FAILPOINT("requeue.queued");
-    (void)wr_queue_push(me, shape, task);
+    wr_queue_push(me, shape, task);
   }
   wr_store32(&me->p->hand, 0);
   return WR_OK;

@@ -321,7 +321,7 @@ enum wr_op_kind {
 
 typedef struct {
   _Alignas(64) wr_a64 state;
-  wr_a32 park;    /* 1: asleep on this word */
+  wr_a32 park;    /* 1: a thread sleeps, or is about to, until events changes */
   wr_a32 waiting; /* 1: waits for objects; broadcast wake-ups reach it */
   wr_a32 pid;
   wr_a32 activity; /* enum wr_activity */
@@ -370,7 +370,7 @@ typedef struct {
   _Alignas(64) wr_a32 state; /* 0 free, 1 in use */
   uint32_t pool;
   uint32_t n;
-  wr_a32 starved; /* a worker found tasks here and could not claim the resources */
+  wr_a32 spilled; /* not 0: QUEUED tasks for which the rings had no room; the records tell which */
   wr_need need[WR_SHAPE_RESOURCES];
   wr_ring ready;    /* first choice */
   wr_ring overflow; /* used while `ready` is full, and until it is empty again */

@@ -22,7 +22,7 @@ const char *const kill_places[] = {
     "finish.finished", "finish.kept", "finish.letting", "finish.sealed", "finish.written",
     "heap.block", "heap.claim", "heap.freed", "heap.given", "heap.run.first", "heap.run.freed",
     "heap.span.raw", "heap.unclaim", "ledger.cpu_given", "loose.made", "queue.claimed",
-    "queue.picked", "queue.push", "queue.resources", "queue.taken", "queue.want", "reap.due",
+    "queue.gathered", "queue.picked", "queue.push", "queue.resources", "queue.taken", "queue.want", "reap.due",
     "reap.dying", "reap.free", "reap.node", "reap.value", "rec.adopt", "rec.claim",
     "rec.release", "requeue.begin", "requeue.queued", "ring.put.word", "ring.take.word",
     "seal.after", "seal.before", "submit.queued", "submit.waiting", "tag.applied", "tag.begin",

@@ -227,8 +227,8 @@ def ensure_attached() -> None:
     """Auto-init: start a session if the process has none."""
     if _core.attached():
         return
-    _refuse_ended()
     _refuse_forked()
+    _refuse_ended()
     if os.environ.get("RAY_ENABLE_AUTO_CONNECT") == "0":
         raise RuntimeError("No session is open and automatic init is switched off; call init().")
     init()
@@ -280,12 +280,16 @@ def _hook_once() -> None:
     import atexit
 
     atexit.register(shutdown, True)
+    guard_forks()
+
+
+def guard_forks() -> None:
+    """Once per process that attaches: a forked child must not touch its parent's session."""
     os.register_at_fork(after_in_child=_after_fork)
 
 
 def _after_fork() -> None:
-    """A forked child must not touch the parent's session."""
-    if _core.attached():
+    if _core.epoch():
         state.forked = True
         _core.forget()
 

@@ -29,6 +29,7 @@ def _prepare() -> None:
     import whipray.actor  # noqa: F401 - registers the handle types
 
     worker.state.is_worker = True
+    worker.guard_forks()
     worker.state.namespace = os.environ.get(worker.NAMESPACE_KEY, "")
     output.install()
     signal.signal(signal.SIGINT, _interrupt)
