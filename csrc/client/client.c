@@ -50,7 +50,8 @@ wr_conn *wr_client_conn(wr_client *c) { return c->conn; }
 wr_seg *wr_client_seg(wr_client *c) { return &c->seg; }
 uint32_t wr_client_slot(const wr_client *c) { return c->slot; }
 int wr_client_ended(const wr_client *c) {
-  return c->seg.h == NULL || wr_load32(&c->seg.h->ended) || atomic_load(&c->closing);
+  return c->seg.h == NULL || wr_load32(&c->seg.h->ended) || atomic_load(&c->closing) ||
+         (c->conn && atomic_load(&c->conn->ended));
 }
 
 /* ---- parking -------------------------------------------------------------------------------- */

@@ -92,6 +92,10 @@ typedef struct {
 /* WR_OK, WR_AGAIN (pending) or WR_STALE. */
 int wr_value_view(wr_client *c, wr_id id, wr_view *out);
 
+/* Before this process leaves a session that goes on: the value's bytes stay where they are mapped,
+ * as a private copy, whatever becomes of the object.  WR_NOMEM. */
+int wr_value_keep(wr_client *c, wr_id id);
+
 /* ---- references (holds.c) ------------------------------------------------------------------- */
 
 /* The creator's own reference: dropped once, by the creating process. */

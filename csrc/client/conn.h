@@ -47,7 +47,7 @@ typedef struct wr_conn {
   pthread_cond_t changed;
   int reading; /* a leader reads the socket */
   int users;   /* threads inside a call */
-  int ended;   /* the daemon hung up, or the connection was closed here */
+  atomic_int ended; /* the daemon hung up, or the connection was closed here */
   uint32_t kicks; /* counts wr_conn_kick */
   uint32_t next_id;
   wr_pending *pending;

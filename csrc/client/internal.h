@@ -36,6 +36,7 @@ struct wr_client {
   uint64_t move_at, move_wait; /* when it may look for another core, and how long after that */
   uint64_t loose;       /* offset of the newest loose run, 0: none; see loose.c */
   uint64_t loose_bytes; /* in all of them */
+  uint64_t loose_used, loose_looked; /* chunks of the heap in use, as counted at that time */
   atomic_int closing;
 };
 

@@ -15,7 +15,9 @@
 #include "store/heap.h"
 #include "store/objects.h"
 
-#define SHARE 8 /* of the store, for the loose blocks of one process: one part in 8 */
+#define SHARE 8   /* of the store, for the loose blocks of one process: one part in 8 */
+#define CROWDED 4 /* and none when more than one part in 4 of the store is in use, by whatever */
+#define LOOK_NS UINT64_C(10000000)
 
 typedef struct {
   uint64_t size;       /* of the run, head included */
@@ -48,10 +50,22 @@ static void delist(wr_client *c, uint64_t run) {
   c->loose_bytes -= n->size;
 }
 
+/* Private arrays must not take the room of objects, which cannot go anywhere else. */
+static int crowded(wr_client *c, uint64_t more) {
+  uint64_t now = wr_os_now_ns();
+  if (now - c->loose_looked > LOOK_NS) {
+    c->loose_looked = now;
+    c->loose_used = wr_heap_chunks_used(&c->seg);
+  }
+  c->loose_used += more / WR_CHUNK + 1;
+  return c->loose_used > c->seg.heap_chunks / CROWDED;
+}
+
 void *wr_loose_alloc(wr_client *c, size_t size) {
   uint64_t run, share = c->seg.heap_chunks * WR_CHUNK / SHARE, whole = size + WR_LOOSE_HEAD;
   if (size > share) return NULL;
   wr_lock(c);
+  if (crowded(c, whole)) whole = share + 1;
   int rc = c->loose_bytes + whole > share ? WR_FULL : wr_heap_loose(&c->self, whole, &run);
   if (rc == WR_OK) enlist(c, run, whole);
   wr_unlock(c);

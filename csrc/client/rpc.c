@@ -143,8 +143,11 @@ static int daemon_is_dead(const wr_conn *conn) {
 /* When the daemon is dead nothing in this session will move any more.  One that lives has only cut
  * off this process. */
 static void hung_up(wr_conn *conn) {
-  conn->ended = 1;
-  if (conn->seg && daemon_is_dead(conn)) wr_seg_end(conn->seg);
+  atomic_store(&conn->ended, 1);
+  if (conn->seg && daemon_is_dead(conn))
+    wr_seg_end(conn->seg);
+  else if (conn->seg)
+    wr_wake(conn->seg, conn->slot); /* threads of this process that sleep in the engine */
 }
 
 /* Called and left with the lock held, as the leader; reads one message, or nothing when the time is

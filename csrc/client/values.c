@@ -1,5 +1,6 @@
 #include "base/mem.h"
 #include "client/internal.h"
+#include "os/os.h"
 #include "sched/deps.h"
 #include "store/objects.h"
 
@@ -68,4 +69,11 @@ int wr_value_view(wr_client *c, wr_id id, wr_view *out) {
   out->nrefs = o->v.b.nrefs;
   out->refs = out->nrefs ? ((const wr_pins *)wr_at(&c->seg, o->v.b.block))->idx : NULL;
   return WR_OK;
+}
+
+int wr_value_keep(wr_client *c, wr_id id) {
+  wr_view v;
+  if (c->conn && c->conn->owns_daemon) return WR_OK; /* nobody is left who could write there */
+  if (wr_value_view(c, id, &v) != WR_OK || !v.is_block) return WR_OK;
+  return wr_os_privatize((void *)(uintptr_t)v.data, v.len);
 }

@@ -7,6 +7,7 @@
 #include "sched/ledger.h"
 #include "sched/queue.h"
 #include "sched/task.h"
+#include "store/heap.h"
 #include "wire/messages.h"
 
 static void describe(wr_client *c, wr_idx i, wr_job *job) {
@@ -79,6 +80,7 @@ static int lie_down(wr_client *c, wr_job *job, int64_t deadline_ns, uint64_t beg
   wr_proc *p = c->self.p;
   uint32_t seen = wr_events(c);
   wr_lock(c);
+  wr_heap_make_room(&c->self);
   wr_ledger_release(&c->self);
   wr_store32(&p->activity, WR_ACT_PARKED);
   wr_pool_set_idle(&c->seg, c->pool, c->slot);
@@ -233,6 +235,9 @@ static int next_call(wr_client *c, uint32_t actor, wr_job *job, int64_t deadline
     uint64_t began = 0;
     if (c->seg.h->cpus > 1 && wr_spin(&c->spin_idle, mail_in_sight, &m, &began)) continue;
     if (wr_tag_value(wr_load(&c->seg.actors[actor].mailbox))) continue;
+    wr_lock(c);
+    wr_heap_make_room(&c->self);
+    wr_unlock(c);
     rc = wr_park(c, m.seen, deadline_ns);
     if (rc != WR_OK) return rc;
     wr_spin_slept(c, &c->spin_idle, began);

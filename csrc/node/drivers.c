@@ -14,7 +14,10 @@ static void on_driver_hangup(node_conn *c) {
   node_proc *p = c->owner;
   node_conn_close(c);
   p->conn = NULL;
-  node_proc_died(p, -1);
+  if (p->pidfd >= 0 && !p->dead)
+    node_job_end(p->job, "the driver's connection was lost"); /* swept once the kernel says dead */
+  else
+    node_proc_died(p, -1);
 }
 
 static int refuse(node_conn *c, uint32_t id, int rc, const char *text) {

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -55,6 +56,19 @@ int wr_os_map_over(int fd, uint64_t off, uint64_t len, int shared, void *addr) {
   int kind = shared ? MAP_SHARED | MAP_NORESERVE : MAP_PRIVATE;
   void *p = mmap(addr, len, PROT_READ | PROT_WRITE, kind | MAP_FIXED, fd, (off_t)off);
   return p == MAP_FAILED ? WR_NOMEM : WR_OK;
+}
+
+int wr_os_privatize(void *addr, uint64_t len) {
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  uintptr_t first = (uintptr_t)addr & ~(page - 1);
+  uintptr_t last = ((uintptr_t)addr + len + page - 1) & ~(page - 1);
+  size_t n = last - first;
+  void *copy = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (copy == MAP_FAILED) return WR_NOMEM;
+  memcpy(copy, (void *)first, n);
+  if (mremap(copy, n, n, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)first) != MAP_FAILED) return WR_OK;
+  munmap(copy, n);
+  return WR_NOMEM;
 }
 
 void wr_os_unmap(void *addr, uint64_t len) {

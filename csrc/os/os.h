@@ -21,6 +21,8 @@ int wr_os_memfd_create(const char *name, uint64_t size);
 int wr_os_memfd_size(int fd, uint64_t *size);
 int wr_os_map(int fd, uint64_t off, uint64_t len, int writable, void **addr);
 int wr_os_map_over(int fd, uint64_t off, uint64_t len, int shared, void *addr); /* in place */
+/* Replaces the pages of a mapping by private copies of what they hold. */
+int wr_os_privatize(void *addr, uint64_t len);
 void wr_os_unmap(void *addr, uint64_t len);
 void wr_os_populate(void *addr, uint64_t len);       /* fault pages in, best effort */
 uint64_t wr_os_allocated(int fd); /* bytes of pages that are there */

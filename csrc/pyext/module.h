@@ -125,6 +125,7 @@ extern PyMethodDef wrpy_ref_methods[];
 /* ---- values.c ------------------------------------------------------------------------------ */
 
 extern PyType_Spec wrpy_hold_spec;
+int wrpy_keep_views(void); /* gives views that live a copy of what they show; WR_OK or WR_NOMEM */
 /* Waits for room in the store: 0 means try again. */
 typedef struct {
   uint64_t start, nap;

@@ -127,10 +127,11 @@ static void wait_for_users(void) {
 }
 
 static PyObject *m_detach(PyObject *module, PyObject *unused) {
-  (void)module;
   (void)unused;
   wr_client *c = wrpy_sess.client;
   if (!c) Py_RETURN_NONE;
+  if (wrpy_sess.views > 0 && wrpy_sess.epoch && wrpy_keep_views() != WR_OK)
+    return wrpy_fail_null(wrpy_state_of(module), WR_NOMEM, "keeping arrays of the session");
   wrpy_sess.epoch = 0;
   Py_BEGIN_ALLOW_THREADS
   wait_for_users();

@@ -8,10 +8,35 @@
 /* ---- the base of zero-copy views ------------------------------------------------------------ */
 
 /* Keeps an object while arrays and buffers show its bytes. */
-typedef struct {
+typedef struct wrpy_hold {
   PyObject_HEAD wr_id id;
   uint32_t epoch;
+  struct wrpy_hold *prev, *next; /* of all that live */
 } wrpy_hold;
+
+static wrpy_hold *newest_hold;
+
+static void enlist(wrpy_hold *h) {
+  h->prev = NULL;
+  h->next = newest_hold;
+  if (h->next) h->next->prev = h;
+  newest_hold = h;
+}
+
+static void delist(wrpy_hold *h) {
+  if (h->next) h->next->prev = h->prev;
+  if (h->prev)
+    h->prev->next = h->next;
+  else
+    newest_hold = h->next;
+}
+
+int wrpy_keep_views(void) {
+  int rc = WR_OK;
+  for (wrpy_hold *h = newest_hold; h && rc == WR_OK; h = h->next)
+    if (h->epoch == wrpy_sess.epoch) rc = wr_value_keep(wrpy_sess.client, h->id);
+  return rc;
+}
 
 static PyObject *hold_new(wrpy_state *st, wr_id id) {
   uint32_t gen;
@@ -24,6 +49,7 @@ static PyObject *hold_new(wrpy_state *st, wr_id id) {
   }
   h->id = id;
   h->epoch = wrpy_sess.epoch;
+  enlist(h);
   wrpy_sess.views++;
   return (PyObject *)h;
 }
@@ -31,6 +57,7 @@ static PyObject *hold_new(wrpy_state *st, wr_id id) {
 static void hold_dealloc(PyObject *self) {
   wrpy_hold *h = (wrpy_hold *)self;
   PyTypeObject *type = Py_TYPE(self);
+  delist(h);
   if (h->epoch == wrpy_sess.epoch) {
     wrpy_sess.views--;
     wr_unhold(wrpy_sess.client, h->id);

@@ -111,8 +111,8 @@ static void refill_one(void *ctx, wr_idx i) {
 }
 
 /* The rings are empty and some tasks never got into them: the records tell which are QUEUED.  The
- * count goes back to zero only after a look at all of them during which nothing else was spilled, so
- * that a death in here leaves it as it is; a task that comes twice is claimed once. */
+ * count goes back to zero only after a look at all of them during which nothing else was spilled,
+ * so that a death in here leaves it as it is; a task that comes twice is claimed once. */
 static void gather_spilled(wr_seg *s, uint32_t shape) {
   wr_shape *sh = &s->shapes[shape];
   uint32_t seen = wr_load32(&sh->spilled);

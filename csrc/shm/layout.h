@@ -449,7 +449,7 @@ typedef struct {
   wr_a32 proc_high;              /* first process slot never used */
   _Alignas(64) wr_a64 heap_high; /* hint: first heap chunk never used */
   wr_a64 heap_low;               /* hint: below this no heap chunk is free */
-  _Alignas(64) wr_a32 active;    /* hint: processes that run or spin now */
+  wr_a32 room_wanted;            /* hint: how often the heap was found full */
 } wr_header;
 
 #endif

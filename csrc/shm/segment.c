@@ -133,8 +133,8 @@ void wr_seg_detach(wr_seg *s) {
 }
 
 /* Pairs with the sleeper, which reads events, checks its condition, sets park and then sleeps while
- * events is what it was: either it sees the event or we see it parked.  Several threads of a process
- * may sleep; every event wakes all of them. */
+ * events is what it was: either it sees the event or we see it parked.  Several threads of a
+ * process may sleep; every event wakes all of them. */
 void wr_wake(wr_seg *s, uint32_t slot) {
   if (slot == 0 || slot >= WR_MAX_PROCS) return;
   atomic_fetch_add(&s->procs[slot].events, 1);

@@ -42,10 +42,16 @@ wr_a64 *wr_heap_owners(wr_seg *s, uint32_t chunk) { return wr_at(s, chunk_off(s,
 
 /* ---- runs ---------------------------------------------------------------------------------- */
 
+/* What is cut off a run may have been claimed by one process and left to another: its first chunk
+ * alone names the owner. */
+static int is_inner(uint64_t w, uint32_t first) {
+  return WR_HEAP_KIND(w) == WR_HEAP_INNER && WR_HEAP_HIGH(w) == first;
+}
+
 static void unclaim(wr_seg *s, uint32_t first, uint32_t n, uint64_t first_word) {
   for (uint32_t i = n; i-- > 1;) {
-    uint64_t w = WR_HEAP_WORD(WR_HEAP_INNER, WR_HEAP_SLOT(first_word), 0, first);
-    (void)wr_cas(&s->heap_table[first + i], &w, 0);
+    uint64_t w = wr_load(&s->heap_table[first + i]);
+    if (is_inner(w, first)) (void)wr_cas(&s->heap_table[first + i], &w, 0);
     WR_FAILPOINT("heap.unclaim");
   }
   (void)wr_cas(&s->heap_table[first], &first_word, 0);
@@ -127,10 +133,15 @@ static int claim_anywhere(wr_self *me, uint32_t n, uint64_t word, uint32_t *firs
   return WR_FULL;
 }
 
+static uint32_t release_spans(wr_self *me);
+
 static int claim_run(wr_self *me, uint32_t n, uint64_t word, uint32_t *first) {
   if (n > me->s->heap_chunks) return WR_FULL;
   if (claim_warm(me, n, word, first) == WR_OK) return WR_OK;
-  return claim_anywhere(me, n, word, first);
+  int rc = claim_anywhere(me, n, word, first);
+  if (rc != WR_FULL) return rc;
+  atomic_fetch_add(&me->s->h->room_wanted, 1); /* others give up what they can, too */
+  return release_spans(me) ? claim_anywhere(me, n, word, first) : WR_FULL;
 }
 
 static void freed_below(wr_seg *s, uint32_t chunk) {
@@ -139,16 +150,15 @@ static void freed_below(wr_seg *s, uint32_t chunk) {
   }
 }
 
-static uint32_t run_length(wr_seg *s, uint32_t first, uint32_t slot) {
-  uint64_t inner = WR_HEAP_WORD(WR_HEAP_INNER, slot, 0, first);
+static uint32_t run_length(wr_seg *s, uint32_t first) {
   uint32_t n = 1;
-  while (first + n < s->heap_chunks && wr_load(&s->heap_table[first + n]) == inner) n++;
+  while (first + n < s->heap_chunks && is_inner(wr_load(&s->heap_table[first + n]), first)) n++;
   return n;
 }
 
 static void free_run(wr_self *me, uint32_t first, uint64_t word) {
   wr_seg *s = me->s;
-  uint32_t n = run_length(s, first, WR_HEAP_SLOT(word));
+  uint32_t n = run_length(s, first);
   unclaim(s, first, n, word);
   freed_below(s, first);
   if (me->warm.n >= 16) memmove(me->warm.v, me->warm.v + 1, --me->warm.n * sizeof *me->warm.v);
@@ -231,6 +241,69 @@ static int new_span(wr_self *me, uint32_t class) {
   wr_store32(&s->heap_freed[first], 0);
   wr_store(&s->heap_table[first], WR_HEAP_WORD(WR_HEAP_SPAN, me->slot, class, 0));
   return own_span(me, class, first);
+}
+
+/* ---- giving spans back ----------------------------------------------------------------------- */
+
+static int span_is_empty(wr_seg *s, uint32_t first, uint32_t class) {
+  wr_span_geometry g = wr_heap_geometry(class);
+  wr_a64 *owner = wr_heap_owners(s, first);
+  for (uint32_t i = 0; i < g.n; i++)
+    if (wr_load(&owner[i]) != 0) return 0;
+  return 1;
+}
+
+/* A span without a block becomes a run of ours that no record owns, which a sweep would free. */
+static uint32_t dissolve(wr_self *me, uint32_t first, uint32_t class, uint32_t slot) {
+  uint64_t word = WR_HEAP_WORD(WR_HEAP_SPAN, slot, class, 0);
+  uint64_t raw = WR_HEAP_WORD(WR_HEAP_RUN, me->slot, 0, 0);
+  if (!wr_cas(&me->s->heap_table[first], &word, raw)) return 0;
+  WR_FAILPOINT("heap.span.empty");
+  free_run(me, first, raw);
+  return wr_heap_geometry(class).chunks;
+}
+
+static void forget_blocks(wr_self *me, uint32_t first, uint32_t class) {
+  wr_vec64 *free = &me->spans[class].free;
+  uint64_t from = chunk_off(me->s, first), to = from + wr_heap_geometry(class).chunks * WR_CHUNK;
+  uint32_t left = 0;
+  for (uint32_t i = 0; i < free->n; i++)
+    if (free->v[i] < from || free->v[i] >= to) free->v[left++] = free->v[i];
+  free->n = left;
+}
+
+/* Own spans and orphans that hold no block; returns how many chunks that made free. */
+static uint32_t release_spans(wr_self *me) {
+  wr_seg *s = me->s;
+  uint32_t freed = 0;
+  for (uint32_t class = 0; class < WR_HEAP_CLASSES; class++) {
+    wr_vec32 *spans = &me->spans[class].spans;
+    for (uint32_t k = spans->n; k-- > 0;) {
+      uint32_t first = spans->v[k];
+      if (!span_is_empty(s, first, class)) continue;
+      forget_blocks(me, first, class);
+      spans->v[k] = spans->v[--spans->n];
+      freed += dissolve(me, first, class, me->slot);
+    }
+  }
+  uint64_t high = wr_load(&s->h->heap_high);
+  for (uint32_t i = 0; wr_load32(&s->h->heap_orphans) && i < high && i < s->heap_chunks; i++) {
+    uint64_t w = wr_load(&s->heap_table[i]);
+    if (WR_HEAP_KIND(w) != WR_HEAP_SPAN || WR_HEAP_SLOT(w) || WR_HEAP_LOW(w) >= WR_HEAP_CLASSES ||
+        !span_is_empty(s, i, WR_HEAP_LOW(w)))
+      continue;
+    uint32_t chunks = dissolve(me, i, WR_HEAP_LOW(w), 0);
+    if (chunks) atomic_fetch_sub(&s->h->heap_orphans, 1);
+    freed += chunks;
+  }
+  return freed;
+}
+
+void wr_heap_make_room(wr_self *me) {
+  uint32_t wanted = wr_load32(&me->s->h->room_wanted);
+  if (WR_LIKELY(wanted == me->room_seen)) return;
+  me->room_seen = wanted;
+  (void)release_spans(me);
 }
 
 static wr_a64 *block_owner(wr_seg *s, uint32_t span, uint32_t class, uint64_t off) {

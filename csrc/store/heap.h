@@ -21,6 +21,10 @@ int wr_heap_alloc(wr_self *me, uint64_t size, wr_idx idx, uint32_t gen, uint64_t
 void wr_heap_free(wr_self *me, uint64_t off, wr_idx idx, uint32_t gen);
 /* Does (idx, gen) own what starts at off? */
 int wr_heap_owned(wr_seg *s, uint64_t off, wr_idx idx, uint32_t gen);
+/* If somebody has found the heap full since the last call: gives back what this process has cut
+ * into blocks and does not use.  For processes that are about to idle. */
+void wr_heap_make_room(wr_self *me);
+
 /* Loose runs: memory of this process that no record names yet, for values that are born in place.
  * A sweep frees those of the dead, since nobody names them.  Give makes record (idx, gen) the owner
  * of a loose run of ours, WR_STATE if it is none; drop frees it, if it is still loose. */

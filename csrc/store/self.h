@@ -34,6 +34,7 @@ struct wr_self {
   uint32_t slot, gen;
   uint32_t seq;   /* of the last tagged operation */
   uint32_t calls; /* actor calls made so far: their order */
+  uint32_t room_seen; /* `room_wanted` at the last wr_heap_make_room */
   uint32_t takes; /* tasks taken from queues: every so often another shape comes first */
   wr_rec_cache cells, tasks;
   wr_span_cache spans[WR_HEAP_CLASSES];

@@ -74,6 +74,7 @@ static void act_objects(world *w, wr_client *v) {
   wr_value_discard(v, half.idx);
   CHECK_EQ(wr_value_reserve(v, half.idx, 3000, &two, 1, &dst), WR_OK);
   wr_value_discard(v, half.idx);
+  CHECK_EQ(wr_value_reserve(v, half.idx, v->seg.heap_chunks * WR_CHUNK, NULL, 0, &dst), WR_FULL);
   wr_creator_drop(v, half);
   wr_creator_drop(v, two);
 }

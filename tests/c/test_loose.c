@@ -73,6 +73,16 @@ TEST(a_process_gets_no_more_than_its_share) {
   session_close(&x);
 }
 
+TEST(values_come_first_when_the_store_fills) {
+  session x;
+  session_open(&x, 24u << 20);
+  wr_client *d = session_client(&x, WR_ROLE_DRIVER), *c = session_client(&x, WR_ROLE_WORKER);
+  wr_id id = pattern_put(d, 7u << 20, 1, NULL, 0);
+  CHECK(wr_loose_alloc(c, LEN) == NULL);
+  wr_creator_drop(d, id);
+  session_close(&x);
+}
+
 static uint8_t *forked_block; /* of parent and child, which share the mapping's address */
 
 static void child_writes(void *arg) {

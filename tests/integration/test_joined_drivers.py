@@ -11,10 +11,14 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 import whipray
+from tests.compat.helpers import wait_until
 from whipray import _core
+
+DRIVER = 2  # enum wr_role
 
 
 @pytest.fixture
@@ -60,6 +64,55 @@ def test_workers_of_a_joined_driver_are_like_it(session: dict[str, Any]) -> None
     assert (python, cwd) == (own_python, own_cwd)
     assert (colour, namespace, value) == ("green", "second", 3)
     assert whipray.get(whipray.remote(lambda: os.environ.get("COLOUR")).remote()) is None
+
+
+def test_arrays_of_a_driver_that_has_left_stay_as_they_are(session: dict[str, Any]) -> None:
+    program = """
+        import json, os, sys
+        import numpy as np, whipray
+        whipray.init("unix:" + sys.argv[1] + "/sock", log_to_driver=False)
+        large = whipray.get(whipray.put(np.full(1_000_000, 7)))
+        small = whipray.get(whipray.put(np.full(1_000, 8)))
+        whipray.shutdown()
+        print("left", flush=True)
+        sys.stdin.readline()
+        found = [int(a.min()) for a in (large, small)] + [int(a.max()) for a in (large, small)]
+        print(json.dumps(found))
+    """
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program), session["session_dir"]],
+        env={"PYTHONPATH": path},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as driver:
+        assert driver.stdin is not None and driver.stdout is not None
+        assert driver.stdout.readline() == "left\n"
+        others = [whipray.put(np.full(n, 9)) for n in (1_000_000, 1_000) for _ in range(6)]
+        assert json.loads(driver.communicate("go\n", timeout=60)[0]) == [7, 8, 7, 8]
+    assert len(others) == 12
+
+
+def test_a_driver_whose_connection_breaks_stops_using_the_session(session: dict[str, Any]) -> None:
+    program = """
+        import json, os, sys, time
+        import whipray
+        from whipray import _core
+        whipray.init("unix:" + sys.argv[1] + "/sock", log_to_driver=False)
+        kept = [whipray.put(bytes(100_000)) for _ in range(3)]
+        os.closerange(3, 200)
+        while _core.attached():
+            time.sleep(0.01)
+        try:
+            whipray.put(1)
+        except whipray.exceptions.RaySystemError as error:
+            print(json.dumps(str(error)), flush=True)
+        os._exit(0)
+    """
+    assert "the session has ended" in run(program, session["session_dir"])
+    wait_until(lambda: len([p for p in _core.procs() if p["role"] == DRIVER]) == 1)
+    assert _core.audit()["violations"] == 0
 
 
 def test_init_after_the_session_has_died(session: dict[str, Any]) -> None:
