@@ -105,7 +105,7 @@ def test_a_driver_whose_connection_breaks_stops_using_the_session(session: dict[
         while _core.attached():
             time.sleep(0.01)
         try:
-            whipray.put(1)
+            whipray.remote(lambda: 1).remote()
         except whipray.exceptions.RaySystemError as error:
             print(json.dumps(str(error)), flush=True)
         os._exit(0)
