@@ -29,6 +29,7 @@ struct wr_client {
   uint32_t sleepers;  /* threads inside wr_wait_objects */
   uint32_t blocked;   /* of those, threads that wait inside a task */
   uint32_t active;    /* what the process did before the first of them waited: enum wr_activity */
+  uint32_t actor_gen; /* of the actor that this process is */
   int held_up;        /* calls on this actor wait for arguments: see take_call */
   wr_call_limit *limits; /* unfinished calls on actors that limit them */
   wr_a32 spin_idle, spin_wait; /* how long spinning pays now, in nanoseconds: see spin.h */

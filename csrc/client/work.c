@@ -38,21 +38,33 @@ static int leaving(wr_client *c) {
 
 /* ---- plain workers -------------------------------------------------------------------------- */
 
-static int take_task(wr_client *c, wr_job *job) {
-  wr_idx i;
-  wr_lock(c);
-  int rc = wr_queue_take(&c->self, c->pool, &i);
-  if (rc == WR_OK) {
-    wr_task *t = wr_task_at(&c->seg, i);
-    if (t->flags & WR_TF_CREATION) {
-      wr_store32(&c->self.p->actor, t->actor);
-      WR_FAILPOINT("actor.bound");
-      wr_actor_move(&c->seg, t->actor - 1, t->actor_gen, WR_ACTOR_PENDING, WR_ACTOR_RESTARTING,
-                    WR_ACTOR_PHASE(wr_load(&c->seg.actors[t->actor - 1].state)), c->slot);
-      WR_FAILPOINT("actor.placed");
-    }
-    began(c, i, job);
+/* This process is to be the actor, unless the actor has been killed meanwhile: then the creation
+ * is answered here, since the daemon leaves alone what a living process has claimed. */
+static int stand_in(wr_client *c, wr_idx i) {
+  wr_task *t = wr_task_at(&c->seg, i);
+  uint32_t actor = t->actor - 1;
+  uint32_t phase = WR_ACTOR_PHASE(wr_load(&c->seg.actors[actor].state));
+  wr_store32(&c->self.p->actor, actor + 1);
+  c->actor_gen = t->actor_gen;
+  WR_FAILPOINT("actor.bound");
+  if (phase == WR_ACTOR_RESTARTING || phase == WR_ACTOR_PENDING) {
+    int mine = wr_actor_move(&c->seg, actor, t->actor_gen, phase, phase, phase, c->slot);
+    WR_FAILPOINT("actor.placed");
+    if (mine) return 1;
   }
+  wr_store32(&c->self.p->actor, 0);
+  t->flags &= (uint16_t)~WR_TF_CREATION;
+  wr_actor_fail_call(&c->self, i);
+  return 0;
+}
+
+static int take_task(wr_client *c, wr_job *job) {
+  wr_idx i = 0;
+  wr_lock(c);
+  int rc;
+  do rc = wr_queue_take(&c->self, c->pool, &i);
+  while (rc == WR_OK && (wr_task_at(&c->seg, i)->flags & WR_TF_CREATION) && !stand_in(c, i));
+  if (rc == WR_OK) began(c, i, job);
   wr_unlock(c);
   return rc;
 }
@@ -225,8 +237,15 @@ static int retiring(wr_client *c, uint32_t actor) {
          wr_tag_value(wr_load(&c->seg.actors[actor].mailbox)) == 0;
 }
 
+/* The record may be another actor's already, when this one was killed and we are about to be. */
+static int is_still(wr_client *c, uint32_t actor) {
+  uint64_t st = wr_load(&c->seg.actors[actor].state);
+  return WR_ACTOR_GEN(st) == c->actor_gen && WR_ACTOR_PHASE(st) != WR_ACTOR_DEAD;
+}
+
 static int next_call(wr_client *c, uint32_t actor, wr_job *job, int64_t deadline_ns) {
   for (;;) {
+    if (!is_still(c, actor)) return WR_DEAD;
     mail m = {c, actor, wr_events(c)};
     int rc = take_call(c, actor, job);
     if (rc != WR_AGAIN) return rc;
@@ -254,7 +273,8 @@ int wr_work_next(wr_client *c, wr_job *job, int64_t timeout_ns) {
 
 int wr_work_try(wr_client *c, wr_job *job) {
   uint32_t actor = wr_load32(&c->self.p->actor);
-  return actor ? take_call(c, actor - 1, job) : take_task(c, job);
+  if (!actor) return take_task(c, job);
+  return is_still(c, actor - 1) ? take_call(c, actor - 1, job) : WR_AGAIN;
 }
 
 static void ended(wr_client *c, int is_error) {

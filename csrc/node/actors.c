@@ -39,6 +39,7 @@ void node_kill_actor(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   uint32_t slot = found ? wr_actor_kill(&n->sweeper, actor, gen, no_restart) : 0;
   node_proc *victim = slot ? node_proc_find(n, slot) : NULL;
   if (victim && victim->role == WR_ROLE_WORKER) node_proc_kill(victim, NULL);
+  if (found && !victim) node_jobs_review(n);
   if (found && no_restart) node_names_forget(n, actor, gen);
   answer_bool(p, id, found);
 }

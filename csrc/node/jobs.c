@@ -48,13 +48,28 @@ static int is_detached(const node_proc *p) {
   return WR_ACTOR_SLOT(wr_load(&a->state)) == p->slot && (wr_load32(&a->flags) & WR_AF_DETACHED);
 }
 
-/* What is left of an ended job: its detached actors, or nothing. */
+static int has_detached(const node_job *job) {
+  const wr_seg *s = &job->n->seg;
+  uint32_t high = wr_load32(&s->h->nactors);
+  for (uint32_t i = 0; i < high && i < WR_MAX_ACTORS; i++) {
+    const wr_actor *a = &s->actors[i];
+    uint32_t phase = WR_ACTOR_PHASE(wr_load(&a->state));
+    if (phase == WR_ACTOR_FREE || phase == WR_ACTOR_DEAD || phase == WR_ACTOR_MAKING) continue;
+    if (a->job == job->slot && (wr_load32(&a->flags) & WR_AF_DETACHED)) return 1;
+  }
+  return 0;
+}
+
+int node_job_over(const node_job *job) { return job->ended && !job->kept; }
+
+/* What is left of an ended job: its detached actors and what they need, or nothing.  Workers that
+ * were killed with the job are waited for. */
 static void settle(node_job *job) {
   node *n = job->n;
   uint32_t waiting = 0;
   for (uint32_t i = 0; i < WR_MAX_PROCS; i++) {
     const node_proc *p = n->procs[i];
-    if (p && p->job == job && p->role == WR_ROLE_WORKER && !is_detached(p)) waiting++;
+    if (p && p->job == job && p->role == WR_ROLE_WORKER && p->job_over) waiting++;
   }
   if (waiting) return;
   node_proc *driver = job->driver;
@@ -80,6 +95,34 @@ void node_job_worker_gone(node_job *job) {
   if (job->ended && !job->n->ending) settle(job);
 }
 
+/* Ends all but detached actors; pools stay open while one lives. */
+static void stop(node_job *job, const char *reason) {
+  node *n = job->n;
+  for (uint32_t i = 0; i < WR_MAX_POOLS; i++) {
+    if (!n->pools[i] || n->pools[i]->job != job) continue;
+    n->pools[i]->eager = 0;
+    if (!job->kept) wr_store32(&n->seg.pools[i].state, WR_POOL_CLOSED);
+  }
+  for (uint32_t i = 0; i < WR_MAX_PROCS; i++) {
+    node_proc *p = n->procs[i];
+    if (!p || p->job != job || p->role != WR_ROLE_WORKER || is_detached(p)) continue;
+    p->job_over = 1;
+    node_proc_kill(p, reason);
+  }
+  wr_sweep_job(&n->sweeper, job->slot);
+  if (job->kept) node_pools_fill(n);
+}
+
+void node_jobs_review(node *n) {
+  for (node_job *job = n->jobs, *next; job && !n->ending; job = next) {
+    next = job->next;
+    if (!job->kept || has_detached(job)) continue;
+    job->kept = 0;
+    stop(job, "its last detached actor has ended");
+    settle(job);
+  }
+}
+
 void node_job_end(node_job *job, const char *reason) {
   node *n = job->n;
   if (job->owner) {
@@ -88,15 +131,8 @@ void node_job_end(node_job *job, const char *reason) {
   }
   if (!job->ended) {
     job->ended = 1;
-    for (uint32_t i = 0; i < WR_MAX_POOLS; i++)
-      if (n->pools[i] && n->pools[i]->job == job)
-        wr_store32(&n->seg.pools[i].state, WR_POOL_CLOSED);
-    for (uint32_t i = 0; i < WR_MAX_PROCS; i++) {
-      node_proc *p = n->procs[i];
-      if (p && p->job == job && p->role == WR_ROLE_WORKER && !is_detached(p))
-        node_proc_kill(p, reason);
-    }
-    wr_sweep_job(&n->sweeper, job->slot);
+    job->kept = has_detached(job);
+    stop(job, reason);
   }
   settle(job);
 }

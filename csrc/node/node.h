@@ -52,6 +52,7 @@ struct node_proc {
   node_watch *watch;
   node_conn *conn;
   int dead, killed, exiting, is_actor, quitting;
+  int job_over;         /* killed with its job: what it ran is cancelled, not run again */
   uint32_t idle_checks; /* how often it was found idle without having worked in between */
   uint64_t idle_done;
   char reason[128];     /* why the daemon killed it; "" when it did not */
@@ -80,7 +81,8 @@ struct node_job {
   node_proc *driver; /* NULL: gone */
   uint32_t slot;     /* the driver's */
   int owner;         /* the session ends with it */
-  int ended;
+  int ended;         /* its driver has gone */
+  int kept;          /* ... but a detached actor lives on, and with it what runs its tasks */
   uint32_t detach_id; /* request to answer when all has ended; 0: none */
   node_config cfg;
   node_server *server;
@@ -161,6 +163,10 @@ node_job *node_job_new(node *n, node_config *cfg); /* takes over what cfg owns *
 void node_job_end(node_job *job, const char *reason);
 void node_job_fail(node_job *job, const char *reason); /* tells the driver, then ends what it can */
 void node_job_worker_gone(node_job *job);
+/* Nothing of the job runs any more; an ended one whose detached actors live is not over. */
+int node_job_over(const node_job *job);
+/* Detached actors may have died: ends what was kept for them. */
+void node_jobs_review(node *n);
 void node_job_tell(node_job *job, uint32_t type, const char *text);
 
 /* server.c */

@@ -169,7 +169,7 @@ static int start_worker(node_pool *pool) {
 
 void node_pool_fill(node_pool *p) {
   node *n = p->job->n;
-  if (p->job->ended || n->ending) return;
+  if (node_job_over(p->job) || n->ending) return;
   /* Cleared before the count: whoever adds work after it asks again. */
   int asked = wr_swap32(&n->seg.pools[p->idx].want, 0) != 0;
   node_pool_counts c = count(p, p->wanted || asked);
@@ -180,7 +180,7 @@ void node_pool_fill(node_pool *p) {
     return;
   }
   p->wanted = c.runnable > c.idle + c.starting + start;
-  for (uint32_t i = 0; i < start && !p->job->ended && !n->ending; i++)
+  for (uint32_t i = 0; i < start && !node_job_over(p->job) && !n->ending; i++)
     if (start_worker(p) != WR_OK) break;
   if (c.idle + c.busy > c.keep) node_pools_review_soon(n);
 }
@@ -201,7 +201,7 @@ void node_pool_worker_failed(node_pool *p, const char *what) {
   uint32_t failures = ++p->failures > p->early_deaths ? p->failures : p->early_deaths;
   node_job *job = p->job;
   node_note("%s", what);
-  if (job->ended || job->n->ending) return;
+  if (node_job_over(job) || job->n->ending) return;
   p->not_before_ns = wr_os_now_ns() + (uint64_t)RETRY_NS * failures;
   node_pool_counts c = count(p, 0);
   if (failures >= MAX_FAILURES && c.idle + c.busy + c.blocked == 0) {
@@ -230,7 +230,8 @@ static int owns_actors(const node *n, uint32_t slot) {
   for (uint32_t i = 0; i < high && i < WR_MAX_ACTORS; i++) {
     const wr_actor *a = &n->seg.actors[i];
     uint32_t phase = WR_ACTOR_PHASE(wr_load(&a->state));
-    if (phase != WR_ACTOR_FREE && phase != WR_ACTOR_DEAD && a->creator == slot &&
+    if (phase != WR_ACTOR_FREE && phase != WR_ACTOR_DEAD && phase != WR_ACTOR_MAKING &&
+        a->creator == slot &&
         !(wr_load32(&a->flags) & WR_AF_DETACHED))
       return 1;
   }
@@ -259,7 +260,7 @@ static void on_review(uv_timer_t *timer) {
   n->reviewing = 0;
   node_pools_fill(n);
   for (uint32_t i = 0; i < WR_MAX_POOLS; i++)
-    if (n->pools[i] && !n->pools[i]->job->ended) again |= retire(n->pools[i]);
+    if (n->pools[i] && !node_job_over(n->pools[i]->job)) again |= retire(n->pools[i]);
   if (again) node_pools_review_soon(n);
 }
 

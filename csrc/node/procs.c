@@ -14,12 +14,19 @@ node_proc *node_proc_find(node *n, uint32_t slot) {
 }
 
 /* Slots are given in turn, so that a number comes back as late as possible. */
+static int names_job(const node *n, uint32_t slot) {
+  for (const node_job *job = n->jobs; job; job = job->next)
+    if (job->slot == slot) return 1;
+  return 0;
+}
+
 static uint32_t free_slot(node *n) {
   for (uint32_t i = 0; i < WR_MAX_PROCS; i++) {
     uint32_t slot = n->next_slot + i;
     if (slot >= WR_MAX_PROCS) slot -= WR_MAX_PROCS;
     if (slot <= NODE_SLOT || n->procs[slot]) continue;
     if (WR_PROC_PHASE(wr_load(&n->seg.procs[slot].state)) != WR_PROC_FREE) continue;
+    if (names_job(n, slot)) continue; /* of a driver that has gone and left detached actors */
     return slot;
   }
   return 0;
@@ -161,7 +168,7 @@ static void sweep_one(node_proc *p) {
   node_output_close(p); /* its last words, before anyone learns that it died */
   if (p->role == WR_ROLE_DRIVER) lose_driver(p);
   wr_death why = {.wait_status = p->wait_status, .pid = p->pid,
-                  .reason = p->reason[0] ? p->reason : NULL};
+                  .reason = p->reason[0] ? p->reason : NULL, .job_over = p->job_over};
   if (!n->ending) {
     judge(p);
     int rc = wr_sweep_slot(&n->sweeper, p->slot, &why);
@@ -182,8 +189,10 @@ void node_sweep_dead(uv_idle_t *idle) {
     list = p->next_dead;
     sweep_one(p);
   }
-  if (n->ending)
+  if (n->ending) {
     node_maybe_finish(n);
-  else
+  } else {
+    node_jobs_review(n);
     node_pools_fill(n);
+  }
 }

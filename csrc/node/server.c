@@ -127,7 +127,7 @@ static void on_spawned(node_server *s, const uint8_t *body) {
     node_note("cannot watch worker %d: %s", pid, strerror(errno));
     wr_os_kill(pid, wr_os_sigkill);
     node_proc_died(p, -1);
-  } else if (p->killed || s->n->ending || (s->job->ended && !p->is_actor)) {
+  } else if (p->killed || s->n->ending || (p->job_over && !p->is_actor)) {
     p->killed = 0;
     node_proc_kill(p, "its job has ended");
   }
@@ -194,7 +194,7 @@ static void on_died(void *owner) {
     node_maybe_finish(n);
     return;
   }
-  if (!job || job->ended) return;
+  if (!job || node_job_over(job)) return;
   snprintf(path, sizeof path, "%s/logs/fork_server.log", n->dir);
   wr_os_read_tail(path, tail, sizeof tail);
   snprintf(text, sizeof text, "the process that starts workers ended (%s); its output: %s", how,

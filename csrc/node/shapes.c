@@ -126,10 +126,23 @@ int node_shape_get(node *n, uint32_t pool, wr_cursor *c, uint32_t *shape) {
 
 /* A stale entry left in a queue is skipped by whoever takes it: its task is claimed on its own
  * word. */
+/* What is left in the queue must not be met by those who get the shape's number next. */
+static void drain(node *n, wr_shape *s) {
+  wr_a32 hand;
+  uint32_t task;
+  while (wr_ring_take(&n->seg, &s->ready, &task, &hand) == WR_OK) {
+  }
+  while (wr_ring_take(&n->seg, &s->overflow, &task, &hand) == WR_OK) {
+  }
+}
+
 void node_shapes_free(node *n, uint32_t pool) {
-  for (uint32_t i = 1; i < WR_MAX_SHAPES; i++)
-    if (wr_load32(&n->seg.shapes[i].state) == 1 && n->seg.shapes[i].pool == pool)
-      wr_store32(&n->seg.shapes[i].state, 0);
+  for (uint32_t i = 1; i < WR_MAX_SHAPES; i++) {
+    wr_shape *s = &n->seg.shapes[i];
+    if (wr_load32(&s->state) != 1 || s->pool != pool) continue;
+    drain(n, s);
+    wr_store32(&s->state, 0);
+  }
   for (uint32_t i = 0; i < WR_MAX_SHAPES / 64; i++) wr_store(&n->seg.pools[pool].shapes[i], 0);
 }
 

@@ -114,7 +114,8 @@ static PyObject *m_actors(PyObject *module, PyObject *unused) {
   uint32_t high = wr_load32(&s->h->nactors);
   for (uint32_t i = 0; list && i < high && i < WR_MAX_ACTORS; i++) {
     uint64_t state = wr_load(&s->actors[i].state);
-    if (WR_ACTOR_PHASE(state) == WR_ACTOR_FREE) continue;
+    uint32_t phase = WR_ACTOR_PHASE(state);
+    if (phase == WR_ACTOR_FREE || phase == WR_ACTOR_MAKING) continue;
     if (append(list, actor_row(i, &s->actors[i], state))) Py_CLEAR(list);
   }
   return list;

@@ -49,7 +49,7 @@ int wr_actors_create(wr_self *me, const wr_actor_init *spec, uint32_t *idx, uint
     uint32_t g = WR_ACTOR_GEN(st) ? WR_ACTOR_GEN(st) : 1, high = wr_load32(&s->h->nactors);
     while (high < i + 1 && !wr_cas32(&s->h->nactors, &high, i + 1)) {
     }
-    if (!wr_cas(&a->state, &st, WR_ACTOR_STATE(WR_ACTOR_PENDING, me->slot, g))) continue;
+    if (!wr_cas(&a->state, &st, WR_ACTOR_STATE(WR_ACTOR_MAKING, me->slot, g))) continue;
     WR_FAILPOINT("actor.claim");
     fill(me, a, spec);
     WR_FAILPOINT("actor.filled");
@@ -59,7 +59,7 @@ int wr_actors_create(wr_self *me, const wr_actor_init *spec, uint32_t *idx, uint
     /* a detached actor has a reference of its own, which goes when it is dead */
     wr_store(&a->refs, wr_tag_make(WR_REF_CREATOR | !!(spec->flags & WR_AF_DETACHED), 0, 0));
     /* whole now; nobody runs it yet */
-    wr_actor_move(s, i, g, WR_ACTOR_PENDING, WR_ACTOR_PENDING, WR_ACTOR_PENDING, 0);
+    wr_actor_move(s, i, g, WR_ACTOR_MAKING, WR_ACTOR_MAKING, WR_ACTOR_PENDING, 0);
     *idx = i;
     *gen = g;
     return WR_OK;

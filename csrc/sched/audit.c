@@ -259,6 +259,10 @@ static void check_actor(audit *a, uint32_t i) {
     if (found) report(a, "actor %u is free, and %u references were found", i, found);
     return;
   }
+  if (phase == WR_ACTOR_MAKING) {
+    if (!slot_lives(a->s, slot)) report(a, "actor %u was being made by slot %u, now gone", i, slot);
+    return;
+  }
   a->out->actors++;
   found += (flags & WR_AF_DETACHED) && phase != WR_ACTOR_DEAD;
   if ((refs & WR_REF_COUNT) != found)

@@ -71,7 +71,12 @@ static void creation_of_the_dead(pass *p, wr_idx i, wr_task *t) {
   if (k >= WR_MAX_ACTORS) return;
   wr_actor *a = &me->s->actors[k];
   uint64_t st = wr_load(&a->state);
-  if (WR_ACTOR_GEN(st) != t->actor_gen || WR_ACTOR_SLOT(st) == p->slot) return;
+  if (WR_ACTOR_GEN(st) != t->actor_gen || WR_ACTOR_PHASE(st) == WR_ACTOR_DEAD) {
+    t->flags &= (uint16_t)~WR_TF_CREATION; /* killed while its constructor ran */
+    wr_actor_fail_call(me, i);
+    return;
+  }
+  if (WR_ACTOR_SLOT(st) == p->slot) return;
   if (wr_load32(&a->flags) & WR_AF_NO_RESTART)
     bury(p->sw, k, p->slot);
   else
@@ -106,7 +111,7 @@ static void task_of_the_dead(pass *p, wr_idx i, wr_task *t) {
     call_of_the_dead(p, i, t);
     return;
   }
-  if (pool_closed(me->s, WR_TASK_SHAPE(wr_load(&t->tstate)))) {
+  if ((p->why && p->why->job_over) || pool_closed(me->s, WR_TASK_SHAPE(wr_load(&t->tstate)))) {
     wr_tasks_fail(me, i, "CANCELLED", "the driver of this task's job has ended");
     return;
   }
@@ -217,16 +222,19 @@ static void fail_call(void *ctx, wr_idx i) {
   }
 }
 
-/* The creation task has been kept for restarts; now it may go. */
-static void drop_creation(wr_sweeper *sw, wr_actor *a) {
+/* The creation task has been kept for restarts; now it may go.  One that a living process has
+ * claimed is that process's to answer: it finds its actor dead, or is killed and swept. */
+static void drop_creation(wr_sweeper *sw, wr_actor *a, uint32_t dead_slot) {
   wr_self *me = &sw->self;
   wr_idx i = a->creation;
   if (!i) return;
   wr_task *t = wr_task_at(me->s, i);
   uint64_t st = wr_load(&t->tstate);
-  if (WR_TASK_GEN(st) != a->creation_gen || WR_TASK_PHASE(st) == WR_TASK_FREE) return;
-  if (WR_TASK_PHASE(st) != WR_TASK_FINISHED) {
-    if (WR_TASK_PHASE(st) != WR_TASK_RUNNING && !wr_tasks_claim(me, i, a->creation_gen)) return;
+  uint32_t phase = WR_TASK_PHASE(st), slot = WR_TASK_SLOT(st);
+  if (WR_TASK_GEN(st) != a->creation_gen || phase == WR_TASK_FREE) return;
+  if (phase != WR_TASK_FINISHED) {
+    if (phase == WR_TASK_RUNNING && slot != me->slot && slot != dead_slot) return;
+    if (phase != WR_TASK_RUNNING && !wr_tasks_claim(me, i, a->creation_gen)) return;
     wr_actor_fail_call(me, i);
   }
   t->flags &= (uint16_t)~WR_TF_CREATION;
@@ -238,12 +246,15 @@ static void bury(wr_sweeper *sw, uint32_t actor, uint32_t slot) {
   wr_actor *a = &s->actors[actor];
   uint64_t st = wr_load(&a->state);
   uint32_t gen = WR_ACTOR_GEN(st);
-  if (WR_ACTOR_PHASE(st) == WR_ACTOR_FREE || WR_ACTOR_PHASE(st) == WR_ACTOR_DEAD) return;
+  uint32_t phase = WR_ACTOR_PHASE(st);
+  if (phase == WR_ACTOR_FREE || phase == WR_ACTOR_DEAD || phase == WR_ACTOR_MAKING) return;
   while (!wr_cas(&a->state, &st, WR_ACTOR_STATE(WR_ACTOR_DEAD, 0, gen))) {
   }
+  uint32_t placed = WR_ACTOR_SLOT(st); /* a process that runs its constructor, or is the actor */
+  if (placed && placed != slot && sw->kill_process) sw->kill_process(sw->ctx, placed);
   pass p = {.sw = sw, .slot = slot, .actor = actor, .gen = gen};
   wr_sweep_each(s, WR_REC_TASKS, fail_call, &p);
-  drop_creation(sw, a);
+  drop_creation(sw, a, slot);
   if (sw->actor_died) sw->actor_died(sw->ctx, actor, gen, 0);
   st = WR_ACTOR_STATE(WR_ACTOR_DEAD, 0, gen);
   if (wr_load32(&a->flags) & WR_AF_DETACHED)
@@ -374,6 +385,19 @@ static void actor_process_died(wr_sweeper *sw, uint32_t slot, uint32_t actor, co
   if (sw->actor_died) sw->actor_died(sw->ctx, actor, gen, 1);
 }
 
+/* The process that runs the constructor; 0: none does. */
+static uint32_t constructor_of(wr_self *me, const wr_actor *a) {
+  uint64_t ts = a->creation ? wr_load(&wr_task_at(me->s, a->creation)->tstate) : 0;
+  int runs = WR_TASK_PHASE(ts) == WR_TASK_RUNNING && WR_TASK_GEN(ts) == a->creation_gen;
+  return runs && WR_TASK_SLOT(ts) != me->slot ? WR_TASK_SLOT(ts) : 0;
+}
+
+/* Nobody will run the constructor any more, unless somebody was quicker: then who that is. */
+static uint32_t take_creation(wr_self *me, const wr_actor *a) {
+  if (!a->creation || wr_tasks_claim(me, a->creation, a->creation_gen)) return 0;
+  return constructor_of(me, a);
+}
+
 uint32_t wr_actor_kill(wr_sweeper *sw, uint32_t actor, uint32_t gen, int no_restart) {
   wr_self *me = &sw->self;
   if (actor >= WR_MAX_ACTORS) return 0;
@@ -385,12 +409,12 @@ uint32_t wr_actor_kill(wr_sweeper *sw, uint32_t actor, uint32_t gen, int no_rest
     if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, WR_CAUSE_KILLED);
     atomic_fetch_or(&a->flags, WR_AF_NO_RESTART);
   }
+  if (phase == WR_ACTOR_MAKING) return 0;
   if (phase != WR_ACTOR_ALIVE) { /* not placed yet, or its constructor runs */
-    uint64_t ts = a->creation ? wr_load(&wr_task_at(me->s, a->creation)->tstate) : 0;
-    if (WR_TASK_PHASE(ts) == WR_TASK_RUNNING && WR_TASK_GEN(ts) == a->creation_gen)
-      return WR_TASK_SLOT(ts);
-    if (no_restart) bury(sw, actor, 0);
-    return 0;
+    uint32_t slot = constructor_of(me, a);
+    if (!slot && no_restart) slot = take_creation(me, a);
+    if (!slot && no_restart) bury(sw, actor, 0);
+    return slot;
   }
   return WR_ACTOR_SLOT(st);
 }
@@ -403,15 +427,19 @@ static int never_comes(wr_seg *s, const wr_actor *a, uint64_t st) {
                              a->creation_gen;
 }
 
+static void give_number_back(wr_actor *a, uint64_t st) {
+  wr_store(&a->refs, 0);
+  wr_store(&a->state, WR_ACTOR_STATE(WR_ACTOR_FREE, 0, WR_ACTOR_GEN(st) + 1));
+}
+
 /* Actors live no longer than the process that created them, unless detached. */
 static void orphan_actors(wr_sweeper *sw, uint32_t slot) {
   wr_seg *s = sw->self.s;
   for (uint32_t i = 0; i < wr_load32(&s->h->nactors) && i < WR_MAX_ACTORS; i++) {
     wr_actor *a = &s->actors[i];
     uint64_t st = wr_load(&a->state);
-    if (WR_ACTOR_PHASE(st) == WR_ACTOR_PENDING && WR_ACTOR_SLOT(st) == slot &&
-        wr_tag_value(wr_load(&a->refs)) == 0) { /* half made: only the number was taken */
-      wr_store(&a->state, WR_ACTOR_STATE(WR_ACTOR_FREE, 0, WR_ACTOR_GEN(st) + 1));
+    if (WR_ACTOR_PHASE(st) == WR_ACTOR_MAKING) {
+      if (WR_ACTOR_SLOT(st) == slot) give_number_back(a, st);
       continue;
     }
     if (WR_ACTOR_PHASE(st) == WR_ACTOR_FREE || WR_ACTOR_PHASE(st) == WR_ACTOR_DEAD) continue;
@@ -468,6 +496,16 @@ int wr_sweep_slot(wr_sweeper *sw, uint32_t slot, const wr_death *why) {
   return WR_OK;
 }
 
+/* Detached actors outlive their driver, and what they have submitted goes on. */
+static int of_detached_actor(const wr_seg *s, const wr_task *t) {
+  if (t->submitter >= WR_MAX_PROCS) return 0;
+  uint32_t actor = wr_load32(&s->procs[t->submitter].actor);
+  if (!actor || actor > WR_MAX_ACTORS) return 0;
+  const wr_actor *a = &s->actors[actor - 1];
+  return WR_ACTOR_SLOT(wr_load(&a->state)) == t->submitter &&
+         (wr_load32(&a->flags) & WR_AF_DETACHED);
+}
+
 static void cancel_job_task(void *ctx, wr_idx i) {
   pass *p = ctx;
   wr_self *me = &p->sw->self;
@@ -483,7 +521,7 @@ static void cancel_job_task(void *ctx, wr_idx i) {
   if ((t->flags & WR_TF_CREATION) && t->actor &&
       (wr_load32(&me->s->actors[(t->actor - 1) % WR_MAX_ACTORS].flags) & WR_AF_DETACHED))
     return;
-  if (wr_tasks_claim(me, i, WR_TASK_GEN(st)))
+  if (!of_detached_actor(me->s, t) && wr_tasks_claim(me, i, WR_TASK_GEN(st)))
     wr_tasks_fail(me, i, "CANCELLED", "the driver of this task's job has ended");
 }
 
@@ -494,8 +532,8 @@ int wr_sweep_job(wr_sweeper *sw, uint32_t driver_slot) {
     wr_actor *a = &s->actors[i];
     uint64_t st = wr_load(&a->state);
     uint32_t phase = WR_ACTOR_PHASE(st);
+    if (phase == WR_ACTOR_FREE || phase == WR_ACTOR_DEAD || phase == WR_ACTOR_MAKING) continue;
     if (a->job != driver_slot || (wr_load32(&a->flags) & WR_AF_DETACHED)) continue;
-    if (phase == WR_ACTOR_FREE || phase == WR_ACTOR_DEAD) continue;
     if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, WR_CAUSE_OWNER);
     uint32_t proc = wr_actor_kill(sw, i, WR_ACTOR_GEN(st), 1);
     if (proc && sw->kill_process) sw->kill_process(sw->ctx, proc);

@@ -132,7 +132,8 @@ void wr_sweep_references(wr_self *me, uint32_t slot) {
   for (uint32_t i = 0; i < wr_load32(&s->h->nactors) && i < WR_MAX_ACTORS; i++) {
     wr_actor *a = &s->actors[i];
     uint32_t refs = wr_tag_value(wr_load(&a->refs));
-    if (WR_ACTOR_PHASE(wr_load(&a->state)) == WR_ACTOR_FREE) continue;
+    uint32_t phase = WR_ACTOR_PHASE(wr_load(&a->state));
+    if (phase == WR_ACTOR_FREE || phase == WR_ACTOR_MAKING) continue;
     if ((a->creator == slot && (refs & WR_REF_CREATOR)) || refs == 0)
       wr_refs_clear(me, i | WR_ACTOR_BIT, wr_gen_of(s, i | WR_ACTOR_BIT), WR_REF_CREATOR);
   }

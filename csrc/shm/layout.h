@@ -221,6 +221,7 @@ _Static_assert(offsetof(wr_task, tstate) == 64, "task words start a cache line")
 
 enum wr_actor_phase {
   WR_ACTOR_FREE = 0,
+  WR_ACTOR_MAKING = 5,  /* the process in the slot makes it: nothing else of it means anything */
   WR_ACTOR_PENDING = 1, /* its creation task has not finished */
   WR_ACTOR_ALIVE = 2,
   WR_ACTOR_RESTARTING = 3,

@@ -115,6 +115,42 @@ def test_a_driver_whose_connection_breaks_stops_using_the_session(session: dict[
     assert _core.audit()["violations"] == 0
 
 
+def test_detached_actors_go_on_without_their_driver(session: dict[str, Any]) -> None:
+    program = """
+        import json, os, sys
+        import whipray
+        whipray.init("unix:" + sys.argv[1] + "/sock", namespace="first", log_to_driver=False)
+        @whipray.remote
+        def child():
+            return 5
+        @whipray.remote(lifetime="detached", max_restarts=-1, max_task_retries=-1)
+        class Keeper:
+            def pid(self):
+                return os.getpid()
+            def spawn(self):
+                return whipray.get(child.remote())
+        started = Keeper.options(name="started", num_cpus=0).remote()
+        whipray.get(started.pid.remote())
+        late = [Keeper.options(name=f"late{i}").remote() for i in range(4)]
+        whipray.remote(lambda: 1).options(max_retries=-1).remote()
+        print(json.dumps(1), flush=True)
+        os._exit(0)
+    """
+    run(program, session["session_dir"])
+    started = whipray.get_actor("started")
+    pid = whipray.get(started.pid.remote(), timeout=30)
+    assert whipray.get(started.spawn.remote(), timeout=30) == 5
+    os.kill(pid, signal.SIGKILL)
+    assert whipray.get(started.pid.remote(), timeout=30) != pid
+    late = [whipray.get_actor(f"late{i}") for i in range(4)]
+    assert len(set(whipray.get([actor.pid.remote() for actor in late], timeout=30))) == 4
+    for actor in [started, *late]:
+        whipray.kill(actor)
+    wait_until(lambda: all(row["job"] == session["slot"] for row in _core.procs()[1:]))
+    wait_until(lambda: _core.audit()["violations"] == 0)
+    wait_until(lambda: whipray.available_resources()["CPU"] == 2)
+
+
 def test_init_after_the_session_has_died(session: dict[str, Any]) -> None:
     lost = whipray.put(1)
     os.kill(session["daemon_pid"], signal.SIGKILL)
