@@ -4,14 +4,32 @@
 #include "sched/sweep_memory.h"
 #include "sched/task.h"
 
+/* Does task i name the record among its extra returns?  It may have been freed and reused. */
+static int returns(wr_seg *s, wr_idx i, wr_idx extra) {
+  uint32_t chunk = wr_rec_chunk(i);
+  if (!i || i % WR_TASK_CELLS || chunk >= wr_load32(&s->h->rec_high) ||
+      WR_REC_KIND(wr_load(&s->rec_table[chunk])) != WR_REC_TASKS)
+    return 0;
+  const wr_task *t = wr_task_at(s, i);
+  uint64_t off = t->args, room = s->h->size;
+  uint32_t n = wr_tasks_nextra(t);
+  if (off == 0 || off > room - sizeof(wr_pins)) return 0;
+  uint64_t end = sizeof(wr_pins) + 4ull * ((const wr_pins *)wr_at(s, off))->n + 4ull * n;
+  if (end > room - off) return 0;
+  const wr_idx *e = wr_tasks_extra(s, t);
+  for (uint32_t k = 0; k < n; k++)
+    if (e[k] == extra) return 1;
+  return 0;
+}
+
 /* The task that makes the object; 0: none does any more. */
 static int task_of(wr_client *c, wr_id *id) {
   wr_seg *s = &c->seg;
   if (WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(id->idx)])) == WR_REC_TASKS) return 1;
   const wr_object *o = wr_obj(s, id->idx); /* an extra return names its task; others have none */
   if (wr_object_phase_of(c, *id) != WR_OBJ_PENDING || (o->flags & WR_VAL_BLOCK)) return 0;
-  wr_idx i = o->v.b.producer;
-  if (!i || WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(i)])) != WR_REC_TASKS) return 0;
+  wr_idx i = o->v.b.producer; /* an inline value that is being written may stand there instead */
+  if (!returns(s, i, id->idx)) return 0;
   *id = (wr_id){i, WR_TASK_GEN(wr_load(&wr_task_at(s, i)->tstate))};
   return 1;
 }

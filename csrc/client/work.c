@@ -309,13 +309,14 @@ static void keep_for_life(wr_client *c, const wr_actor *a, uint32_t placed) {
 }
 
 int wr_work_actor_up(wr_client *c, const wr_job *job, int ok) {
-  uint32_t actor = job->t->actor - 1;
+  uint32_t actor = wr_load32(&c->self.p->actor) - 1; /* the task may be another's when it failed */
+  if (actor >= WR_MAX_ACTORS || !is_still(c, actor)) return WR_DEAD;
   wr_actor *a = wr_actor_at(&c->seg, actor);
   wr_lock(c);
   wr_store32(&a->last_pid, (uint32_t)wr_os_pid());
   if (ok) {
     keep_for_life(c, a, WR_TASK_SHAPE(wr_load(&job->t->tstate)));
-    wr_actor_move(&c->seg, actor, job->t->actor_gen, WR_ACTOR_PENDING, WR_ACTOR_RESTARTING,
+    wr_actor_move(&c->seg, actor, c->actor_gen, WR_ACTOR_PENDING, WR_ACTOR_RESTARTING,
                   WR_ACTOR_ALIVE, c->slot);
     WR_FAILPOINT("actor.alive");
   } else {

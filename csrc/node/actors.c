@@ -44,30 +44,33 @@ void node_kill_actor(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   answer_bool(p, id, found);
 }
 
-/* An actor may run several calls; its handler looks for those that carry the flag. */
-static int serves(node *n, const wr_proc *r, uint32_t slot, uint32_t task) {
+/* The state of the task tells: an actor may run several calls, and its handler looks for those that
+ * carry the flag. */
+static int serves(node *n, uint32_t slot, uint32_t task, uint32_t gen) {
   const wr_seg *s = &n->seg;
-  if (wr_load32(&r->current) == task) return 1;
-  if (!wr_load32(&r->actor) || wr_rec_chunk(task) >= WR_REC_CHUNKS ||
-      WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(task)])) != WR_REC_TASKS)
+  uint32_t chunk = wr_rec_chunk(task);
+  if (task % WR_TASK_CELLS || chunk >= WR_REC_CHUNKS ||
+      WR_REC_KIND(wr_load(&s->rec_table[chunk])) != WR_REC_TASKS)
     return 0;
   uint64_t st = wr_load(&wr_task_at(s, task)->tstate);
-  return WR_TASK_PHASE(st) == WR_TASK_RUNNING && WR_TASK_SLOT(st) == slot;
+  return WR_TASK_PHASE(st) == WR_TASK_RUNNING && WR_TASK_SLOT(st) == slot &&
+         WR_TASK_GEN(st) == gen;
 }
 
 /* Only while the process still runs that task: the signal must not hit the next one. */
 void node_interrupt(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
-  uint32_t slot, gen, task;
+  uint32_t slot, gen, task, task_gen;
   int force, sent = 0;
   if (wr_in_u32(c, &slot) != WR_OK || wr_in_u32(c, &gen) != WR_OK ||
-      wr_in_u32(c, &task) != WR_OK || wr_in_bool(c, &force) != WR_OK) {
+      wr_in_u32(c, &task) != WR_OK || wr_in_u32(c, &task_gen) != WR_OK ||
+      wr_in_bool(c, &force) != WR_OK) {
     malformed(p, id);
     return;
   }
   node_proc *w = node_proc_find(n, slot);
   if (task && w && w->role == WR_ROLE_WORKER && (gen == 0 || w->gen == gen) && w->pidfd >= 0) {
     wr_proc *r = &n->seg.procs[slot];
-    if (serves(n, r, slot, task)) {
+    if (serves(n, slot, task, task_gen)) {
       wr_store32(&r->cancel, task);
       sent = wr_os_pidfd_signal(w->pidfd, force ? wr_os_sigkill : wr_os_sigint) == WR_OK;
     }

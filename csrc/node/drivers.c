@@ -132,6 +132,8 @@ static void on_hello(node_conn *c, const wr_head *h, const uint8_t *body) {
       node_pool_fill(job->pool);
     else if (job->driver)
       node_proc_died(job->driver, -1);
+    else
+      node_job_drop(job);
   }
 }
 

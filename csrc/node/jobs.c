@@ -31,6 +31,8 @@ static void free_job(node_job *job) {
   wr_free(job);
 }
 
+void node_job_drop(node_job *job) { free_job(job); }
+
 void node_job_tell(node_job *job, uint32_t type, const char *text) {
   if (!job->driver || !job->driver->conn) return;
   wr_buf b = {0};

@@ -160,6 +160,7 @@ node_proc *node_proc_find(node *n, uint32_t slot);
 
 /* jobs.c */
 node_job *node_job_new(node *n, node_config *cfg); /* takes over what cfg owns */
+void node_job_drop(node_job *job); /* that never had a driver */
 void node_job_end(node_job *job, const char *reason);
 void node_job_fail(node_job *job, const char *reason); /* tells the driver, then ends what it can */
 void node_job_worker_gone(node_job *job);

@@ -81,7 +81,7 @@ static const struct {
     {WR_MSG_SHAPE_REG, 2, on_shape},        {WR_MSG_NAME_CLAIM, 4, node_name_claim},
     {WR_MSG_NAME_GET, 2, node_name_get},    {WR_MSG_NAME_LIST, 1, node_name_list},
     {WR_MSG_NAME_DROP, 2, node_name_drop},  {WR_MSG_KILL_ACTOR, 3, node_kill_actor},
-    {WR_MSG_INTERRUPT, 4, node_interrupt},  {WR_MSG_KV_PUT, 4, node_kv_put},
+    {WR_MSG_INTERRUPT, 5, node_interrupt},  {WR_MSG_KV_PUT, 4, node_kv_put},
     {WR_MSG_KV_GET, 2, node_kv_get},        {WR_MSG_KV_DEL, 3, node_kv_del},
     {WR_MSG_KV_KEYS, 2, node_kv_keys},      {WR_MSG_STATS, 0, node_stats},
     {WR_MSG_EXITING, 1, on_exiting},        {WR_MSG_SESSION, 0, on_session},

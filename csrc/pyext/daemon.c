@@ -324,12 +324,13 @@ static PyObject *m_kill(PyObject *module, PyObject *args) {
 
 /* ---- cancelling ----------------------------------------------------------------------------- */
 
-static int interrupt(wrpy_state *st, uint32_t slot, wr_idx task, int force) {
+static int interrupt(wrpy_state *st, uint32_t slot, wr_id task, int force) {
   wr_buf body = {0};
-  wr_out_array(&body, 4);
+  wr_out_array(&body, 5);
   wr_out_uint(&body, slot);
   wr_out_uint(&body, WR_PROC_GEN(wr_load(&wrpy_sess.seg->procs[slot].state)));
-  wr_out_uint(&body, task);
+  wr_out_uint(&body, task.idx);
+  wr_out_uint(&body, task.gen);
   wr_out_bool(&body, force);
   PyObject *answer = ask(st, WR_MSG_INTERRUPT, &body, "cannot interrupt a task");
   Py_XDECREF(answer);
@@ -357,7 +358,7 @@ static int cancel_one(wrpy_state *st, wr_id id, int force, wr_vec64 *more) {
   wr_task_cancel(wrpy_sess.client, &id, force, &slot);
   if (!slot) return 0;
   if (more) wr_task_children(wrpy_sess.client, id, note_child, more);
-  return interrupt(st, slot, id.idx, force && !is_call(id));
+  return interrupt(st, slot, id, force && !is_call(id));
 }
 
 static PyObject *m_cancel(PyObject *module, PyObject *args) {

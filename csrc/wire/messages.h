@@ -27,7 +27,7 @@ enum wr_message {
   WR_MSG_NAME_LIST = 10,  /* [ns str or nil: all] -> [[ns, name, actor, gen], ...] */
   WR_MSG_NAME_DROP = 11,  /* [ns str, name str] -> [dropped bool] */
   WR_MSG_KILL_ACTOR = 12, /* [actor uint, gen uint, no_restart bool] -> [found bool] */
-  WR_MSG_INTERRUPT = 13,  /* [slot uint, gen uint, task uint, force bool] -> [sent bool] */
+  WR_MSG_INTERRUPT = 13,  /* [slot, gen, task, its gen: uint, force bool] -> [sent] */
   WR_MSG_KV_PUT = 14,     /* [ns str, key bin, value bin, overwrite bool] -> [existed bool] */
   WR_MSG_KV_GET = 15,     /* [ns str, key bin] -> [value bin] or [] */
   WR_MSG_KV_DEL = 16,     /* [ns str, key bin, by_prefix bool] -> [deleted uint] */
