@@ -58,6 +58,7 @@ struct node_proc {
   char reason[128];     /* why the daemon killed it; "" when it did not */
   char tail[512];       /* last line of its error output, to explain early deaths */
   int wait_status;
+  uint64_t rss; /* resident bytes when last looked at; 0: never */
   node_output out, err;
   int log_fd;           /* -1: not open */
   uint64_t log_bytes;
@@ -119,6 +120,8 @@ struct node {
   uv_idle_t sweep;  /* runs while `dead` is not empty */
   uv_timer_t review; /* retirement and retries; runs only while there is a reason */
   int reviewing;
+  uv_timer_t memory;
+  uint32_t memory_next; /* slot after which the next look begins */
   uv_timer_t trim;
   uint64_t trim_seen, trim_pages; /* activity and bytes of the segment at the last look */
   uint64_t trim_at, trim_kept; /* chunks: how far the present pass is, and what it has spared */
@@ -185,6 +188,9 @@ void node_pool_worker_failed(node_pool *p, const char *what);
 void node_pools_fill(node *n);
 void node_pools_review_soon(node *n);
 void node_pools_init(node *n);
+
+/* memory.c */
+void node_memory_init(node *n);
 
 /* trim.c */
 void node_trim_init(node *n);

@@ -168,7 +168,8 @@ static void sweep_one(node_proc *p) {
   node_output_close(p); /* its last words, before anyone learns that it died */
   if (p->role == WR_ROLE_DRIVER) lose_driver(p);
   wr_death why = {.wait_status = p->wait_status, .pid = p->pid,
-                  .reason = p->reason[0] ? p->reason : NULL, .job_over = p->job_over};
+                  .reason = p->reason[0] ? p->reason : NULL, .job_over = p->job_over,
+                  .rss = p->rss};
   if (!n->ending) {
     judge(p);
     int rc = wr_sweep_slot(&n->sweeper, p->slot, &why);

@@ -99,9 +99,7 @@ int wrpy_ref_id(wrpy_state *st, PyObject *v, wr_id *out) {
     return 0;
   }
   if (wrpy_attached(st)) return -1;
-  PyObject *hex = PyObject_CallMethod(v, "hex", NULL);
-  if (hex) wrpy_raise(st, "ObjectLostError", "%U", hex);
-  Py_XDECREF(hex);
+  Py_XDECREF(wrpy_hook(st, "lost_ref", "(Oi)", v, r->epoch != 0));
   return -1;
 }
 

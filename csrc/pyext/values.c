@@ -92,7 +92,11 @@ static int no_room(wrpy_state *st, size_t len, double waited) {
 /* Readers elsewhere may let go of something soon; so may garbage in cycles here. */
 int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len) {
   uint64_t now = wr_os_now_ns();
-  if (len >= wrpy_sess.seg->heap_chunks * WR_CHUNK) return no_room(st, len, 0);
+  uint64_t store = wrpy_sess.seg->heap_chunks * WR_CHUNK;
+  if (len >= store)
+    return wrpy_raise(st, "ObjectStoreFullError",
+                      "an object of %zu bytes can never fit into an object store of %zu bytes: give "
+                      "init() a larger object_store_memory", len, (size_t)store);
   if (!room->start) {
     room->start = now;
     room->nap = 500000;

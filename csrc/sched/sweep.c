@@ -52,7 +52,7 @@ static void describe_death(char *buf, size_t cap, const wr_death *why) {
   else
     n += snprintf(buf + n, cap - (size_t)n, "how it ended is not known");
   if (why && why->rss && (size_t)n < cap)
-    snprintf(buf + n, cap - (size_t)n, "; resident memory at death %llu MiB",
+    snprintf(buf + n, cap - (size_t)n, "; it had %llu MiB of memory when last looked at",
              (unsigned long long)(why->rss >> 20));
 }
 

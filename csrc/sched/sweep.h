@@ -8,7 +8,7 @@
 typedef struct {
   int wait_status;    /* as waitpid gives it; -1 when unknown */
   int pid;
-  uint64_t rss;       /* resident bytes at death, 0 when unknown */
+  uint64_t rss;       /* resident bytes when last looked at, 0 when unknown */
   int job_over;       /* its job has ended: what it ran is cancelled, not run again */
   const char *reason; /* the daemon's own reason ("the driver exited"), or NULL */
 } wr_death;

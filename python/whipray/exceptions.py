@@ -269,8 +269,11 @@ class ObjectStoreFullError(RayError):
     """A value does not fit beside the values that are still referenced."""
 
     def __str__(self) -> str:
+        text = super().__str__()
+        if "can never fit" in text:
+            return text
         return (
-            f"{super().__str__()}\nThe object store is full of objects that are still referenced. "
+            f"{text}\nThe object store is full of objects that are still referenced. "
             "Drop references that are no longer needed, or give init() a larger "
             "object_store_memory."
         )

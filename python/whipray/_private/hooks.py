@@ -14,6 +14,19 @@ def auto_init() -> None:
     worker.ensure_attached()
 
 
+def lost_ref(ref: Any, from_other_session: bool) -> None:
+    """A reference that names nothing in the open session."""
+    from whipray.exceptions import ObjectLostError
+
+    error = ObjectLostError(ref.hex())
+    if from_other_session:
+        error.reason = (
+            "It belongs to a session that has ended in this process; references and actor handles "
+            "are of no use after shutdown()."
+        )
+    raise error
+
+
 def get_slow(refs: Any, timeout: Any) -> Any:
     """`get` of anything but one reference or a plain list of references."""
     auto_init()
