@@ -94,6 +94,11 @@ class ActorClass(Generic[T]):
         return f"ActorClass({self.__ray_metadata__.class_name})"
 
     def __getattr__(self, name: str) -> Any:
+        values = self.__dict__.get("_unpickled")
+        if values is not None:
+            self._setup(values["cls"], values["options"])
+            self.__dict__.pop("_unpickled", None)
+            return getattr(self, name)
         cls = self.__dict__.get("_cls")
         if cls is None or (name.startswith("__") and name.endswith("__")):
             raise AttributeError(name)
@@ -106,7 +111,8 @@ class ActorClass(Generic[T]):
         return {"cls": self._cls, "options": self._default_options}
 
     def __setstate__(self, values: dict[str, Any]) -> None:
-        self._setup(values["cls"], values["options"])
+        # A class whose methods name it is here before it is whole: its methods come later.
+        self.__dict__["_unpickled"] = values
 
     def remote(self, *args: Any, **kwargs: Any) -> ActorHandle[T]:
         """Start an actor; its constructor gets the arguments."""

@@ -44,7 +44,16 @@ class RemoteFunction(Generic[R]):
         return {"function": self._function, "options": self._default_options}
 
     def __setstate__(self, values: dict[str, Any]) -> None:
+        # A function that calls itself is here before it is whole: its signature comes later.
+        self.__dict__["_unpickled"] = values
+
+    def __getattr__(self, name: str) -> Any:
+        values = self.__dict__.get("_unpickled")
+        if values is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         self._setup(values["function"], values["options"])
+        self.__dict__.pop("_unpickled", None)
+        return getattr(self, name)
 
     def options(self, **task_options: Any) -> ConfiguredFunction[R]:
         """A wrapper with `.remote` under other options; this function stays as it is."""

@@ -159,3 +159,55 @@ def test_global_of_the_worker_process_outlives_a_task(ray: Ray) -> None:
 
     cached = Cached.remote()
     assert ray.get([cached.once.remote() for _ in range(3)]) == [1, 2, 3]
+
+
+def test_a_function_with_defaults_calls_itself(ray: Ray) -> None:
+    @ray.remote
+    def count(n: int, *, sofar: int = 0, step: int = 2) -> int:
+        if n == 0:
+            return sofar
+        return int(ray.get(count.remote(n - 1, sofar=sofar + step)))
+
+    assert ray.get(count.remote(4)) == 8
+
+
+def test_functions_with_defaults_call_each_other(ray: Ray) -> None:
+    @ray.remote
+    def even(n: int, log: str = "") -> str:
+        return log if n == 0 else str(ray.get(odd.remote(n - 1, log=log + "e")))
+
+    @ray.remote
+    def odd(n: int, log: str = "?") -> str:
+        return str(ray.get(even.remote(n - 1, log + "o")))
+
+    assert ray.get(even.remote(4)) == "eoeo"
+
+
+def test_an_actor_starts_others_of_its_own_class(ray: Ray) -> None:
+    @ray.remote(num_cpus=0)
+    class Sieve:
+        """Passes on what its prime does not divide."""
+
+        def __init__(self, prime: int) -> None:
+            self.prime = prime
+            self.next: Any = None
+
+        def feed(self, n: int) -> None:
+            if n % self.prime == 0:
+                return
+            if self.next is None:
+                self.next = Sieve.options(num_cpus=0).remote(n)
+            else:
+                ray.get(self.next.feed.remote(n))
+
+        def primes(self) -> list[int]:
+            return [self.prime, *(ray.get(self.next.primes.remote()) if self.next else [])]
+
+        def own_class(self) -> Any:
+            return repr(Sieve), Sieve.__ray_metadata__.class_name
+
+    first = Sieve.remote(2)
+    for n in range(3, 20):
+        ray.get(first.feed.remote(n))
+    assert ray.get(first.primes.remote()) == [2, 3, 5, 7, 11, 13, 17, 19]
+    assert ray.get(first.own_class.remote())[0] == repr(Sieve)
