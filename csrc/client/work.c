@@ -231,10 +231,15 @@ static int mail_in_sight(void *arg) {
          wr_tag_value(wr_load(&m->c->seg.actors[m->actor].mailbox)) != 0;
 }
 
-static int retiring(wr_client *c, uint32_t actor) {
-  return (wr_load32(&c->seg.actors[actor].flags) & WR_AF_RETIRE) &&
-         c->backlog.head == c->backlog.v.n && c->running == 0 &&
-         wr_tag_value(wr_load(&c->seg.actors[actor].mailbox)) == 0;
+/* Nobody has a handle any more, and all calls are done.  An actor whose process dies before that is
+ * restarted as any other: there are calls left. */
+static int retires(wr_client *c, uint32_t actor) {
+  wr_actor *a = &c->seg.actors[actor];
+  if (!(wr_load32(&a->flags) & WR_AF_RETIRE) || c->backlog.head != c->backlog.v.n || c->running ||
+      wr_tag_value(wr_load(&a->mailbox)) != 0)
+    return 0;
+  wr_work_actor_exit(c);
+  return 1;
 }
 
 /* The record may be another actor's already, when this one was killed and we are about to be. */
@@ -250,7 +255,7 @@ static int next_call(wr_client *c, uint32_t actor, wr_job *job, int64_t deadline
     int rc = take_call(c, actor, job);
     if (rc != WR_AGAIN) return rc;
     if (leaving(c)) return wr_client_ended(c) ? WR_CLOSED : WR_DEAD;
-    if (retiring(c, actor)) return WR_DEAD;
+    if (retires(c, actor)) return WR_DEAD;
     uint64_t began = 0;
     if (c->seg.h->cpus > 1 && wr_spin(&c->spin_idle, mail_in_sight, &m, &began)) continue;
     if (wr_tag_value(wr_load(&c->seg.actors[actor].mailbox))) continue;

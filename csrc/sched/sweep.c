@@ -357,7 +357,7 @@ static void rebuild_mailbox(wr_sweeper *sw, uint32_t actor, uint32_t gen, uint32
 }
 
 static int may_restart(const wr_seg *s, const wr_actor *a) {
-  if (wr_load32(&a->flags) & (WR_AF_NO_RESTART | WR_AF_RETIRE)) return 0;
+  if (wr_load32(&a->flags) & WR_AF_NO_RESTART) return 0;
   if (a->creation && pool_closed(s, WR_TASK_SHAPE(wr_load(&wr_task_at(s, a->creation)->tstate))))
     return 0;
   return a->max_restarts < 0 || wr_load32(&a->restarts) < (uint32_t)a->max_restarts;
@@ -373,8 +373,7 @@ static void actor_process_died(wr_sweeper *sw, uint32_t slot, uint32_t actor, co
   if (why) wr_store32(&a->last_pid, (uint32_t)why->pid);
   if (!may_restart(s, a) || !a->creation) {
     if (wr_load32(&a->cause) == WR_CAUSE_NONE)
-      wr_store32(&a->cause,
-                 wr_load32(&a->flags) & WR_AF_RETIRE ? WR_CAUSE_EXITED : WR_CAUSE_CRASHED);
+      wr_store32(&a->cause, WR_CAUSE_CRASHED);
     bury(sw, actor, slot);
     return;
   }

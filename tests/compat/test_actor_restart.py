@@ -262,3 +262,16 @@ def test_async_actor_restarts(ray: Ray) -> None:
     actor = Async.remote()
     old = kill_process(ray, actor)
     assert answer(ray, actor.pid.remote) != old
+
+
+def test_a_crash_in_the_last_call_restarts_an_actor_without_handles(ray: Ray, gate: Any) -> None:
+    @ray.remote(max_restarts=2, max_task_retries=2)
+    class Fragile:
+        def work(self, path: str) -> str:
+            if not os.path.exists(path):
+                open(path, "w").close()
+                os._exit(1)
+            return "done"
+
+    path = gate("crashed").path
+    assert ray.get(Fragile.remote().work.remote(path), timeout=40) == "done"
