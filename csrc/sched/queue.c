@@ -167,7 +167,7 @@ static int try_shape(wr_self *me, uint32_t shape, wr_idx *task) {
     if (shape_empty(s, sh)) return WR_AGAIN;
     atomic_fetch_or(w, bit_of(shape));
   }
-  if (WR_UNLIKELY(rings_empty(s, sh))) gather_spilled(s, shape);
+  if (WR_UNLIKELY(wr_load32(&sh->spilled)) && rings_empty(s, sh)) gather_spilled(s, shape);
   int keeps = wr_ledger_holds(me, shape) && !wr_ledger_overdrawn(s, shape);
   if (!keeps) {
     int gave = wr_load(&me->p->claim) != 0;
