@@ -106,13 +106,6 @@ int wr_ledger_fits(wr_seg *s, uint32_t shape) {
   return 1;
 }
 
-int wr_ledger_feasible(wr_seg *s, uint32_t shape) {
-  const wr_shape *sh = &s->shapes[shape];
-  for (uint32_t i = 0; i < sh->n; i++)
-    if (wr_load32(&s->resources[sh->need[i].res].total) < sh->need[i].amount) return 0;
-  return 1;
-}
-
 void wr_ledger_return_dead(wr_self *me, uint32_t slot) {
   wr_proc *p = &me->s->procs[slot];
   uint64_t c = wr_load(&p->claim), op = wr_load(&p->op);

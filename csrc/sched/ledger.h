@@ -22,9 +22,8 @@ int wr_ledger_holds(const wr_self *me, uint32_t shape);
 /* Has more been taken of the CPUs that the shape needs than there are?  Then those who were blocked
  * and went on are still to be made up for: nobody starts another task on a CPU he has kept. */
 int wr_ledger_overdrawn(wr_seg *s, uint32_t shape);
-/* Could the shape be claimed now (a hint)?  Could it ever be? */
+/* Could the shape be claimed now?  A hint. */
 int wr_ledger_fits(wr_seg *s, uint32_t shape);
-int wr_ledger_feasible(wr_seg *s, uint32_t shape);
 
 /* The claim word and what stands in it. */
 #define WR_CLAIM(shape, mask) (((uint64_t)(shape) + 1) | (uint64_t)(mask) << 16)

@@ -287,3 +287,16 @@ def test_custom_resources_are_kept_while_blocked(machine: Ray, gate: Any) -> Non
 def test_thread_count_of_libraries_follows_the_cpus(machine: Ray, cpus: int) -> None:
     read = machine.remote(num_cpus=cpus)(lambda: os.environ.get("OMP_NUM_THREADS"))
     assert machine.get(read.remote()) == str(cpus)
+
+
+@pytest.mark.ray_differs("Ray warns later, in the output of its own processes")
+def test_what_can_never_run_is_said_at_once(ray: Ray, capfd: pytest.CaptureFixture[str]) -> None:
+    task = ray.remote(lambda: 1)
+    refs = [task.options(resources={"unobtainium": 2}).remote() for _ in range(2)]
+    text = capfd.readouterr().err
+    assert text.count("will wait for ever") == 1
+    assert "{'unobtainium': 2" in text
+    for ref in refs:
+        ray.cancel(ref)
+    ray.get(task.remote())
+    assert capfd.readouterr().err == ""

@@ -308,7 +308,20 @@ def shape_of(resources: dict[str, float], env_vars: dict[str, str] | None) -> in
     found = state.shapes.get(key)
     if found is None:
         found = state.shapes[key] = _core.shape(resources, tagged_env(merged))
+        _warn_of_the_impossible(resources)
     return found
+
+
+def _warn_of_the_impossible(resources: dict[str, float]) -> None:
+    """Work that asks for more than there is waits for ever, as in Ray; say so once."""
+    totals = {name: total for name, total, _ in _core.resources()}
+    missing = {name: n for name, n in resources.items() if n > totals.get(name, 0)}
+    if missing:
+        there = {name: totals.get(name, 0.0) for name in missing}
+        sys.stderr.write(
+            f"(whipray) A task or actor asks for {missing}, but this session has only {there}: it "
+            "will wait for ever. Cancel it, ask for less, or give init() more.\n"
+        )
 
 
 def merged_env(env_vars: dict[str, str] | None) -> dict[str, str]:
