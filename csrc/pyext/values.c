@@ -95,8 +95,8 @@ int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len) {
   uint64_t store = wrpy_sess.seg->heap_chunks * WR_CHUNK;
   if (len >= store)
     return wrpy_raise(st, "ObjectStoreFullError",
-                      "an object of %zu bytes can never fit into an object store of %zu bytes: give "
-                      "init() a larger object_store_memory", len, (size_t)store);
+                      "an object of %zu bytes can never fit into an object store of %zu bytes: "
+                      "give init() a larger object_store_memory", len, (size_t)store);
   if (!room->start) {
     room->start = now;
     room->nap = 500000;
