@@ -72,7 +72,7 @@ struct node_pool {
   int eager;      /* keeps workers ready even when nobody asked */
   int wanted;     /* someone asked for workers since the last look */
   uint32_t procs; /* live and starting */
-  uint32_t early_deaths, failures; /* in a row */
+  uint32_t early_deaths, early_kills, failures; /* in a row */
   uint64_t not_before_ns; /* no new worker earlier, after failures */
 };
 
@@ -185,6 +185,7 @@ void node_pool_free(node_pool *p);
 void node_pool_fill(node_pool *p); /* starts what is missing */
 void node_pool_wanted(node *n, uint32_t pool);
 void node_pool_worker_failed(node_pool *p, const char *what);
+void node_pool_worker_shot(node_pool *p, const char *what);
 void node_pools_fill(node *n);
 void node_pools_review_soon(node *n);
 void node_pools_init(node *n);

@@ -12,6 +12,7 @@
 #include "wire/messages.h"
 
 #define MAX_FAILURES 5u
+#define MAX_EARLY_KILLS 200u /* someone may kill workers at random for a while */
 #define REVIEW_MS 5000u
 #define RETRY_NS (INT64_C(100000000)) /* after a failure, times the failures in a row */
 
@@ -197,20 +198,30 @@ void node_pools_fill(node *n) {
 }
 
 /* After several failures in a row, with no worker at all, nothing would ever run: say so, end. */
-void node_pool_worker_failed(node_pool *p, const char *what) {
-  uint32_t failures = ++p->failures > p->early_deaths ? p->failures : p->early_deaths;
+static void failed(node_pool *p, const char *what, uint32_t failures, uint32_t limit,
+                   uint64_t delay_ns) {
   node_job *job = p->job;
   node_note("%s", what);
   if (node_job_over(job) || job->n->ending) return;
-  p->not_before_ns = wr_os_now_ns() + (uint64_t)RETRY_NS * failures;
+  p->not_before_ns = wr_os_now_ns() + delay_ns;
   node_pool_counts c = count(p, 0);
-  if (failures >= MAX_FAILURES && c.idle + c.busy + c.blocked == 0) {
+  if (failures >= limit && c.idle + c.busy + c.blocked == 0) {
     node_job_fail(job, what);
     return;
   }
   if (failures == 2) node_job_tell(job, WR_MSG_WORKER_TROUBLE, what);
   p->wanted = 1;
   node_pools_review_soon(job->n);
+}
+
+void node_pool_worker_failed(node_pool *p, const char *what) {
+  uint32_t failures = ++p->failures > p->early_deaths ? p->failures : p->early_deaths;
+  failed(p, what, failures, MAX_FAILURES, (uint64_t)RETRY_NS * failures);
+}
+
+/* Killed from outside before its first task: that says little about the next one. */
+void node_pool_worker_shot(node_pool *p, const char *what) {
+  failed(p, what, p->early_kills, MAX_EARLY_KILLS, RETRY_NS);
 }
 
 /* ---- review: retiring idle workers, trying again --------------------------------------------- */

@@ -146,14 +146,19 @@ static void judge(node_proc *p) {
   char text[700], how[96] = "it ended for an unknown reason";
   if (!p->pool) return;
   if (!died_early(p)) {
-    p->pool->early_deaths = 0;
+    p->pool->early_deaths = p->pool->early_kills = 0;
     return;
   }
   if (p->wait_status >= 0) wr_os_describe_status(p->wait_status, how, sizeof how);
   snprintf(text, sizeof text, "a worker process ended while it started (%s)%s%s", how,
            p->tail[0] ? ": " : "", p->tail);
-  p->pool->early_deaths++;
-  node_pool_worker_failed(p->pool, text);
+  if (p->wait_status >= 0 && wr_os_was_killed(p->wait_status)) {
+    p->pool->early_kills++;
+    node_pool_worker_shot(p->pool, text);
+  } else {
+    p->pool->early_deaths++;
+    node_pool_worker_failed(p->pool, text);
+  }
 }
 
 static void lose_driver(node_proc *p) {

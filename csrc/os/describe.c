@@ -7,6 +7,8 @@
 #include "os/os.h"
 #include "os/spawn.h"
 
+int wr_os_was_killed(int status) { return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL; }
+
 void wr_os_describe_status(int status, char *out, size_t cap) {
   if (WIFSIGNALED(status)) {
     int signo = WTERMSIG(status);

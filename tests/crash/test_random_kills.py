@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from typing import Any
@@ -17,7 +18,7 @@ from whipray.exceptions import (
     WorkerCrashedError,
 )
 
-from .helpers import KILLS, Killer, living, wait_until_whole
+from .helpers import KILLS, Killer, living, wait_until_whole, worker_pids
 
 
 @pytest.mark.usefixtures("session")
@@ -167,3 +168,20 @@ def test_a_killed_actor_restarts_and_answers() -> None:
         os.kill(pid, signal.SIGKILL)
         assert whipray.get(counter.pid.remote(), timeout=30) != pid
         assert whipray.get(counter.add.remote(), timeout=30) == 1
+
+
+@pytest.mark.usefixtures("session")
+def test_workers_shot_as_soon_as_they_appear_do_not_end_the_session() -> None:
+    @whipray.remote(max_retries=-1)
+    def answer() -> int:
+        return 42
+
+    ref = answer.remote()
+    shot: set[int] = set()
+    while len(shot) < 40:
+        for pid in set(worker_pids()) - shot:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                shot.add(pid)
+    assert whipray.get(answer.remote(), timeout=30) == 42
+    assert whipray.get(ref, timeout=30) == 42
