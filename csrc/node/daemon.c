@@ -97,13 +97,13 @@ static void on_terminate(uv_signal_t *signal, int signo) {
 }
 
 static int prepare(node *n) {
-  if (uv_idle_init(n->loop, &n->sweep) || uv_timer_init(n->loop, &n->patience) ||
+  if (uv_timer_init(n->loop, &n->patience) ||
       uv_signal_init(n->loop, &n->children) || uv_signal_init(n->loop, &n->terminate))
     return WR_IO;
-  n->sweep.data = n->patience.data = n->children.data = n->terminate.data = n;
+  n->patience.data = n->children.data = n->terminate.data = n;
+  node_procs_init(n);
   node_pools_init(n);
   node_trim_init(n);
-  node_memory_init(n);
   uv_signal_start(&n->children, on_child, wr_os_sigchld);
   uv_signal_start(&n->terminate, on_terminate, wr_os_sigterm);
   wr_os_adopt_orphans();

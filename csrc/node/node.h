@@ -53,12 +53,13 @@ struct node_proc {
   node_conn *conn;
   int dead, killed, exiting, is_actor, quitting;
   int job_over;         /* killed with its job: what it ran is cancelled, not run again */
+  int asked;            /* dead, and its fork server has yet to say how much memory it had */
+  uint64_t peak_rss;    /* bytes; 0: not known */
   uint32_t idle_checks; /* how often it was found idle without having worked in between */
   uint64_t idle_done;
   char reason[128];     /* why the daemon killed it; "" when it did not */
   char tail[512];       /* last line of its error output, to explain early deaths */
   int wait_status;
-  uint64_t rss; /* resident bytes when last looked at; 0: never */
   node_output out, err;
   int log_fd;           /* -1: not open */
   uint64_t log_bytes;
@@ -117,11 +118,11 @@ struct node {
   node_proc *procs[WR_MAX_PROCS];
   uint32_t next_slot;
   node_proc *dead;  /* to be swept */
-  uv_idle_t sweep;  /* runs while `dead` is not empty */
+  uv_idle_t sweep;  /* runs while `dead` is not empty and nothing is asked */
+  uint32_t asked;   /* how many of `dead` wait for an answer */
+  uv_timer_t answers; /* limit on that wait */
   uv_timer_t review; /* retirement and retries; runs only while there is a reason */
   int reviewing;
-  uv_timer_t memory;
-  uint32_t memory_next; /* slot after which the next look begins */
   uv_timer_t trim;
   uint64_t trim_seen, trim_pages; /* activity and bytes of the segment at the last look */
   uint64_t trim_at, trim_kept; /* chunks: how far the present pass is, and what it has spared */
@@ -158,6 +159,9 @@ int node_proc_watch(node_proc *p, int pid); /* the process runs: live from now o
 void node_proc_kill(node_proc *p, const char *reason);
 void node_proc_died(node_proc *p, int wait_status); /* marks; the sweep follows soon */
 void node_proc_release(node_proc *p);               /* without a sweep: never ran */
+void node_proc_reaped(node *n, int pid, uint64_t peak_rss); /* the fork server's answer */
+void node_proc_unanswered(node_proc *p);                    /* there will be none */
+void node_procs_init(node *n);
 void node_sweep_dead(uv_idle_t *idle);
 node_proc *node_proc_find(node *n, uint32_t slot);
 
@@ -189,9 +193,6 @@ void node_pool_worker_shot(node_pool *p, const char *what);
 void node_pools_fill(node *n);
 void node_pools_review_soon(node *n);
 void node_pools_init(node *n);
-
-/* memory.c */
-void node_memory_init(node *n);
 
 /* trim.c */
 void node_trim_init(node *n);

@@ -7,6 +7,8 @@
 #include "os/os.h"
 #include "os/spawn.h"
 
+#define ANSWER_MS 100 /* for a fork server to say how much memory the dead had */
+
 /* ---- slots ----------------------------------------------------------------------------------- */
 
 node_proc *node_proc_find(node *n, uint32_t slot) {
@@ -69,13 +71,17 @@ node_proc *node_proc_new(node *n, uint32_t role, node_job *job, node_pool *pool)
 
 /* ---- life and death -------------------------------------------------------------------------- */
 
+/* The kernel tells how much memory a process had to its parent alone, the fork server, when that
+ * reaps it.  It is asked where a death has to be explained. */
 static int status_of_process(node_proc *p) {
   int status = -1;
   if (wr_os_exit_code(p->pid, &status) != WR_OK) status = -1;
-  if (p->server && p->server->conn)
+  if (p->server && p->server->conn) {
     node_server_reap(p->server, p->pid);
-  else
+    p->asked = !p->killed && !p->exiting && !p->n->ending;
+  } else {
     wr_os_reap(p->pid, 0, &status);
+  }
   return status;
 }
 
@@ -102,6 +108,25 @@ void node_proc_kill(node_proc *p, const char *reason) {
   if (p->pidfd >= 0) wr_os_pidfd_signal(p->pidfd, wr_os_sigkill);
 }
 
+/* Deaths that came together are swept together, so all wait until the last answer is there. */
+static void sweep_soon(node *n) {
+  if (n->asked) return;
+  uv_timer_stop(&n->answers);
+  uv_idle_start(&n->sweep, node_sweep_dead);
+}
+
+/* A fork server that is busy or stopped must not hold up anybody: the errors say a little less. */
+static void on_no_answer(uv_timer_t *timer) {
+  node *n = timer->data;
+  for (node_proc *p = n->dead; p; p = p->next_dead) node_proc_unanswered(p);
+}
+
+void node_procs_init(node *n) {
+  uv_idle_init(n->loop, &n->sweep);
+  uv_timer_init(n->loop, &n->answers);
+  n->sweep.data = n->answers.data = n;
+}
+
 void node_proc_died(node_proc *p, int wait_status) {
   node *n = p->n;
   if (p->dead) return;
@@ -113,7 +138,23 @@ void node_proc_died(node_proc *p, int wait_status) {
   p->pidfd = -1;
   p->next_dead = n->dead;
   n->dead = p;
-  uv_idle_start(&n->sweep, node_sweep_dead);
+  if (p->asked && n->asked++ == 0) uv_timer_start(&n->answers, on_no_answer, ANSWER_MS, 0);
+  sweep_soon(n);
+}
+
+void node_proc_reaped(node *n, int pid, uint64_t peak_rss) {
+  node_proc *p = n->dead;
+  while (p && (p->pid != pid || !p->asked)) p = p->next_dead;
+  if (!p) return;
+  p->peak_rss = peak_rss;
+  node_proc_unanswered(p);
+}
+
+void node_proc_unanswered(node_proc *p) {
+  if (!p->asked) return;
+  p->asked = 0;
+  p->n->asked--;
+  sweep_soon(p->n);
 }
 
 static void let_go(node_proc *p) {
@@ -172,9 +213,8 @@ static void sweep_one(node_proc *p) {
   node *n = p->n;
   node_output_close(p); /* its last words, before anyone learns that it died */
   if (p->role == WR_ROLE_DRIVER) lose_driver(p);
-  wr_death why = {.wait_status = p->wait_status, .pid = p->pid,
-                  .reason = p->reason[0] ? p->reason : NULL, .job_over = p->job_over,
-                  .rss = p->rss};
+  wr_death why = {.wait_status = p->wait_status, .pid = p->pid, .peak_rss = p->peak_rss,
+                  .reason = p->reason[0] ? p->reason : NULL, .job_over = p->job_over};
   if (!n->ending) {
     judge(p);
     int rc = wr_sweep_slot(&n->sweeper, p->slot, &why);

@@ -156,6 +156,8 @@ static void on_message(node_conn *c, const wr_head *h, const uint8_t *body) {
     on_spawned(s, body);
   } else if (h->type == WR_MSG_SPAWN_FAILED && h->len >= 12) {
     on_spawn_failed(s, body);
+  } else if (h->type == WR_MSG_REAPED && h->len >= 8) {
+    node_proc_reaped(s->n, (int)wr_get_u32(body), (uint64_t)wr_get_u32(body + 4) << 10);
   }
 }
 
@@ -169,6 +171,7 @@ static void orphan_workers(node_server *s) {
     node_proc *p = n->procs[i];
     if (!p || p->server != s) continue;
     p->server = NULL;
+    node_proc_unanswered(p);
     if (!p->pid && !p->conn) node_proc_died(p, -1);
   }
 }

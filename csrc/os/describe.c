@@ -9,11 +9,15 @@
 
 int wr_os_was_killed(int status) { return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL; }
 
+const char *wr_os_signal_name(int signo) {
+  const char *name = sigabbrev_np(signo);
+  return name ? name : "?";
+}
+
 void wr_os_describe_status(int status, char *out, size_t cap) {
   if (WIFSIGNALED(status)) {
     int signo = WTERMSIG(status);
-    const char *name = sigabbrev_np(signo);
-    snprintf(out, cap, "killed by signal %d (SIG%s)", signo, name ? name : "?");
+    snprintf(out, cap, "killed by signal %d (SIG%s)", signo, wr_os_signal_name(signo));
   } else {
     snprintf(out, cap, "exit code %d", WEXITSTATUS(status));
   }

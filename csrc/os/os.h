@@ -48,7 +48,6 @@ void wr_os_leave_cpu(void);              /* moves the thread to another core tha
  * the limit it had before. */
 void wr_os_raise_fd_limit(void);
 int wr_os_memory_limit(uint64_t *bytes); /* RAM or cgroup limit, the smaller */
-uint64_t wr_os_rss_bytes(int pid);       /* 0 when unknown */
 
 /* unix sockets: blocking stream pairs, listening paths, peer credentials, one descriptor passed */
 int wr_os_socketpair(int fds[2]);

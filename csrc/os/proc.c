@@ -72,13 +72,4 @@ int wr_os_exit_code(int pid, int *code) {
   return WR_OK;
 }
 
-uint64_t wr_os_rss_bytes(int pid) {
-  char path[64], buf[256];
-  unsigned long long total, resident;
-  snprintf(path, sizeof path, "/proc/%d/statm", pid);
-  if (read_proc(path, buf, sizeof buf) <= 0) return 0;
-  if (sscanf(buf, "%llu %llu", &total, &resident) != 2) return 0;
-  return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 void wr_os_set_name(const char *name) { (void)prctl(PR_SET_NAME, name, 0, 0, 0); }

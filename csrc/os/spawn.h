@@ -34,6 +34,7 @@ extern const int wr_os_sigkill, wr_os_sigint, wr_os_sigterm, wr_os_sigchld;
 int wr_os_was_killed(int status); /* by SIGKILL, which no program sends itself */
 /* Describes an exit for people: "exit code 3", "killed by signal 9 (SIGKILL)". */
 void wr_os_describe_status(int status, char *out, size_t cap);
+const char *wr_os_signal_name(int signo); /* "KILL"; "?" for a number without a name */
 /* Which limits on processes hold, and their values, for an error message. */
 void wr_os_describe_process_limits(char *out, size_t cap);
 

@@ -4,6 +4,8 @@
  * points back, so the actor's count drops as soon as the last of them goes. */
 #include "pyext/module.h"
 
+#define WRPY_ACTOR_BYTES 16 /* of an actor's id */
+
 typedef struct {
   PyObject_HEAD PyObject *handle, *name, *info;
 } wrpy_method;
@@ -100,7 +102,7 @@ static PyObject *handle_bytes(PyObject *self, PyObject *unused) {
     if (!ref) PyErr_SetString(PyExc_ValueError, "this actor handle names no actor");
     return NULL;
   }
-  char raw[16];
+  char raw[WRPY_ACTOR_BYTES];
   const char *p = PyBytes_AS_STRING(id);
   memcpy(raw, p, 4);
   memcpy(raw + 4, p + 20, 4);
@@ -243,7 +245,15 @@ static PyObject *m_handle_of(PyObject *module, PyObject *ref) {
 
 static PyObject *m_handle_from_id(PyObject *module, PyObject *bytes) {
   wrpy_state *st = wrpy_state_of(module);
-  PyObject *ref = PyObject_CallOneArg((PyObject *)st->ref_type, bytes);
+  if (wrpy_attached(st)) return NULL;
+  if (!PyBytes_Check(bytes) || PyBytes_GET_SIZE(bytes) != WRPY_ACTOR_BYTES) {
+    PyErr_Format(PyExc_ValueError, "the id of an actor has %d bytes", WRPY_ACTOR_BYTES);
+    return NULL;
+  }
+  wr_id id;
+  memcpy(&id.idx, PyBytes_AS_STRING(bytes) + 8, sizeof id.idx);
+  memcpy(&id.gen, PyBytes_AS_STRING(bytes) + 12, sizeof id.gen);
+  PyObject *ref = wrpy_ref_hold(st, id.idx, id.gen);
   PyObject *handle = ref ? wrpy_handle_of_ref(st, ref) : NULL;
   Py_XDECREF(ref);
   return handle;
@@ -388,7 +398,7 @@ static PyObject *m_set_method_mixin(PyObject *module, PyObject *cls) {
 PyMethodDef wrpy_actor_methods[] = {
     {"set_handle_class", m_set_handle_class, METH_O, "Sets the class of decoded actor handles."},
     {"set_method_mixin", m_set_method_mixin, METH_O, "Sets the rarer attributes of ActorMethod."},
-    {"handle_from_id", m_handle_from_id, METH_O, "The handle whose _ref.binary() this is."},
+    {"handle_from_id", m_handle_from_id, METH_O, "The handle whose _actor_bytes() these are."},
     {"_handle_of", m_handle_of, METH_O, "A handle around an actor's ref."},
     {"current_actor", m_current_actor, METH_NOARGS, "A handle to the actor this process is."},
     {"actor_state", m_actor_state, METH_O, "actor_state(handle) -> (phase, restarts, pid)."},

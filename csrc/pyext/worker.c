@@ -52,7 +52,7 @@ static wrpy_job *job_for(wrpy_worker *w, const wr_job *raw) {
 static void show_title(wrpy_worker *w, wr_idx fn, PyObject *name) {
   if (w->titled == fn) return;
   w->titled = fn;
-  const char *text = PyUnicode_AsUTF8(name);
+  const char *text = name ? PyUnicode_AsUTF8(name) : "";
   wr_proc *me = &wrpy_sess.seg->procs[wr_client_slot(wrpy_sess.client)];
   if (text)
     PyOS_snprintf(me->title, sizeof me->title, "%s", text);
@@ -66,6 +66,7 @@ static int load_fn(wrpy_worker *w, wr_id id, int kind, cached_fn *c) {
   wr_view view;
   int rc = wr_value_view(wrpy_sess.client, id, &view);
   if (rc != WR_OK) return wrpy_fail(w->st, rc, "reading a function");
+  show_title(w, 0, NULL); /* should loading end the process, another name would mislead */
   PyObject *pair = PyObject_CallFunction(w->load, "y#i", view.data, (Py_ssize_t)view.len, kind);
   if (!pair) return -1;
   if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2 ||

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/failpoint.h"
 #include "base/status.h"
+#include "sched/death.h"
 #include "sched/task.h"
 
 static uint16_t put_text(wr_actor *a, size_t *at, const char *s) {
@@ -37,6 +38,8 @@ static void fill(wr_self *me, wr_actor *a, const wr_actor_init *spec) {
   wr_store32(&a->cause, WR_CAUSE_NONE);
   wr_store32(&a->exit_code, 0);
   wr_store32(&a->last_pid, 0);
+  wr_store32(&a->last_call, 0);
+  wr_store(&a->peak_rss, 0);
   wr_store32(&a->flags, spec->flags);
 }
 
@@ -86,20 +89,30 @@ int wr_actor_move(wr_seg *s, uint32_t idx, uint32_t gen, uint32_t from_a, uint32
 
 /* ---- failing calls ------------------------------------------------------------------------- */
 
-static const char *cause_text(uint32_t cause) {
-  switch (cause) {
-    case WR_CAUSE_KILLED: return "it was killed by a kill request";
-    case WR_CAUSE_EXITED: return "it exited: exit_actor was called or its last handle went away";
-    case WR_CAUSE_CONSTRUCTOR: return "its constructor raised an error";
-    case WR_CAUSE_OWNER: return "the process that created it has ended";
-    default: return "its process died";
+/* Why it is dead, as the end of a sentence. */
+static int put_cause(char *to, size_t cap, const wr_actor *a) {
+  const char *text = "its process died";
+  switch (wr_load32(&a->cause)) {
+    case WR_CAUSE_KILLED: text = "it was killed by a kill request"; break;
+    case WR_CAUSE_EXITED:
+      text = "it exited: exit_actor was called or its last handle went away";
+      break;
+    case WR_CAUSE_CONSTRUCTOR: text = "its constructor raised an error"; break;
+    case WR_CAUSE_OWNER: text = "the process that created it has ended"; break;
+    case WR_CAUSE_CRASHED: {
+      int n = snprintf(to, cap, "its process ");
+      return n + wr_death_text(to + n, cap - (size_t)n, (int)wr_load32(&a->exit_code),
+                               wr_load(&a->peak_rss));
+    }
+    default: break;
   }
+  return snprintf(to, cap, "%s", text);
 }
 
 static uint32_t swap(uint32_t v) { return __builtin_bswap32(v); }
 
 /* The id as Python prints it: session, job, index and generation, each four bytes. */
-static int put_actor_id(char *to, size_t cap, wr_seg *s, uint32_t idx, uint32_t gen) {
+int wr_actor_put_id(char *to, size_t cap, const wr_seg *s, uint32_t idx, uint32_t gen) {
   const uint8_t *id = s->h->session;
   return snprintf(to, cap, "\n\tactor_id: %02x%02x%02x%02x%08x%08x%08x", id[0], id[1], id[2], id[3],
                   swap(1), swap(idx | WR_ACTOR_BIT), swap(gen));
@@ -124,6 +137,20 @@ static int copy_constructor_error(wr_self *me, wr_actor *a, wr_idx task) {
   return 1;
 }
 
+/* A sentence for people, then facts as lines "\n\tname: value" for programs. */
+static void describe(char *text, size_t cap, const wr_seg *s, const wr_actor *a, uint32_t gen) {
+  int n = snprintf(text, cap, "The actor died because ");
+  n += put_cause(text + n, cap - (size_t)n, a);
+  n += snprintf(text + n, cap - (size_t)n, ".\n\tclass_name: %.*s\n\tpid: %u",
+                a->cls_len <= sizeof a->text ? a->cls_len : 0, a->text, wr_load32(&a->last_pid));
+  n += wr_actor_put_id(text + n, cap - (size_t)n, s, (uint32_t)(a - s->actors), gen);
+  if (a->name_len && (size_t)a->cls_len + a->name_len <= sizeof a->text)
+    n += snprintf(text + n, cap - (size_t)n, "\n\tname: %.*s", a->name_len,
+                  a->text + a->cls_len);
+  uint32_t call = wr_load32(&a->last_call);
+  if (call) snprintf(text + n, cap - (size_t)n, "\n\tlast_call: %u", call - 1);
+}
+
 void wr_actor_fail_call(wr_self *me, wr_idx task) {
   wr_task *t = wr_task_at(me->s, task);
   uint32_t idx = t->actor - 1;
@@ -138,20 +165,7 @@ void wr_actor_fail_call(wr_self *me, wr_idx task) {
     return;
   }
   if (copy_constructor_error(me, a, task)) return;
-  uint32_t cause = wr_load32(&a->cause);
-  int code = (int)wr_load32(&a->exit_code), n;
-  n = snprintf(text, sizeof text, "The actor died because %s.\n\tclass_name: %.*s\n\tpid: %u",
-               cause_text(cause), a->cls_len <= sizeof a->text ? a->cls_len : 0, a->text,
-               wr_load32(&a->last_pid));
-  n += put_actor_id(text + n, sizeof text - (size_t)n, me->s, idx, t->actor_gen);
-  if (a->name_len && (size_t)a->cls_len + a->name_len <= sizeof a->text)
-    n += snprintf(text + n, sizeof text - (size_t)n, "\n\tname: %.*s", a->name_len,
-                  a->text + a->cls_len);
-  if (cause == WR_CAUSE_CRASHED && (code & 0x7f))
-    n += snprintf(text + n, sizeof text - (size_t)n, "\n\tended by signal %d", code & 0x7f);
-  else if (cause == WR_CAUSE_CRASHED)
-    n += snprintf(text + n, sizeof text - (size_t)n, "\n\texit code %d", (code >> 8) & 0xff);
-  (void)n;
+  describe(text, sizeof text, me->s, a, t->actor_gen);
   wr_tasks_fail(me, task, "ACTOR_DIED", text);
 }
 

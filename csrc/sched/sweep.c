@@ -36,24 +36,15 @@ typedef struct {
 
 /* ---- tasks ----------------------------------------------------------------------------------- */
 
-static void describe_death(char *buf, size_t cap, const wr_death *why) {
-  int st = why ? why->wait_status : -1, n;
-  n = snprintf(buf, cap, "The worker process died while it ran this task: ");
-  if (why) n += snprintf(buf + n, cap - (size_t)n, "(pid %d) ", why->pid);
-  if (why && why->reason)
-    n += snprintf(buf + n, cap - (size_t)n, "%s", why->reason);
-  else if (st >= 0 && (st & 0x7f))
-    n += snprintf(buf + n, cap - (size_t)n, "it was ended by signal %d (%s)", st & 0x7f,
-                  (st & 0x7f) == 9    ? "SIGKILL: killed by a user or by the out-of-memory killer"
-                  : (st & 0x7f) == 11 ? "SIGSEGV: a crash in native code"
-                                      : "see signal(7)");
-  else if (st >= 0)
-    n += snprintf(buf + n, cap - (size_t)n, "it exited with code %d", (st >> 8) & 0xff);
-  else
-    n += snprintf(buf + n, cap - (size_t)n, "how it ended is not known");
-  if (why && why->rss && (size_t)n < cap)
-    snprintf(buf + n, cap - (size_t)n, "; it had %llu MiB of memory when last looked at",
-             (unsigned long long)(why->rss >> 20));
+/* `name` of what it ran, as the process showed it; "" when that is not known. */
+static int describe_death(char *buf, size_t cap, const wr_death *why, const char *name) {
+  int n = snprintf(buf, cap, "The worker process died while it ran this task%s%.63s: ",
+                   name[0] ? ", " : "", name);
+  if (!why) return n + wr_death_text(buf + n, cap - (size_t)n, -1, 0);
+  n += snprintf(buf + n, cap - (size_t)n, "(pid %d) ", why->pid);
+  if (why->reason) return n + snprintf(buf + n, cap - (size_t)n, "%s", why->reason);
+  n += snprintf(buf + n, cap - (size_t)n, "it ");
+  return n + wr_death_text(buf + n, cap - (size_t)n, why->wait_status, why->peak_rss);
 }
 
 static void bury(wr_sweeper *sw, uint32_t actor, uint32_t slot);
@@ -120,7 +111,7 @@ static void task_of_the_dead(pass *p, wr_idx i, wr_task *t) {
     return;
   }
   char text[512];
-  describe_death(text, sizeof text, p->why);
+  describe_death(text, sizeof text, p->why, me->s->procs[p->slot].title);
   wr_tasks_fail(me, i, "WORKER_DIED", text);
 }
 
@@ -288,7 +279,8 @@ static void sort_call(void *ctx, wr_idx i) {
   if (phase != WR_TASK_RUNNING || WR_TASK_SLOT(st) != p->slot) return;
   if (t->retries == 0) {
     char text[512];
-    describe_death(text, sizeof text, p->why);
+    int n = describe_death(text, sizeof text, p->why, "");
+    wr_actor_put_id(text + n, sizeof text - (size_t)n, me->s, p->actor, p->gen);
     wr_tasks_fail(me, i, "ACTOR_UNAVAILABLE", text);
     return;
   }
@@ -363,14 +355,25 @@ static int may_restart(const wr_seg *s, const wr_actor *a) {
   return a->max_restarts < 0 || wr_load32(&a->restarts) < (uint32_t)a->max_restarts;
 }
 
+/* For those who will be told why their calls failed. */
+static void note_death(wr_seg *s, wr_actor *a, uint32_t slot, const wr_death *why) {
+  wr_idx i = wr_load32(&s->procs[slot].current);
+  const wr_task *t = i ? wr_task_at(s, i) : NULL;
+  int in_call = t && (t->flags & WR_TF_CALL) && t->actor && &s->actors[t->actor - 1] == a &&
+                WR_TASK_PHASE(wr_load(&t->tstate)) == WR_TASK_RUNNING;
+  wr_store32(&a->last_call, in_call ? t->fn + 1 : 0);
+  wr_store32(&a->exit_code, why ? (uint32_t)why->wait_status : 0);
+  wr_store(&a->peak_rss, why ? why->peak_rss : 0);
+  if (why) wr_store32(&a->last_pid, (uint32_t)why->pid);
+}
+
 static void actor_process_died(wr_sweeper *sw, uint32_t slot, uint32_t actor, const wr_death *why) {
   wr_seg *s = sw->self.s;
   wr_actor *a = &s->actors[actor];
   uint64_t st = wr_load(&a->state);
   uint32_t gen = WR_ACTOR_GEN(st);
   if (WR_ACTOR_SLOT(st) != slot || WR_ACTOR_PHASE(st) == WR_ACTOR_DEAD) return;
-  wr_store32(&a->exit_code, why ? (uint32_t)why->wait_status : 0);
-  if (why) wr_store32(&a->last_pid, (uint32_t)why->pid);
+  note_death(s, a, slot, why);
   if (!may_restart(s, a) || !a->creation) {
     if (wr_load32(&a->cause) == WR_CAUSE_NONE)
       wr_store32(&a->cause, WR_CAUSE_CRASHED);

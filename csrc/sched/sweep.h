@@ -3,15 +3,8 @@
 #ifndef WR_SCHED_SWEEP_H
 #define WR_SCHED_SWEEP_H
 
+#include "sched/death.h"
 #include "store/self.h"
-
-typedef struct {
-  int wait_status;    /* as waitpid gives it; -1 when unknown */
-  int pid;
-  uint64_t rss;       /* resident bytes when last looked at, 0 when unknown */
-  int job_over;       /* its job has ended: what it ran is cancelled, not run again */
-  const char *reason; /* the daemon's own reason ("the driver exited"), or NULL */
-} wr_death;
 
 typedef struct wr_sweeper wr_sweeper;
 struct wr_sweeper {

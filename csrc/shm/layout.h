@@ -269,7 +269,9 @@ typedef struct {
   uint32_t max_pending; /* unfinished calls that one process may have on it; 0: no limit */
   uint16_t name_len, ns_len, cls_len, group;
   uint64_t meta; /* object idx of the class's public description, for get_actor */
-  uint8_t pad2[16];
+  wr_a64 peak_rss;  /* bytes that its last process had resident at most; 0: not known */
+  wr_a32 last_call; /* number of the method in which its last process died, plus one; 0: none */
+  uint8_t pad2[4];
   char text[128]; /* name, namespace, class name, cut to fit; not terminated */
 } wr_actor;
 _Static_assert(sizeof(wr_actor) == 256, "shared layout: bump WR_SEGMENT_VERSION");

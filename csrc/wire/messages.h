@@ -50,10 +50,11 @@ enum wr_message {
   /* fork server; bodies are plain little endian words, not msgpack */
   WR_MSG_SPAWN = 128,   /* slot u32, gen u32, pool u32, then "NAME=value\0"...; three descriptors:
                            socket, stdout, stderr */
-  WR_MSG_REAP = 129,    /* pid u32: its status has been read */
+  WR_MSG_REAP = 129,    /* pid u32: its status has been read; answered by REAPED */
   WR_MSG_READY = 130,   /* empty */
   WR_MSG_SPAWNED = 131, /* slot u32, gen u32, pid u32 */
-  WR_MSG_SPAWN_FAILED = 132 /* slot u32, gen u32, errno u32 */
+  WR_MSG_SPAWN_FAILED = 132, /* slot u32, gen u32, errno u32 */
+  WR_MSG_REAPED = 133 /* pid u32, KiB u32: the most memory it had resident; 0: not known */
 };
 
 #endif

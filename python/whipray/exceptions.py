@@ -223,7 +223,7 @@ class ActorDiedError(RayActorError):
 
 def _describe_death(head: str, facts: dict[str, Any]) -> str:
     lines = [head]
-    for key in ("class_name", "actor_id", "pid", "name", "namespace", "ip"):
+    for key in ("class_name", "actor_id", "pid", "name", "namespace", "ip", "last_call"):
         if facts.get(key):
             lines.append(f"\t{key}: {facts[key]}")
     if facts.get("message"):

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -94,6 +95,13 @@ static void spawn(const uint8_t *body, const int *fds) {
   for (int i = 0; i < 3; i++) close(fds[i]);
 }
 
+static void reap(uint32_t pid) {
+  struct rusage used = {0};
+  wait4((int)pid, NULL, 0, &used);
+  if (getenv("TEST_NO_ANSWER")) return;
+  answer(WR_MSG_REAPED, (uint32_t[]){pid, (uint32_t)used.ru_maxrss}, 2);
+}
+
 static _Noreturn void be_fork_server(void) {
   uint8_t raw[WR_FRAME_HEADER], body[65536];
   int fds[3] = {-1, -1, -1};
@@ -103,7 +111,7 @@ static _Noreturn void be_fork_server(void) {
   while (receive_spawn(raw, fds) && wr_head_decode(raw, &h) == WR_OK && h.len < sizeof body &&
          wr_os_recv_all(3, body, h.len) == WR_OK) {
     if (h.type == WR_MSG_SPAWN) spawn(body, fds);
-    if (h.type == WR_MSG_REAP) waitpid((int)wr_get_u32(body), NULL, 0);
+    if (h.type == WR_MSG_REAP) reap(wr_get_u32(body));
   }
   _exit(0);
 }
@@ -259,6 +267,35 @@ TEST(replaces_dead_workers) {
   }
   check_until(has_two_workers, c);
   CHECK_EQ(stat_of(c, "deaths"), 20);
+  wr_client_detach(c);
+  remove_top();
+}
+
+/* Whether the error of `id` says all of the words. */
+static int error_says(wr_client *c, wr_id id, const char *words) {
+  wr_view v;
+  expect(c, id, NULL);
+  CHECK_EQ(wr_value_view(c, id, &v), WR_OK);
+  return memmem(v.data, v.len, words, strlen(words)) != NULL;
+}
+
+TEST(says_how_a_worker_died) {
+  wr_client *c = start(1);
+  wr_id dead = submit(c, one_cpu_shape(c), "crash", 0);
+  CHECK(error_says(c, dead, "signal 9 (SIGKILL"));
+  CHECK(error_says(c, dead, "resident memory peaked at"));
+  wr_client_detach(c);
+  remove_top();
+}
+
+TEST(does_not_wait_for_a_fork_server_that_does_not_answer) {
+  setenv("TEST_NO_ANSWER", "1", 1);
+  wr_client *c = start(1);
+  uint16_t shape = one_cpu_shape(c);
+  wr_id dead = submit(c, shape, "crash", 0);
+  CHECK(error_says(c, dead, "signal 9 (SIGKILL"));
+  CHECK(!error_says(c, dead, "resident"));
+  expect(c, submit(c, shape, "fine", 0), "fine");
   wr_client_detach(c);
   remove_top();
 }

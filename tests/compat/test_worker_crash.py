@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import sys
 import threading
@@ -178,3 +179,65 @@ def test_keyboard_interrupt_in_a_task_does_not_end_the_driver(ray: Ray) -> None:
     with pytest.raises(ray.exceptions.RayError):
         ray.get(interrupt.remote())
     assert ray.get(ray.put(1)) == 1
+
+
+MIB = 1 << 20
+
+
+def crash_with_much_memory() -> None:
+    held = bytearray(200 * MIB)
+    held[:] = b"x" * len(held)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def resident_mib(text: str) -> int:
+    found = re.search(r"resident memory peaked at (\d+) MiB", text)
+    assert found, text
+    return int(found[1])
+
+
+@pytest.mark.ray_differs("Ray says less about how a worker ended")
+def test_error_of_a_crash_names_task_process_signal_and_memory(ray: Ray) -> None:
+    crash = ray.remote(max_retries=0)(crash_with_much_memory)
+    with pytest.raises(ray.exceptions.WorkerCrashedError) as caught:
+        ray.get(crash.remote())
+    text = str(caught.value)
+    assert "crash_with_much_memory" in text
+    assert re.search(r"pid \d+", text)
+    assert "signal 9 (SIGKILL" in text
+    assert 200 <= resident_mib(text) < 2000
+    with pytest.raises(ray.exceptions.WorkerCrashedError, match="exited with code 17"):
+        ray.get(ray.remote(max_retries=0)(by_exit_code).remote())
+
+
+@pytest.mark.ray_differs("Ray says less about how an actor ended")
+def test_error_of_a_dead_actor_names_call_signal_and_memory(ray: Ray) -> None:
+    @ray.remote
+    class Mortal:
+        def crash(self) -> None:
+            crash_with_much_memory()
+
+        def idle(self) -> None:
+            pass
+
+    mortal = Mortal.remote()
+    for call in (mortal.crash, mortal.idle):
+        with pytest.raises(ray.exceptions.ActorDiedError) as caught:
+            ray.get(call.remote())
+        text = str(caught.value)
+        assert "last_call: crash" in text
+        assert "signal 9 (SIGKILL" in text
+        assert resident_mib(text) >= 200
+        assert text.count("class_name: Mortal") == 1
+
+
+def test_unavailable_error_names_the_actor(ray: Ray) -> None:
+    @ray.remote(max_restarts=1)
+    class Mortal:
+        def crash(self) -> None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    mortal = Mortal.remote()
+    with pytest.raises(ray.exceptions.ActorUnavailableError) as caught:
+        ray.get(mortal.crash.remote())
+    assert mortal._actor_id.hex() in str(caught.value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -186,22 +185,3 @@ def test_a_temporary_directory_with_a_long_name_is_explained() -> None:
     with pytest.raises(ConnectionError, match="too long for a unix socket"):
         whipray.init(num_cpus=1, _temp_dir="/tmp/" + "x" * 120)
     assert not whipray.is_initialized()
-
-
-def test_a_death_tells_how_large_the_process_was(session: dict[str, Any]) -> None:
-    @whipray.remote(max_retries=0)
-    def grow_and_die(seconds: float) -> None:
-        kept = bytearray(200 << 20)
-        time.sleep(seconds)
-        os.kill(os.getpid(), signal.SIGKILL)
-        del kept
-
-    waits = iter(0.3 * 1.5**k for k in range(20))  # the daemon looks now and then
-
-    def told() -> bool:
-        with pytest.raises(whipray.exceptions.WorkerCrashedError) as caught:
-            whipray.get(grow_and_die.remote(next(waits)))
-        found = re.search(r"it had (\d+) MiB of memory when last looked at", str(caught.value))
-        return found is not None and int(found[1]) > 200
-
-    wait_until(told)

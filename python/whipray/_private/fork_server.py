@@ -23,7 +23,7 @@ from whipray import _core
 
 CONTROL_FD = 3
 SEGMENT_FD = 4
-SPAWN, REAP, READY, SPAWNED, SPAWN_FAILED = 128, 129, 130, 131, 132
+SPAWN, REAP, READY, SPAWNED, SPAWN_FAILED, REAPED = 128, 129, 130, 131, 132, 133
 
 LATER = "--"
 """On the command line: what follows is imported after the first worker has been forked."""
@@ -32,6 +32,7 @@ ALWAYS = ("whipray._private.worker_main", "whipray.actor", "whipray.cloudpickle"
 HEADER = struct.Struct("<III")
 SPAWN_FIELDS = struct.Struct("<III")
 PID = struct.Struct("<I")
+REAPED_FIELDS = struct.Struct("<II")
 
 
 class Spawn:
@@ -89,7 +90,7 @@ def _serve(control: socket.socket, later: list[str]) -> Spawn | None:
             for fd in fds:
                 os.close(fd)
             if kind == REAP:
-                _reap(PID.unpack(body)[0])
+                _reap(control, PID.unpack(body)[0])
 
 
 def _fork(control: socket.socket, order: Spawn) -> bool:
@@ -108,11 +109,14 @@ def _fork(control: socket.socket, order: Spawn) -> bool:
     return False
 
 
-def _reap(pid: int) -> None:
+def _reap(control: socket.socket, pid: int) -> None:
+    """Reap a worker that has ended and tell how much memory it had at most."""
+    kib = 0
     try:
-        os.waitpid(pid, 0)
+        kib = os.wait4(pid, 0)[2].ru_maxrss
     except ChildProcessError:
         sys.stderr.write(f"there is no child {pid} to reap\n")
+    _send(control, REAPED, REAPED_FIELDS.pack(pid, kib))
 
 
 def _become(order: Spawn) -> NoReturn:

@@ -258,7 +258,8 @@ def from_code(code: str, message: str, extra: dict[str, Any]) -> BaseException:
     if code == "ACTOR_DIED":
         return _actor_died(message, extra)
     if code == "ACTOR_UNAVAILABLE":
-        return e.ActorUnavailableError(message, _hex(extra.get("actor_id")))
+        text, facts = _facts_in(message)
+        return e.ActorUnavailableError(text, _hex(extra.get("actor_id")) or facts.get("actor_id"))
     if code == "CANCELLED":
         return e.TaskCancelledError(_hex(extra.get("task_id")), message or None)
     if code == "OBJECT_LOST":
@@ -282,16 +283,33 @@ def _actor_died(message: str, extra: dict[str, Any]) -> BaseException:
         stored = _stored_error(creation)
         if stored is not None:
             return stored
-    facts = {**_facts_in(message), **extra, "message": message}
+    text, found = _facts_in(message)
+    facts = {**found, **extra, "message": text}
     facts["actor_id"] = _hex(facts.get("actor_id"))
+    facts["last_call"] = _method_name(facts["actor_id"], found.get("last_call"))
     facts.pop("creation", None)
     return ActorDiedError(facts)
 
 
-def _facts_in(message: str) -> dict[str, str]:
-    """What the engine says in lines of the form `<tab>name: value`."""
-    lines = (line.strip().partition(": ") for line in message.splitlines() if line[:1] == "\t")
-    return {name: value for name, colon, value in lines if colon}
+def _facts_in(message: str) -> tuple[str, dict[str, str]]:
+    """The engine's sentence, and what it adds in lines of the form `<tab>name: value`."""
+    lines = message.splitlines()
+    facts = (line.strip().partition(": ") for line in lines if line[:1] == "\t")
+    text = "\n".join(line for line in lines if line[:1] != "\t")
+    return text, {name: value for name, colon, value in facts if colon}
+
+
+def _method_name(actor_id: str | None, number: str | None) -> str | None:
+    """The name of an actor's method, while somebody has a handle."""
+    from whipray import _core
+
+    if actor_id is None or number is None:
+        return None
+    try:
+        methods = _core.handle_from_id(bytes.fromhex(actor_id))._methods
+    except Exception:
+        return None
+    return next((name for name, info in methods.items() if info[0] == int(number)), None)
 
 
 def _stored_error(ref_id: bytes) -> BaseException | None:

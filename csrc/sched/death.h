@@ -1,0 +1,21 @@
+/* sched/death.h - how a process ended, and how the errors of its tasks say it.
+ * Pure functions and plain data; the daemon and whoever fails calls on a dead actor. */
+#ifndef WR_SCHED_DEATH_H
+#define WR_SCHED_DEATH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+  int wait_status;    /* as waitpid gives it; -1 when unknown */
+  int pid;
+  uint64_t peak_rss;  /* bytes: the most that was resident at any time; 0 when unknown */
+  int job_over;       /* its job has ended: what it ran is cancelled, not run again */
+  const char *reason; /* the daemon's own reason ("the driver exited"), or NULL */
+} wr_death;
+
+/* A sentence without subject and full stop, such as "was ended by signal 9 (SIGKILL: ...); its
+ * resident memory peaked at 312 MiB".  The bytes written, fewer than cap. */
+int wr_death_text(char *buf, size_t cap, int wait_status, uint64_t peak_rss);
+
+#endif
