@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import pickle
 from typing import Any, NoReturn
 
@@ -135,6 +136,29 @@ def test_dual_of_many_classes_survives_pickling(cause: BaseException) -> None:
     assert isinstance(again, RayTaskError)
     assert str(again) == str(dual)
     assert type(again.cause) is type(cause)
+
+
+SPECIAL_ARGS: dict[str, tuple[Any, ...]] = {
+    "UnicodeDecodeError": ("utf-8", b"x", 0, 1, "reason"),
+    "UnicodeEncodeError": ("utf-8", "x", 0, 1, "reason"),
+    "UnicodeTranslateError": ("x", 0, 1, "reason"),
+    "ExceptionGroup": ("group", [ValueError(1)]),
+}
+BUILTINS = [
+    value
+    for value in vars(builtins).values()
+    if isinstance(value, type) and issubclass(value, Exception)
+]
+
+
+@pytest.mark.parametrize("base", BUILTINS, ids=lambda base: base.__name__)
+def test_dual_of_every_builtin_exception_and_of_its_subclasses(base: Any) -> None:
+    args = SPECIAL_ARGS.get(base.__name__, ("text",))
+    for cls in (base, type("Own", (base,), {"__module__": __name__})):
+        cause = cls(*args)
+        dual = RayTaskError("f", "Traceback", cause).as_instanceof_cause()
+        assert isinstance(dual, cls)
+        assert isinstance(dual, RayTaskError)
 
 
 def test_dual_of_a_group_works_with_except_star() -> None:

@@ -189,8 +189,13 @@ def dual_class(cause_cls: type[BaseException]) -> Any:
 
 
 def _dual_new(cls: Any, cause: BaseException) -> Any:
-    """Only the built-in part is made here: a user's own __new__ may want other arguments."""
-    native = next(base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE)
+    """Only the built-in part is made here: a user's own __new__ may want other arguments.
+
+    Which built-in class lays the object out is said by __base__, not by the order of the bases.
+    """
+    native = cls
+    while native.__flags__ & _HEAP_TYPE:
+        native = native.__base__
     return native.__new__(cls)
 
 
