@@ -145,7 +145,7 @@ static int daemon_is_dead(const wr_conn *conn) {
 static void hung_up(wr_conn *conn) {
   atomic_store(&conn->ended, 1);
   if (conn->seg && daemon_is_dead(conn))
-    wr_seg_end(conn->seg);
+    wr_seg_end(conn->seg, NULL);
   else if (conn->seg)
     wr_wake(conn->seg, conn->slot); /* threads of this process that sleep in the engine */
 }

@@ -33,6 +33,13 @@ static int explain(sink err, int rc, const char *format, ...) {
   return rc;
 }
 
+/* For WR_IO and WR_NOMEM, which leave the reason in errno. */
+static int explain_error(sink err, int rc, const char *what) {
+  char why[320];
+  wr_os_describe_error(errno, why, sizeof why);
+  return explain(err, rc, "%s: %s", what, rc == WR_IO || rc == WR_NOMEM ? why : wr_status_text(rc));
+}
+
 /* ---- WELCOME -------------------------------------------------------------------------------- */
 
 static int copy_text(char *dst, size_t cap, wr_bytes src) {
@@ -110,8 +117,9 @@ static int attach(wr_client **out, wr_conn *conn, int fd, sink err) {
   wr_seg seg;
   int rc = wr_seg_attach(&seg, fd);
   if (rc != WR_OK) {
+    explain_error(err, rc, "cannot map the session's memory");
     wr_os_close(fd);
-    return explain(err, rc, "cannot map the session's memory: %s", wr_status_text(rc));
+    return rc;
   }
   rc = wr_client_new(out, &seg, conn->slot, conn->gen, conn);
   if (rc != WR_OK) {
@@ -172,8 +180,9 @@ static int launch(const char *path, int sock, int *pid, sink err) {
   wr_os_spawn_spec spec = {.path = path, .argv = argv, .env = wr_os_environment(), .fds = fds,
                            .nfds = DAEMON_FD + 1, .new_session = 1};
   if (wr_os_spawn(&spec, pid) == WR_OK) return WR_OK;
-  return explain(err, WR_IO, "cannot run the daemon %s: %s%s", path, strerror(errno),
-                 errno == ENOENT ? " (is the package installed completely?)" : "");
+  if (errno == ENOENT)
+    return explain(err, WR_IO, "there is no %s (is the package installed completely?)", path);
+  return explain_error(err, WR_IO, "cannot run whiprayd, the daemon");
 }
 
 int wr_client_start(wr_client **out, const char *daemon_path, const void *config, size_t len,
@@ -184,7 +193,7 @@ int wr_client_start(wr_client **out, const char *daemon_path, const void *config
   int rc = check_kernel(err);
   if (rc != WR_OK) return rc;
   if (wr_os_socketpair(fds) != WR_OK)
-    return explain(err, WR_IO, "cannot make a socket: %s", strerror(errno));
+    return explain_error(err, WR_IO, "cannot make a socket");
   rc = launch(daemon_path, fds[1], &pid, err);
   wr_os_close(fds[1]);
   if (rc != WR_OK) {

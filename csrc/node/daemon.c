@@ -40,7 +40,7 @@ void node_end_session(node *n, const char *reason) {
   if (n->ending) return;
   n->ending = 1;
   snprintf(n->end_reason, sizeof n->end_reason, "%s", reason);
-  wr_seg_end(&n->seg);
+  wr_seg_end(&n->seg, reason);
   for (uint32_t i = 0; i < WR_MAX_PROCS; i++)
     if (n->procs[i] && n->procs[i]->role == WR_ROLE_WORKER) node_proc_kill(n->procs[i], reason);
   for (node_job *job = n->jobs; job; job = job->next) node_server_stop(job->server);

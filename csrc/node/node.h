@@ -178,7 +178,7 @@ void node_jobs_review(node *n);
 void node_job_tell(node_job *job, uint32_t type, const char *text);
 
 /* server.c */
-int node_server_start(node_job *job);
+int node_server_start(node_job *job); /* errno says why not */
 void node_server_stop(node_server *s);
 int node_server_spawn(node_job *job, node_proc *p, const int fds[3]);
 void node_server_reap(node_server *s, int pid);

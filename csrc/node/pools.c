@@ -140,11 +140,18 @@ static int make_channels(int fds[3], int ours[3]) {
   return WR_OK;
 }
 
+static void failed(node_pool *pool, const char *what, int error) {
+  char why[320], text[512];
+  wr_os_describe_error(error, why, sizeof why);
+  snprintf(text, sizeof text, "%s: %s", what, why);
+  node_pool_worker_failed(pool, text);
+}
+
 static int start_worker(node_pool *pool) {
   node_job *job = pool->job;
   int fds[3], ours[3];
   if (make_channels(fds, ours) != WR_OK) {
-    node_pool_worker_failed(pool, "no descriptors are left for another worker (RLIMIT_NOFILE)");
+    failed(pool, "another worker could not be connected", errno);
     return WR_IO;
   }
   node_proc *p = node_proc_new(job->n, WR_ROLE_WORKER, job, pool);
@@ -157,11 +164,11 @@ static int start_worker(node_pool *pool) {
   }
   p->conn = node_conn_open(job->n->loop, ours[0], p, node_on_worker_message, on_worker_hangup);
   int rc = node_output_open(p, ours[1], ours[2]);
-  int sent = node_server_spawn(job, p, fds);
+  int sent = node_server_spawn(job, p, fds), error = errno;
   if (p->conn && rc == WR_OK && sent == WR_OK) return WR_OK;
   if (sent != WR_OK) { /* no process will ever have this slot */
     node_proc_release(p);
-    node_pool_worker_failed(pool, "the process that starts workers could not be started");
+    failed(pool, "the process that starts workers could not be started", error);
   } else {
     p->killed = 1; /* as soon as it is known */
   }

@@ -81,7 +81,7 @@ static int run_python(node_job *job, int control, int *pid) {
   wr_buf hex = {0}, own = {0};
   char *argv[MAX_ARGS];
   static char option[] = "-c", later[] = "--";
-  int rc = WR_NOMEM, log = open_log(n);
+  int rc = WR_NOMEM, error = ENOMEM, log = open_log(n);
   append_hex(&hex, &job->cfg.sys_path);
   char **env = make_env(job, &own);
   if (!hex.failed && env) {
@@ -100,12 +100,14 @@ static int run_python(node_job *job, int control, int *pid) {
                              .cwd = job->cfg.cwd.len > 1 ? node_text(&job->cfg.cwd) : NULL,
                              .die_with_parent = 1};
     rc = wr_os_spawn(&spec, pid);
-    if (rc != WR_OK) node_note("cannot run %s: %s", python, strerror(errno));
+    error = rc == WR_OK ? 0 : errno;
+    if (rc != WR_OK) node_note("cannot run %s: %s", python, strerror(error));
   }
   wr_free(env);
   wr_buf_free(&hex);
   wr_buf_free(&own);
   wr_os_close(log);
+  errno = error;
   return rc;
 }
 
@@ -135,14 +137,13 @@ static void on_spawned(node_server *s, const uint8_t *body) {
 }
 
 static void on_spawn_failed(node_server *s, const uint8_t *body) {
-  char limits[256], text[512];
+  char why[320], text[512];
   node_proc *p = proc_of(s, body);
   if (!p || p->pid) return;
   node_pool *pool = p->pool;
   int error = (int)wr_get_u32(body + 8);
-  wr_os_describe_process_limits(limits, sizeof limits);
-  snprintf(text, sizeof text, "a worker process could not be started: fork: %s; limits: %s",
-           strerror(error), limits);
+  wr_os_describe_error(error, why, sizeof why);
+  snprintf(text, sizeof text, "a worker process could not be started: fork: %s", why);
   node_proc_release(p);
   if (!s->n->ending) node_pool_worker_failed(pool, text);
 }
@@ -240,9 +241,11 @@ int node_server_start(node_job *job) {
   int fd = wr_os_pidfd_open(pid);
   if (fd >= 0) s->watch = node_watch_open(n->loop, fd, s, on_died);
   if (s->conn && s->watch) return WR_OK;
+  int error = errno;
   wr_os_kill(pid, wr_os_sigkill);
   wr_os_reap(pid, 1, &rc);
   free_server(s);
+  errno = error;
   return WR_NOMEM;
 }
 

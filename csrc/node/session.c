@@ -8,6 +8,7 @@
 #include "node/node.h"
 #include "os/files.h"
 #include "os/os.h"
+#include "os/spawn.h"
 #include "wire/messages.h"
 
 #define SUN_PATH 108
@@ -101,10 +102,12 @@ static int make_segment(node *n, const node_config *cfg, char *err, size_t cap) 
   if (wr_os_random(n->session, sizeof n->session) != WR_OK) return WR_IO;
   memcpy(sc.session, n->session, sizeof sc.session);
   int rc = wr_seg_create(&n->seg, &sc);
-  if (rc != WR_OK)
-    snprintf(err, cap, "cannot make the shared memory of the session (%llu MiB): %s",
-             (unsigned long long)(sc.heap_bytes >> 20),
-             rc == WR_IO ? strerror(errno) : wr_status_text(rc));
+  if (rc == WR_OK) return rc;
+  char why[320];
+  wr_os_describe_error(errno, why, sizeof why);
+  snprintf(err, cap, "cannot make the shared memory of the session (%llu MiB for objects): %s",
+           (unsigned long long)(sc.heap_bytes >> 20),
+           rc == WR_IO || rc == WR_NOMEM ? why : wr_status_text(rc));
   return rc;
 }
 

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -52,19 +53,34 @@ static void append_cgroup(char *out, size_t cap) {
   fclose(f);
 }
 
-void wr_os_describe_process_limits(char *out, size_t cap) {
+static void append_limit(char *out, size_t cap, const char *name, int which) {
   struct rlimit limit;
-  char text[32];
-  if (cap == 0) return;
+  char text[32] = "unlimited";
+  if (getrlimit(which, &limit) != 0) return;
+  if (limit.rlim_cur != RLIM_INFINITY)
+    snprintf(text, sizeof text, "%llu", (unsigned long long)limit.rlim_cur);
+  append(out, cap, name, text);
+}
+
+static void describe_limits(int error, char *out, size_t cap) {
   out[0] = 0;
-  if (getrlimit(RLIMIT_NPROC, &limit) == 0) {
-    if (limit.rlim_cur == RLIM_INFINITY)
-      snprintf(text, sizeof text, "unlimited");
-    else
-      snprintf(text, sizeof text, "%llu", (unsigned long long)limit.rlim_cur);
-    append(out, cap, "RLIMIT_NPROC (ulimit -u)", text);
+  if (error == EAGAIN) {
+    append_limit(out, cap, "RLIMIT_NPROC (ulimit -u)", RLIMIT_NPROC);
+    append_cgroup(out, cap);
+    append_file(out, cap, "kernel.pid_max", "/proc/sys/kernel/pid_max");
+    append_file(out, cap, "kernel.threads-max", "/proc/sys/kernel/threads-max");
+  } else if (error == EMFILE) {
+    append_limit(out, cap, "RLIMIT_NOFILE (ulimit -n)", RLIMIT_NOFILE);
+  } else if (error == ENFILE) {
+    append_file(out, cap, "fs.file-max", "/proc/sys/fs/file-max");
+  } else if (error == ENOMEM) {
+    append_limit(out, cap, "RLIMIT_AS (ulimit -v, in bytes)", RLIMIT_AS);
+    append_file(out, cap, "vm.overcommit_memory", "/proc/sys/vm/overcommit_memory");
   }
-  append_cgroup(out, cap);
-  append_file(out, cap, "kernel.pid_max", "/proc/sys/kernel/pid_max");
-  append_file(out, cap, "kernel.threads-max", "/proc/sys/kernel/threads-max");
+}
+
+void wr_os_describe_error(int error, char *out, size_t cap) {
+  char limits[256];
+  describe_limits(error, limits, sizeof limits);
+  snprintf(out, cap, "%s%s%s", strerror(error), limits[0] ? "; limits: " : "", limits);
 }

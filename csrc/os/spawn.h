@@ -35,7 +35,8 @@ int wr_os_was_killed(int status); /* by SIGKILL, which no program sends itself *
 /* Describes an exit for people: "exit code 3", "killed by signal 9 (SIGKILL)". */
 void wr_os_describe_status(int status, char *out, size_t cap);
 const char *wr_os_signal_name(int signo); /* "KILL"; "?" for a number without a name */
-/* Which limits on processes hold, and their values, for an error message. */
-void wr_os_describe_process_limits(char *out, size_t cap);
+/* An error of the system for people: in words and, where a limit may be behind it, with the limits
+ * that hold and their values: "Too many open files; limits: RLIMIT_NOFILE (ulimit -n) 256". */
+void wr_os_describe_error(int error, char *out, size_t cap);
 
 #endif

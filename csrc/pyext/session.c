@@ -63,8 +63,8 @@ static PyObject *m_info(PyObject *module, PyObject *unused) {
 }
 
 static PyObject *attach_failed(wrpy_state *st, int rc, const char *doing, const char *why) {
-  if (!why[0] || rc == WR_NOMEM) return wrpy_fail_null(st, rc, doing);
-  PyErr_Format(PyExc_ConnectionError, "%s: %s", doing, why);
+  if (!why[0]) return wrpy_fail_null(st, rc, doing);
+  PyErr_Format(rc == WR_NOMEM ? PyExc_MemoryError : PyExc_ConnectionError, "%s: %s", doing, why);
   return NULL;
 }
 
@@ -171,6 +171,15 @@ static PyObject *m_epoch(PyObject *module, PyObject *unused) {
   return PyLong_FromUnsignedLong(wrpy_sess.epoch);
 }
 
+/* Why the session that this process is attached to has ended; None while it has not. */
+static PyObject *m_end_reason(PyObject *module, PyObject *unused) {
+  (void)module;
+  (void)unused;
+  if (!wrpy_sess.epoch || !wr_client_ended(wrpy_sess.client)) Py_RETURN_NONE;
+  return PyUnicode_DecodeUTF8(wr_seg_end_reason(wrpy_sess.seg),
+                              (Py_ssize_t)strlen(wr_seg_end_reason(wrpy_sess.seg)), "replace");
+}
+
 /* ---- requests ------------------------------------------------------------------------------- */
 
 static PyObject *take_reply(uint8_t *data, size_t len) {
@@ -260,6 +269,8 @@ PyMethodDef wrpy_session_methods[] = {
     {"adopt", m_adopt, METH_VARARGS, "adopt(segment_fd, socket, slot, gen): attaches a worker."},
     {"detach", m_detach, METH_NOARGS, "Leaves the session."},
     {"forget", m_forget, METH_NOARGS, "Drops an attachment inherited over fork."},
+    {"end_reason", m_end_reason, METH_NOARGS,
+     "end_reason() -> why the session has ended, or None."},
     {"attached", m_attached, METH_NOARGS, "Whether this process is in a session that lives."},
     {"epoch", m_epoch, METH_NOARGS, "Number of the session of this process; 0: none."},
     {"info", m_info, METH_NOARGS, "Facts about this process in its session."},

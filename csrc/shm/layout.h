@@ -453,6 +453,7 @@ typedef struct {
   _Alignas(64) wr_a64 heap_high; /* hint: first heap chunk never used */
   wr_a64 heap_low;               /* hint: below this no heap chunk is free */
   wr_a32 room_wanted;            /* hint: how often the heap was found full */
+  _Alignas(64) char end_reason[320]; /* written by the daemon before it sets `ended`; terminated */
 } wr_header;
 
 #endif

@@ -1,5 +1,6 @@
 #include "shm/segment.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -165,10 +166,15 @@ void wr_wake_stranded(wr_seg *s) {
   }
 }
 
+const char *wr_seg_end_reason(const wr_seg *s) {
+  return s->h->end_reason[0] ? s->h->end_reason : "whiprayd, the session's daemon, has died";
+}
+
 void wr_wake_waiting(wr_seg *s) { wake_where(s, 1); }
 void wr_wake_all(wr_seg *s) { wake_where(s, 0); }
 
-void wr_seg_end(wr_seg *s) {
+void wr_seg_end(wr_seg *s, const char *reason) {
+  if (reason) snprintf(s->h->end_reason, sizeof s->h->end_reason, "%s", reason);
   wr_store32(&s->h->ended, 1);
   wr_wake_all(s);
 }

@@ -32,8 +32,10 @@ int wr_seg_create(wr_seg *s, const wr_seg_config *cfg); /* s->fd owns the memfd 
 int wr_seg_attach(wr_seg *s, int fd); /* takes over fd; WR_VERSION, WR_PROTO, WR_IO, WR_NOMEM */
 void wr_seg_detach(wr_seg *s);
 
-/* Ends the session for everybody: sets `ended` and wakes every process. */
-void wr_seg_end(wr_seg *s);
+/* Ends the session for everybody: sets `ended` and wakes every process.  The daemon gives a reason;
+ * who finds it dead gives none. */
+void wr_seg_end(wr_seg *s, const char *reason);
+const char *wr_seg_end_reason(const wr_seg *s); /* once it has ended */
 /* Wakes one process, or all that wait for objects, or all. */
 void wr_wake(wr_seg *s, uint32_t slot);
 void wr_wake_waiting(wr_seg *s);

@@ -89,7 +89,7 @@ TEST(an_ended_session_ends_the_work) {
   open_session();
   wr_job job;
   CHECK(!wr_client_ended(w));
-  wr_seg_end(&x.seg);
+  wr_seg_end(&x.seg, "over");
   CHECK(wr_client_ended(w));
   CHECK_EQ(wr_work_next(w, &job, -1), WR_CLOSED);
   session_close(&x);

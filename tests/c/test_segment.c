@@ -216,7 +216,7 @@ TEST(the_end_of_the_session_wakes_everybody) {
   engine_open(&e, 1 << 20);
   int a = sleeper(&e, 2, 1), b = sleeper(&e, 3, 0);
   CHECK_EQ(wr_load32(&e.s.h->ended), 0);
-  wr_seg_end(&e.s);
+  wr_seg_end(&e.s, "over");
   CHECK_EQ(wr_load32(&e.s.h->ended), 1);
   check_join(a);
   check_join(b);

@@ -68,7 +68,7 @@ TEST(phases_and_stale_ids) {
 
 TEST(an_ended_session_ends_every_wait) {
   open_session();
-  wr_seg_end(&x.seg);
+  wr_seg_end(&x.seg, "over");
   CHECK_EQ(wr_wait_objects(d, ids, N, 1, 0, -1), WR_CLOSED);
   uint64_t seen = wr_events(d);
   CHECK_EQ(wr_wait_change(d, &seen, -1), WR_CLOSED);

@@ -168,8 +168,9 @@ _monitor: Monitor | None = None
 def start(print_logs: bool) -> None:
     """Listen to the session that was just opened."""
     global _monitor
-    _monitor = Monitor(print_logs)
-    _monitor.start()
+    monitor = Monitor(print_logs)
+    monitor.start()
+    _monitor = monitor
 
 
 def drain() -> None:

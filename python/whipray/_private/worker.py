@@ -140,8 +140,23 @@ def _opened(
     state.job_env = env
     state.runtime_env = dict(runtime_env or {})
     state.context = RayContext({**_core.info(), **info})
-    monitor.start(print_logs=logs)
+    try:
+        monitor.start(print_logs=logs)
+    except RuntimeError as error:
+        shutdown()
+        raise RuntimeError(_no_thread(error)) from None
     return state.context
+
+
+def _no_thread(error: RuntimeError) -> str:
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    shown = "unlimited" if most == resource.RLIM_INFINITY else most
+    return (
+        f"cannot start a session: {error}, which init() needs to hear of the daemon; limits: "
+        f"RLIMIT_NPROC (ulimit -u) {shown}, and the pids limit of the cgroup"
+    )
 
 
 def _anonymous() -> str:
@@ -242,8 +257,8 @@ def _refuse_ended() -> None:
         raise RaySystemError("the session of this worker has ended")
     if _core.epoch() and not state.forked:
         raise RaySystemError(
-            "the session has ended, and its objects and actors with it; call shutdown() and then "
-            "init() to start another one"
+            f"the session has ended ({_core.end_reason()}), and its objects and actors with it; "
+            "call shutdown() and then init() to start another one"
         )
 
 

@@ -1,0 +1,57 @@
+"""Limits of the system that are too low: errors in the caller name the limit and its value."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+
+def driver(body: str, limit: str, value: int) -> str:
+    """What a program prints that runs under a limit of the module `resource`."""
+    head = f"""
+        import resource
+        resource.setrlimit(resource.{limit}, ({value}, {value}))
+        import whipray as ray
+        """
+    program = textwrap.dedent(head) + textwrap.dedent(body)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+INIT = """
+try:
+    ray.init(num_cpus=1)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+TASK = """
+ray.init(num_cpus=1)
+for _ in range(2):
+    try:
+        print(ray.get(ray.remote(lambda: 1).remote()))
+    except ray.exceptions.RaySystemError as error:
+        print(error)
+ray.shutdown()
+"""
+
+
+def test_address_space() -> None:
+    said = driver(INIT, "RLIMIT_AS", 1 << 30)
+    assert said.startswith("MemoryError")
+    assert f"RLIMIT_AS (ulimit -v, in bytes) {1 << 30}" in said
+
+
+def test_descriptors_for_the_daemon() -> None:
+    assert "RLIMIT_NOFILE (ulimit -n) 10" in driver(INIT, "RLIMIT_NOFILE", 10)
+
+
+def test_descriptors_for_workers_end_the_session_with_the_reason() -> None:
+    said = driver(TASK, "RLIMIT_NOFILE", 16).splitlines()
+    assert len(said) == 2
+    for line in said:  # the one that waited, the one that came afterwards
+        assert "the session has ended" in line
+        assert "Too many open files; limits: RLIMIT_NOFILE (ulimit -n) 16" in line
