@@ -252,7 +252,9 @@ int wr_conn_call(wr_conn *conn, uint32_t type, const void *body, size_t len, uin
   pthread_mutex_unlock(&conn->lock);
   int rc = send_frame(conn, type, p.id, body, len);
   pthread_mutex_lock(&conn->lock);
-  while (rc == WR_OK && !p.done && !conn->ended) {
+  /* A peer that took no more has closed: what it said before is still read, and its hang-up, so
+   * that whoever hears of WR_CLOSED finds the session ended. */
+  while ((rc == WR_OK || rc == WR_CLOSED) && !p.done && !conn->ended) {
     if (conn->reading)
       follow(conn, -1);
     else
