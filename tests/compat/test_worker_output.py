@@ -198,3 +198,21 @@ def test_prints_of_the_driver_have_no_prefix(run_script: Run) -> None:
     )
     assert "plain line" in plain(output)
     assert "after the end" in plain(output)
+
+
+def test_unfinished_line_does_not_swallow_the_line_of_the_next_task(listen: Run) -> None:
+    output = listen(
+        """
+        ray.init(**{**INIT, "num_cpus": 1})
+        @ray.remote
+        def unfinished():
+            print("no newline", end="")
+        @ray.remote
+        def whole():
+            print("whole line")
+        ray.get(unfinished.remote())
+        ray.get(whole.remote())
+        """,
+        prefixed("whole", "whole line"),
+    )
+    assert prefixed("unfinished", "no newline")(output)

@@ -1,7 +1,8 @@
 """Standard output and error of a worker, marked with the name of what runs.
 
-Before the first line that a task writes after another one did, a line `\\x01wr:name=<name>` goes
-out.  The daemon takes these marks out again and puts the name beside the lines.
+Before the first text that a task writes after another one did, a line `\\x01wr:name=<name>` goes
+out, which also ends a line that the other one left unfinished.  The daemon takes these marks out
+again and puts the name beside the lines.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from whipray import _core
 from whipray._private import serving
 
 MARK = "\x01wr:name="
+NEWLINE = "\n"
 
 
 class MarkedOutput(io.TextIOWrapper):
@@ -30,13 +32,12 @@ class MarkedOutput(io.TextIOWrapper):
         self._at_start = True
 
     def write(self, text: str) -> int:
-        """Write, with a mark before it if a new line starts under another name."""
-        if self._at_start and text:
+        """Write, with a mark before it if the name is another one than last time."""
+        if text:
             name = current_name()
             if name != self._last_name:
                 self._last_name = name
-                super().write(f"{MARK}{name}\n")
-        if text:
+                super().write(f"{'' if self._at_start else NEWLINE}{MARK}{name}\n")
             self._at_start = text.endswith("\n")
         return super().write(text)
 
