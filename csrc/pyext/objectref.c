@@ -98,8 +98,9 @@ int wrpy_ref_id(wrpy_state *st, PyObject *v, wr_id *out) {
     *out = r->id;
     return 0;
   }
-  if (wrpy_attached(st)) return -1;
-  Py_XDECREF(wrpy_hook(st, "lost_ref", "(Oi)", v, r->epoch != 0));
+  int is_actor = (r->id.idx & WR_ACTOR_BIT) != 0;
+  Py_XDECREF(wrpy_hook(st, "lost_ref", "(Oii)", v, is_actor, r->epoch != 0));
+  if (!PyErr_Occurred()) PyErr_SetString(PyExc_SystemError, "lost_ref() must raise");
   return -1;
 }
 

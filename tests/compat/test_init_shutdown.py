@@ -214,3 +214,66 @@ def test_cluster_questions_do_not_start_an_instance(ray_fresh: Ray, name: str) -
     with pytest.raises(Exception, match=r"[iI]nit"):
         getattr(ray_fresh, name)()
     assert not ray_fresh.is_initialized()
+
+
+def test_namespace_must_be_text(start: Start) -> None:
+    with pytest.raises(TypeError, match="namespace"):
+        start(namespace=3)
+    with pytest.raises(ValueError, match="namespace"):
+        start(namespace="")
+
+
+@pytest.mark.ray_differs("Ray waits for such references")
+def test_references_of_an_earlier_session_are_explained(ray_fresh: Ray, start: Start) -> None:
+    start()
+    ref = ray_fresh.put(1)
+    assert ray_fresh.get(ref) == 1
+    ray_fresh.shutdown()
+    with pytest.raises(ray_fresh.exceptions.ObjectLostError, match="has ended in this process"):
+        ref.future().result()
+    start()
+    for use in (ray_fresh.get, lambda ref: ray_fresh.wait([ref]), ray_fresh.cancel):
+        with pytest.raises(ray_fresh.exceptions.ObjectLostError, match="has ended in this process"):
+            use(ref)
+
+
+@pytest.mark.ray_differs("a session of Ray is shared with forked children, which then hang")
+def test_every_use_in_a_forked_child_is_refused_with_the_reason(run_script: Any) -> None:
+    output = run_script(
+        """
+        import os
+        ray.init(**INIT)
+        @ray.remote
+        class Actor:
+            def call(self):
+                pass
+        actor, ref, task = Actor.remote(), ray.put(1), ray.remote(lambda: 1)
+        ray.get([actor.call.remote(), task.remote()])
+        uses = [
+            lambda: ray.get(ref),
+            lambda: ray.put(2),
+            lambda: ray.wait([ref]),
+            task.remote,
+            actor.call.remote,
+            Actor.remote,
+            lambda: ray.kill(actor),
+            lambda: ray.cancel(ref),
+            ray.nodes,
+            ray.init,
+        ]
+        child = os.fork()
+        if child == 0:
+            for use in uses:
+                try:
+                    use()
+                except RuntimeError as error:
+                    assert "forked" in str(error), error
+                else:
+                    raise AssertionError(use)
+            print("all refused", flush=True)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        print(ray.get(task.remote()))
+        """
+    )
+    assert output.split("\n")[:2] == ["all refused", "1"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from whipray import _core
 
@@ -14,16 +14,24 @@ def auto_init() -> None:
     worker.ensure_attached()
 
 
-def lost_ref(ref: Any, from_other_session: bool) -> None:
-    """A reference that names nothing in the open session."""
-    from whipray.exceptions import ObjectLostError
+def lost_ref(ref: Any, is_actor: bool, from_other_session: bool) -> NoReturn:
+    """Raise for a reference that names nothing in the open session, or when there is none.
 
+    `from_other_session`: it was good in an earlier session of this process.
+    """
+    from whipray._private import worker
+    from whipray.exceptions import ActorHandleNotFoundError, ObjectLostError
+
+    worker.refuse_forked()
+    over = (
+        "It belongs to a session that has ended in this process; references and actor handles "
+        "are of no use after shutdown()."
+    )
+    if is_actor:
+        raise ActorHandleNotFoundError(f"The actor of this handle is not here. {over}")
     error = ObjectLostError(ref.hex())
     if from_other_session:
-        error.reason = (
-            "It belongs to a session that has ended in this process; references and actor handles "
-            "are of no use after shutdown()."
-        )
+        error.reason = over
     raise error
 
 

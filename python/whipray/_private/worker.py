@@ -96,8 +96,10 @@ def init(
         return _again(ignore_reinit_error)
     if _core.epoch() and not state.is_worker:
         shutdown()  # what is left of a session that has died
-    _refuse_forked()
-    if namespace is not None and (not isinstance(namespace, str) or not namespace):
+    refuse_forked()
+    if namespace is not None and not isinstance(namespace, str):
+        raise TypeError(f"namespace must be None or a string, not {namespace!r}")
+    if namespace == "":
         raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
     space = namespace or os.environ.get("RAY_NAMESPACE") or _anonymous()
     env = options.job_env(runtime_env)
@@ -187,7 +189,8 @@ def _refuse_unknown(kwargs: dict[str, Any]) -> None:
         raise RuntimeError(UNKNOWN_INIT.format(", ".join(unknown)))
 
 
-def _refuse_forked() -> None:
+def refuse_forked() -> None:
+    """A process that was forked from one with a session can have none."""
     if state.forked:
         raise RuntimeError(
             "This process was forked from one that uses Whipray; a session can not be shared or "
@@ -242,7 +245,7 @@ def ensure_attached() -> None:
     """Auto-init: start a session if the process has none."""
     if _core.attached():
         return
-    _refuse_forked()
+    refuse_forked()
     _refuse_ended()
     if os.environ.get("RAY_ENABLE_AUTO_CONNECT") == "0":
         raise RuntimeError("No session is open and automatic init is switched off; call init().")
@@ -266,6 +269,7 @@ def require_attached(what: str) -> None:
     """For questions that do not start a session by themselves."""
     if not _core.attached():
         _refuse_ended()
+        refuse_forked()
         raise RuntimeError(f"{what}: no session is open; call whipray.init() first.")
 
 
