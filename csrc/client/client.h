@@ -60,6 +60,7 @@ int wr_rpc_next_event(wr_client *c, uint32_t *type, uint8_t **body, size_t *len,
 int wr_value_reserve(wr_client *c, wr_idx idx, size_t len, const wr_id *refs, uint32_t nrefs,
                      uint8_t **dst);
 void wr_value_discard(wr_client *c, wr_idx idx);
+void wr_value_mark_failed(wr_client *c, wr_idx idx); /* it will be sealed as an error */
 
 /* Memory of the store that this process has for itself, until it becomes the value of an object
  * without a copy (loose.c).  Blocks begin at a page border, WR_LOOSE_HEAD bytes behind their run.

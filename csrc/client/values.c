@@ -32,6 +32,8 @@ void wr_value_discard(wr_client *c, wr_idx idx) {
   wr_unlock(c);
 }
 
+void wr_value_mark_failed(wr_client *c, wr_idx idx) { wr_obj(&c->seg, idx)->flags |= WR_VAL_FAILED; }
+
 int wr_object_create(wr_client *c, wr_id *out) {
   wr_lock(c);
   int rc = wr_objects_create(&c->self, WR_REF_CREATOR, &out->idx, &out->gen);

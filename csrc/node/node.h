@@ -118,9 +118,9 @@ struct node {
   node_proc *procs[WR_MAX_PROCS];
   uint32_t next_slot;
   node_proc *dead;  /* to be swept */
-  uv_idle_t sweep;  /* runs while `dead` is not empty and nothing is asked */
-  uint32_t asked;   /* how many of `dead` wait for an answer */
-  uv_timer_t answers; /* limit on that wait */
+  uv_idle_t sweep;  /* runs while `dead` is not empty */
+  node_proc *asked; /* dead, and to be swept as soon as their fork server has answered */
+  uv_timer_t answers; /* limit on that wait; runs when the first one begins it */
   uv_timer_t review; /* retirement and retries; runs only while there is a reason */
   int reviewing;
   uv_timer_t trim;

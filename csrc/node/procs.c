@@ -9,6 +9,8 @@
 
 #define ANSWER_MS 100 /* for a fork server to say how much memory the dead had */
 
+static void on_no_answer(uv_timer_t *timer);
+
 /* ---- slots ----------------------------------------------------------------------------------- */
 
 node_proc *node_proc_find(node *n, uint32_t slot) {
@@ -108,17 +110,40 @@ void node_proc_kill(node_proc *p, const char *reason) {
   if (p->pidfd >= 0) wr_os_pidfd_signal(p->pidfd, wr_os_sigkill);
 }
 
-/* Deaths that came together are swept together, so all wait until the last answer is there. */
-static void sweep_soon(node *n) {
-  if (n->asked) return;
-  uv_timer_stop(&n->answers);
-  uv_idle_start(&n->sweep, node_sweep_dead);
+static void sweep_soon(node_proc *p) {
+  p->next_dead = p->n->dead;
+  p->n->dead = p;
+  uv_idle_start(&p->n->sweep, node_sweep_dead);
+}
+
+static void await_answer(node_proc *p) {
+  p->next_dead = p->n->asked;
+  p->n->asked = p;
+  if (!p->next_dead) uv_timer_start(&p->n->answers, on_no_answer, ANSWER_MS, 0);
+}
+
+void node_proc_unanswered(node_proc *p) {
+  if (!p->asked) return;
+  p->asked = 0;
+  node_proc **at = &p->n->asked;
+  while (*at && *at != p) at = &(*at)->next_dead;
+  if (!*at) return;
+  *at = p->next_dead;
+  sweep_soon(p);
 }
 
 /* A fork server that is busy or stopped must not hold up anybody: the errors say a little less. */
 static void on_no_answer(uv_timer_t *timer) {
   node *n = timer->data;
-  for (node_proc *p = n->dead; p; p = p->next_dead) node_proc_unanswered(p);
+  while (n->asked) node_proc_unanswered(n->asked);
+}
+
+void node_proc_reaped(node *n, int pid, uint64_t peak_rss) {
+  node_proc *p = n->asked;
+  while (p && p->pid != pid) p = p->next_dead;
+  if (!p) return;
+  p->peak_rss = peak_rss;
+  node_proc_unanswered(p);
 }
 
 void node_procs_init(node *n) {
@@ -128,7 +153,6 @@ void node_procs_init(node *n) {
 }
 
 void node_proc_died(node_proc *p, int wait_status) {
-  node *n = p->n;
   if (p->dead) return;
   p->dead = 1;
   p->wait_status = wait_status;
@@ -136,25 +160,10 @@ void node_proc_died(node_proc *p, int wait_status) {
   node_watch_close(p->watch);
   p->watch = NULL;
   p->pidfd = -1;
-  p->next_dead = n->dead;
-  n->dead = p;
-  if (p->asked && n->asked++ == 0) uv_timer_start(&n->answers, on_no_answer, ANSWER_MS, 0);
-  sweep_soon(n);
-}
-
-void node_proc_reaped(node *n, int pid, uint64_t peak_rss) {
-  node_proc *p = n->dead;
-  while (p && (p->pid != pid || !p->asked)) p = p->next_dead;
-  if (!p) return;
-  p->peak_rss = peak_rss;
-  node_proc_unanswered(p);
-}
-
-void node_proc_unanswered(node_proc *p) {
-  if (!p->asked) return;
-  p->asked = 0;
-  p->n->asked--;
-  sweep_soon(p->n);
+  if (p->asked)
+    await_answer(p);
+  else
+    sweep_soon(p);
 }
 
 static void let_go(node_proc *p) {

@@ -24,6 +24,8 @@ void wrpy_job_take(wrpy_job *j, const wr_job *job) {
   j->flags = t->flags;
   j->retries = t->retries;
   j->cancelled = 0;
+  j->stored = 0;
+  j->returned = 0;
 }
 
 static int still_open(const wrpy_job *j) {
@@ -109,34 +111,37 @@ static int store_one(wrpy_state *st, wrpy_job *j, uint32_t k, PyObject *value) {
   return rc;
 }
 
-/* value: for an error the one value of all returns, else a list or tuple of them. */
-static int store_all(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error) {
-  uint32_t n = j->nreturns, done = 0;
-  PyObject *seq = is_error ? NULL : PySequence_Fast(value, "several returns need a list of values");
-  if (!is_error && !seq) return -1;
-  if (seq && PySequence_Fast_GET_SIZE(seq) != (Py_ssize_t)n) {
-    PyErr_Format(PyExc_ValueError, "expected %u return values, got %zd", (unsigned)n,
-                 PySequence_Fast_GET_SIZE(seq));
-    Py_DECREF(seq);
+int wrpy_job_store(wrpy_state *st, wrpy_job *j, PyObject *value) {
+  if (!still_open(j)) return -1;
+  if (j->stored == j->nreturns) {
+    PyErr_Format(PyExc_ValueError, "all %u returns have their value", (unsigned)j->nreturns);
     return -1;
   }
-  while (done < n && !store_one(st, j, done, seq ? PySequence_Fast_GET_ITEM(seq, done) : value))
-    done++;
-  Py_XDECREF(seq);
-  if (done == n) return 0;
+  if (store_one(st, j, j->stored, value)) return -1;
+  j->stored++;
+  return 0;
+}
+
+/* As all returns from the first one that has no value; those before it keep theirs. */
+static int store_rest(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error) {
+  uint32_t n = j->nreturns ? j->nreturns : 1, k;
+  for (k = j->stored; k < n; k++) {
+    if (store_one(st, j, k, value)) break;
+    if (is_error && j->stored) wr_value_mark_failed(wrpy_sess.client, return_idx(j, k));
+  }
+  if (k == n) return 0;
   if (j->epoch == wrpy_sess.epoch)
-    while (done) wr_value_discard(wrpy_sess.client, return_idx(j, --done));
+    while (k > j->stored) wr_value_discard(wrpy_sess.client, return_idx(j, --k));
   return -1;
 }
 
 int wrpy_job_finish(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error) {
   if (!still_open(j)) return -1;
   if (j->nreturns == 0 && !is_error) value = Py_None;
-  int rc = j->nreturns <= 1 ? store_one(st, j, 0, value) : store_all(st, j, value, is_error);
-  if (rc) return rc;
+  if (store_rest(st, j, value, is_error)) return -1;
   if (!still_open(j)) return -1;
   close_job(j);
-  rc = wr_work_finish(wrpy_sess.client, &j->job, is_error, 0);
+  int rc = wr_work_finish(wrpy_sess.client, &j->job, is_error && !j->stored, 0);
   return rc == WR_OK ? 0 : wrpy_fail(st, rc, "finishing a task");
 }
 
@@ -192,6 +197,11 @@ static PyObject *job_load(PyObject *self, PyObject *unused) {
   return Py_BuildValue("(NN)", tuple, dict);
 }
 
+static PyObject *job_store(PyObject *self, PyObject *value) {
+  if (wrpy_job_store(wrpy_state_of_type(Py_TYPE(self)), (wrpy_job *)self, value)) return NULL;
+  Py_RETURN_NONE;
+}
+
 static PyObject *job_retry(PyObject *self, PyObject *unused) {
   (void)unused;
   int rc = wrpy_job_retry(wrpy_state_of_type(Py_TYPE(self)), (wrpy_job *)self);
@@ -224,6 +234,7 @@ static PyObject *job_attempt(PyObject *self, void *unused) {
 
 static PyMethodDef methods[] = {
     {"load", job_load, METH_NOARGS, "load() -> (args, kwargs)."},
+    {"store", job_store, METH_O, "store(value): the next return of several."},
     {"retry", job_retry, METH_NOARGS, "Queues the task again if retries are left; True: done."},
     {NULL, NULL, 0, NULL},
 };
@@ -242,6 +253,7 @@ static PyMemberDef members[] = {
     {"nreturns", T_USHORT, offsetof(wrpy_job, nreturns), READONLY, NULL},
     {"options", T_USHORT, offsetof(wrpy_job, options), READONLY, NULL},
     {"retries", T_SHORT, offsetof(wrpy_job, retries), READONLY, "left; -1: endless"},
+    {"returned", T_BOOL, offsetof(wrpy_job, returned), 0, "whether only its values are left to do"},
     {"name", T_OBJECT, offsetof(wrpy_job, name), READONLY, "display name"},
     {"fn", T_OBJECT, offsetof(wrpy_job, fn), READONLY, "the function or class"},
     {NULL, 0, 0, 0, NULL},

@@ -216,6 +216,8 @@ typedef struct {
   uint32_t number; /* of the method; idx of the function or class */
   uint16_t nreturns, options, flags;
   int16_t retries;
+  uint16_t stored; /* how many returns have their value already */
+  char returned;   /* what fails from now on is not its own failure: no reason to run it again */
   int cancelled;       /* as it was when the job ended */
   PyObject *fn, *name; /* what load() returned; NULL for calls */
 } wrpy_job;
@@ -230,7 +232,10 @@ PyObject *wrpy_job_bad_argument(wrpy_state *st, wrpy_job *j);
 int wrpy_job_args(wrpy_state *st, wrpy_job *j, PyObject ***args, Py_ssize_t *nargs,
                   PyObject **kwnames);
 int wrpy_job_args_objects(wrpy_state *st, wrpy_job *j, PyObject **tuple, PyObject **dict);
-/* Stores the result and lets the task go.  -1 with an exception: the job is still open. */
+/* Stores the value as the next return of several.  -1 with an exception: it has none yet. */
+int wrpy_job_store(wrpy_state *st, wrpy_job *j, PyObject *value);
+/* Stores the value as all returns that have none yet, and lets the task go.  -1 with an exception:
+ * the job is still open. */
 int wrpy_job_finish(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error);
 int wrpy_job_retry(wrpy_state *st, wrpy_job *j); /* 1 queued again, 0 no retries left, -1 */
 /* WR_OK, or why no job came; waits without the GIL. */

@@ -1,6 +1,6 @@
 /* The worker's loop: takes jobs, runs them, stores what comes out.
  *
- * `handlers` is Python's side: load, construct, split, dependency_failed, failed.  They are asked
+ * `handlers` is Python's side: load, construct, fill, dependency_failed, failed.  They are asked
  * when a function is met for the first time and when something goes wrong; a task that succeeds
  * runs through here alone. */
 #include "pyext/module.h"
@@ -14,7 +14,7 @@ typedef struct {
 
 typedef struct wrpy_worker {
   wrpy_state *st;
-  PyObject *load, *construct, *split, *dependency_failed, *failed;
+  PyObject *load, *construct, *fill, *dependency_failed, *failed;
   PyObject *table;  /* methods of the actor that this process is, by number */
   PyObject *name;   /* display name of the actor */
   wrpy_job *job;    /* the one that runs, or an old one to be used again */
@@ -141,16 +141,19 @@ static int bad_argument(wrpy_worker *w, wrpy_job *j) {
 
 /* ---- running -------------------------------------------------------------------------------- */
 
+/* Several returns, or a generator that stands for one: Python stores them one by one. */
+static int finish_several(wrpy_worker *w, wrpy_job *j, PyObject *result) {
+  PyObject *done = PyObject_CallFunctionObjArgs(w->fill, (PyObject *)j, result, NULL);
+  Py_XDECREF(done);
+  return done ? wrpy_job_finish(w->st, j, Py_None, 0) : -1;
+}
+
 static int finish(wrpy_worker *w, wrpy_job *j, PyObject *result) {
-  if (j->nreturns > 1) {
-    PyObject *parts = PyObject_CallFunctionObjArgs(w->split, (PyObject *)j, result, NULL);
-    Py_DECREF(result);
-    if (!parts) return failed(w, j);
-    result = parts;
-  }
-  int rc = wrpy_job_finish(w->st, j, result, 0);
+  int several = j->nreturns > 1 || (WR_UNLIKELY(PyGen_CheckExact(result)) && j->nreturns);
+  int rc = several ? finish_several(w, j, result) : wrpy_job_finish(w->st, j, result, 0);
   Py_DECREF(result);
   if (!rc) return 0;
+  j->returned = 1;
   return j->open ? failed(w, j) : abandon(j);
 }
 
@@ -260,7 +263,7 @@ static int loop(wrpy_worker *w) {
 static void worker_clear(wrpy_worker *w) {
   Py_CLEAR(w->load);
   Py_CLEAR(w->construct);
-  Py_CLEAR(w->split);
+  Py_CLEAR(w->fill);
   Py_CLEAR(w->dependency_failed);
   Py_CLEAR(w->failed);
   Py_CLEAR(w->table);
@@ -278,7 +281,7 @@ static int worker_init(wrpy_worker *w, PyObject *handlers) {
     const char *name;
   } wanted[] = {{&w->load, "load"},
                 {&w->construct, "construct"},
-                {&w->split, "split"},
+                {&w->fill, "fill"},
                 {&w->dependency_failed, "dependency_failed"},
                 {&w->failed, "failed"}};
   for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)

@@ -88,7 +88,7 @@ void wr_objects_discard(wr_self *me, wr_idx idx) {
     wr_heap_free(me, o->v.b.block, idx, WR_OBJ_GEN(st));
     WR_FAILPOINT("value.dropped");
   }
-  o->flags &= (uint16_t)~WR_VAL_BLOCK;
+  o->flags &= (uint16_t)~(WR_VAL_BLOCK | WR_VAL_FAILED);
   o->len = 0;
 }
 
@@ -97,6 +97,7 @@ int wr_objects_seal(wr_self *me, wr_idx idx, int is_error, uint16_t flags) {
   o->flags |= flags;
   WR_FAILPOINT("seal.before");
   uint64_t st = wr_load(&o->state), now;
+  if (o->flags & WR_VAL_FAILED) is_error = 1;
   do {
     if (WR_OBJ_PHASE(st) != WR_OBJ_PENDING) return WR_STATE;
     now = WR_OBJ_STATE(is_error ? WR_OBJ_ERROR : WR_OBJ_READY, WR_OBJ_GEN(st));

@@ -61,6 +61,7 @@ static void take_offer(world *w) {
 static void check_promise(world *w, const promise *p) {
   int phase = wr_object_phase_of(w->d, p->id);
   if (p->may_fail && phase == WR_OBJ_ERROR) return;
+  CHECK_LT(p->may_fail, MUST_FAIL);
   CHECK_MSG(phase == WR_OBJ_READY && pattern_is(w->d, p->id, p->len, p->seed),
             "object %u (%zu bytes of seed %u) is in phase %d%s", p->id.idx, p->len, p->seed, phase,
             phase == WR_OBJ_READY ? " with a wrong value" : "");

@@ -15,6 +15,7 @@ typedef struct {
   uint32_t seed;
   int may_fail; /* an error is as good as the value */
 } promise;
+#define MUST_FAIL 2 /* as may_fail: nothing but an error will do */
 
 typedef struct kill_shared kill_shared;
 

@@ -281,6 +281,7 @@ static void answer(wr_client *c, const wr_job *job, const order *o, int is_error
     uint8_t *dst;
     CHECK_EQ(wr_value_reserve(c, return_of(c, job, k).idx, o->len, refs, nrefs, &dst), WR_OK);
     pattern_fill(dst, o->len, o->seed + k);
+    if (k && o->op == ORDER_PART) wr_value_mark_failed(c, return_of(c, job, k).idx);
   }
   CHECK_EQ(wr_work_finish(c, job, is_error, 0), WR_OK);
 }

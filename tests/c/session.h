@@ -64,7 +64,8 @@ enum order_op {
   ORDER_SPAWN = 4,  /* submits an ECHO of its own, waits for no time, then as ECHO */
   ORDER_FAIL = 5,   /* every return is an error */
   ORDER_CREATE = 6, /* the constructor of an actor */
-  ORDER_BROKEN = 7  /* a constructor that fails */
+  ORDER_BROKEN = 7, /* a constructor that fails */
+  ORDER_PART = 8    /* as ECHO, and every return but the first is an error */
 };
 typedef struct {
   uint32_t op, seed, len, pad;

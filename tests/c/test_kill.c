@@ -187,7 +187,8 @@ static void promise_task(world *w, order o, wr_task_spec spec, const wr_id *refs
   if (!out) out = own;
   plan_submit(w->d, &p, out);
   for (uint32_t k = 0; k < (spec.nreturns ? spec.nreturns : 1); k++)
-    kill_promise(w, out[k], o.len, o.seed + k, spec.retries == 0 || o.op == ORDER_FAIL);
+    kill_promise(w, out[k], o.len, o.seed + k,
+                 o.op == ORDER_PART ? (k ? MUST_FAIL : 0) : spec.retries == 0 || o.op == ORDER_FAIL);
 }
 
 /* As if the rings had been full: the tasks are found again among the records. */
@@ -216,6 +217,7 @@ static void prepare_worker(world *w) {
   promise_task(w, (order){ORDER_FAIL, 83, 300, 0}, always, NULL, 0, 0, NULL);
   promise_task(w, (order){ORDER_ECHO, 84, 3000, 0}, once, refs, 2, 0, NULL);
   promise_task(w, (order){ORDER_ECHO, 85, 8, 0}, always, &refs[2], 1, 1, NULL); /* waits on */
+  promise_task(w, (order){ORDER_PART, 88, 400, 0}, three, NULL, 0, 0, NULL);
   task_plan unwanted = {.o = {ORDER_NEST, 86, 900, 0}, .spec = three, .refs = refs, .nrefs = 2};
   plan_submit(w->d, &unwanted, out);
   for (uint32_t k = 0; k < 3; k++) wr_creator_drop(w->d, out[k]);

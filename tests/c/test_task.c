@@ -136,6 +136,20 @@ TEST(a_failed_task_gives_every_return_its_error) {
   close_empty();
 }
 
+TEST(a_task_may_fail_after_its_first_return) {
+  open_session();
+  wr_id out[3];
+  task_plan p = {.o = {ORDER_PART, 7, 300, 0}, .spec = {.nreturns = 3}};
+  plan_submit(d, &p, out);
+  CHECK_EQ(work_all(w), 1);
+  CHECK(pattern_is(d, out[0], 300, 7));
+  for (int k = 0; k < 3; k++) {
+    CHECK_EQ(wr_object_phase_of(d, out[k]), k ? WR_OBJ_ERROR : WR_OBJ_READY);
+    wr_creator_drop(d, out[k]);
+  }
+  close_empty();
+}
+
 TEST(a_retry_counts_down_and_drops_what_was_reserved) {
   open_session();
   wr_id out[2];

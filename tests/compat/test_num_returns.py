@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -107,3 +108,106 @@ def test_generator_fills_a_fixed_number_of_returns(ray: Ray) -> None:
 
 def test_returned_none_fills_one_return(ray: Ray) -> None:
     assert ray.get(ray.remote(lambda: None).remote()) is None
+
+
+def outcomes(ray: Ray, refs: Any) -> list[Any]:
+    """The values, and the types of the users' errors."""
+    found = []
+    for ref in refs if isinstance(refs, list) else [refs]:
+        try:
+            found.append(ray.get(ref))
+        except ray.exceptions.RayTaskError as error:
+            found.append(type(error.cause))
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("yields", range(5))
+def test_generator_fills_what_was_asked(ray: Ray, count: int, yields: int) -> None:
+    def produce() -> Any:
+        yield from range(yields)
+
+    given = list(range(min(count, yields)))
+    expected = given + [ValueError] * (count - len(given))
+    assert outcomes(ray, ray.remote(num_returns=count)(produce).remote()) == expected
+
+
+def test_endless_generator_is_asked_for_no_more_than_fits(ray: Ray) -> None:
+    def produce() -> Any:
+        number = 0
+        while True:
+            yield number
+            number += 1
+
+    assert ray.get(ray.remote(num_returns=2)(produce).remote()) == [0, 1]
+
+
+@pytest.mark.parametrize("yields", range(4))
+def test_values_before_the_error_of_a_generator_are_kept(
+    ray: Ray, yields: int, journal: Journal
+) -> None:
+    def produce() -> Any:
+        journal.add("run")
+        yield from range(yields)
+        raise KeyError("middle")
+
+    refs = ray.remote(num_returns=2, retry_exceptions=True)(produce).remote()
+    assert outcomes(ray, refs) == [0, 1][:yields] + [KeyError] * (2 - min(yields, 2))
+    assert journal.lines() == ["run"]
+
+
+def test_values_before_one_that_can_not_be_pickled_are_kept(ray: Ray) -> None:
+    task = ray.remote(num_returns=3)(lambda: [1, threading.Lock(), 3])
+    assert outcomes(ray, task.remote()) == [1, TypeError, TypeError]
+
+
+@pytest.mark.parametrize("kind", ["none", "number", "map"])
+def test_result_without_a_length_is_a_type_error(ray: Ray, kind: str) -> None:
+    def give() -> Any:
+        return {"none": None, "number": 3, "map": map(str, range(2))}[kind]
+
+    assert outcomes(ray, ray.remote(num_returns=2)(give).remote()) == [TypeError, TypeError]
+
+
+def test_returned_generator_stands_for_its_first_value(ray: Ray) -> None:
+    def give() -> Any:
+        return (i for i in range(5, 8))
+
+    assert outcomes(ray, ray.remote(give).remote()) == [5]
+    assert outcomes(ray, ray.remote(num_returns=2)(give).remote()) == [5, 6]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_generator_methods_fill_what_was_asked(ray: Ray, threads: int) -> None:
+    @ray.remote(max_concurrency=threads)
+    class Source:
+        @ray.method(num_returns=2)
+        def two(self, yields: int) -> Any:
+            yield from range(yields)
+
+        @ray.method(num_returns=1)
+        def one(self, yields: int) -> Any:
+            yield from range(yields)
+
+    source = Source.remote()
+    assert outcomes(ray, source.two.remote(1)) == [0, ValueError]
+    assert outcomes(ray, source.two.remote(3)) == [0, 1]
+    assert outcomes(ray, source.one.remote(0)) == [ValueError]
+    assert outcomes(ray, source.one.remote(3)) == [0]
+
+
+def test_async_methods_with_several_returns(ray: Ray) -> None:
+    @ray.remote
+    class Source:
+        @ray.method(num_returns=2)
+        async def pair(self, given: int) -> Any:
+            return list(range(given))
+
+        @ray.method(num_returns=2)
+        async def produce(self) -> Any:
+            yield 1
+
+    source = Source.remote()
+    assert outcomes(ray, source.pair.remote(2)) == [0, 1]
+    assert outcomes(ray, source.pair.remote(3)) == [ValueError, ValueError]
+    assert outcomes(ray, source.produce.remote()) == [TypeError, TypeError]

@@ -197,9 +197,7 @@ class AsyncServer:
 
     def _store(self, job: _core.Job, result: Any) -> None:
         try:
-            if job.nreturns > 1:
-                result = serving.split(result, job.nreturns)
-            _core.finish_job(job, result)
+            serving.finish(job, result)
         except BaseException as error:
             self._store_error(job, error)
             return

@@ -115,9 +115,7 @@ class ThreadServer:
             result: Any = self._bound[job.method](*args, **kwargs)
             if job.cancelled:
                 raise KeyboardInterrupt  # it saw the flag, or did not care: the caller gave up
-            if job.nreturns > 1:
-                result = serving.split(result, job.nreturns)
-            _core.finish_job(job, result)
+            serving.finish(job, result)
         except BaseException as error:
             value = serving.failed(job, error)
             if value is not None:

@@ -7,8 +7,10 @@ asynchronous actors are served by `serve_threads` and `serve_async`.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any, NoReturn
 
 from whipray import _core
@@ -16,6 +18,7 @@ from whipray._private import actor_table, failures, loading, worker
 from whipray._private.failures import Where
 
 TASK, CREATION, CALL = 0, 1, 2
+GENERATORS = GeneratorType | AsyncGeneratorType
 
 current = _core.job_context
 """The job that a thread or coroutine serves; elsewhere `_core.current_job()` knows."""
@@ -166,9 +169,9 @@ class Handlers:
         """The error value of a job that raised; None if it was queued again; raises to leave."""
         return failed(job, error)
 
-    def split(self, job: _core.Job, result: Any) -> list[Any]:
-        """The returns of a job with several."""
-        return split(result, job.nreturns)
+    def fill(self, job: _core.Job, result: Any) -> None:
+        """Store the returns of a job with several, or of a generator."""
+        fill(job, result)
 
 
 def _retry_filters(cls: type[Any], order: list[str]) -> dict[str, Any]:
@@ -200,8 +203,9 @@ def failed(job: _core.Job, error: BaseException) -> BaseException | None:
     if isinstance(error, KeyboardInterrupt) or _cancelled_async(job, error):
         cancelled = TaskCancelledError(_task_id(job))
         return cancelled if job.cancelled else failures.task_failed(where(job), cancelled)
-    if job.retry_exceptions and failures.retried(error, _wanted(job)) and job.retry():
-        return None
+    if job.retry_exceptions and not job.returned and failures.retried(error, _wanted(job)):
+        if job.retry():
+            return None
     found = failures.task_failed(where(job), error)
     return _creation_error(found) if job.kind == CREATION else found
 
@@ -265,28 +269,40 @@ def _exited(actor: Actor) -> BaseException:
     )
 
 
-def split(result: Any, count: int) -> list[Any]:
-    """Exactly `count` values out of what a function with num_returns=count returned."""
-    from types import AsyncGeneratorType, GeneratorType
-
-    if isinstance(result, AsyncGeneratorType):
-        raise TypeError("async generators can not fill num_returns yet")
+def finish(job: _core.Job, result: Any) -> None:
+    """Store what a call returned, and let it go; if that raises, the job is still open."""
     try:
-        values = list(_few(result, count) if isinstance(result, GeneratorType) else result)
-    except TypeError as error:
-        if hasattr(result, "__iter__"):
-            raise
-        raise ValueError(
-            f"Task returned {type(result).__name__}, which is not iterable, but "
-            f"num_returns={count}."
-        ) from error
-    if len(values) != count:
-        raise ValueError(f"Task returned {len(values)} objects, but num_returns={count}.")
-    return values
+        if job.nreturns > 1 or (job.nreturns == 1 and isinstance(result, GENERATORS)):
+            fill(job, result)
+            result = None
+        _core.finish_job(job, result)
+    except BaseException:
+        job.returned = True
+        raise
 
 
-def _few(generator: Any, count: int) -> Any:
-    """At most one item more than asked for."""
-    from itertools import islice
+def fill(job: _core.Job, result: Any) -> None:
+    """Store each of several returns: what a generator yields, or the items of a sequence.
 
-    return islice(generator, count + 1)
+    Values that were stored stay when a later one fails. A generator is not asked for more than
+    fits, so that it may be endless.
+    """
+    count = job.nreturns
+    if isinstance(result, AsyncGeneratorType):
+        raise TypeError("'async_generator' object is not iterable")
+    if not isinstance(result, GeneratorType):
+        try:
+            found = len(result)
+        except TypeError:
+            raise TypeError(
+                f"Task returned an object of type '{type(result).__name__}', which has no len(), "
+                f"but num_returns={count}."
+            ) from None
+        if found != count:
+            raise ValueError(f"Task returned {found} objects, but num_returns={count}.")
+    stored = 0
+    for value in itertools.islice(result, count):
+        job.store(value)
+        stored += 1
+    if stored < count:
+        raise ValueError(f"Task returned {stored} objects, but num_returns={count}.")
