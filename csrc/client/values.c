@@ -32,7 +32,9 @@ void wr_value_discard(wr_client *c, wr_idx idx) {
   wr_unlock(c);
 }
 
-void wr_value_mark_failed(wr_client *c, wr_idx idx) { wr_obj(&c->seg, idx)->flags |= WR_VAL_FAILED; }
+void wr_value_mark_failed(wr_client *c, wr_idx idx) {
+  wr_obj(&c->seg, idx)->flags |= WR_VAL_FAILED;
+}
 
 int wr_object_create(wr_client *c, wr_id *out) {
   wr_lock(c);

@@ -86,6 +86,8 @@ static PyObject *handle_reduce(PyObject *self, PyObject *unused) {
     PyErr_SetString(PyExc_ValueError, "this actor handle names no actor");
     return NULL;
   }
+  wr_id id;
+  if (wrpy_ref_id(st, ref, &id)) return NULL;
   if (!st->handle_of) {
     PyObject *module = PyType_GetModuleByDef(Py_TYPE(self), &wrpy_module_def);
     st->handle_of = module ? PyObject_GetAttrString(module, "_handle_of") : NULL;

@@ -111,7 +111,7 @@ enum wr_object_phase {
 #define WR_VAL_SYSERR 0x02u /* error made by the engine: text after a code, not a pickle */
 #define WR_VAL_EXTRA 0x04u  /* object is an extra return of a task: producer in `producer` */
 #define WR_VAL_FUNC 0x08u   /* an exported function or class: kept until the session ends */
-#define WR_VAL_FAILED 0x10u /* an error among the returns of a task that has others: sealed as one */
+#define WR_VAL_FAILED 0x10u /* an error, whatever the other returns of its task are */
 
 typedef struct {
   _Alignas(64) wr_a64 state;

@@ -143,7 +143,9 @@ def __getattr__(name: str) -> Any:
         return _sys.modules[module]
     source = _LAZY.get(name)
     if source is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from whipray._private.absent import no_attribute
+
+        raise no_attribute(__name__, name)
     __import__(source)
     value = getattr(_sys.modules[source], name)
     globals()[name] = value

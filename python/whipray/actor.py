@@ -263,7 +263,7 @@ def _create_one(
         "namespace": namespace,
         "cls_name": meta.class_name,
     }
-    return _core.actor_create(spec, (orders, *args), kwargs)  # type: ignore[return-value]
+    return _core.actor_create(spec, (*args, orders), kwargs)  # type: ignore[return-value]
 
 
 def _concurrency(meta: ActorClassMetadata, given: dict[str, Any], groups: dict[str, int]) -> int:

@@ -158,6 +158,6 @@ def _dress(wrapper: Any, function: Any) -> None:
     """Let the wrapper look like the function to help(), inspect and editors."""
     for name in _SHOWN:
         value = getattr(function, name, None)
-        if value is not None:
+        if value is not None or name == "__doc__":
             setattr(wrapper, name, value)
     wrapper.__wrapped__ = function

@@ -188,7 +188,7 @@ static void promise_task(world *w, order o, wr_task_spec spec, const wr_id *refs
   plan_submit(w->d, &p, out);
   for (uint32_t k = 0; k < (spec.nreturns ? spec.nreturns : 1); k++)
     kill_promise(w, out[k], o.len, o.seed + k,
-                 o.op == ORDER_PART ? (k ? MUST_FAIL : 0) : spec.retries == 0 || o.op == ORDER_FAIL);
+                 o.op == ORDER_PART && k ? MUST_FAIL : spec.retries == 0 || o.op == ORDER_FAIL);
 }
 
 /* As if the rings had been full: the tasks are found again among the records. */

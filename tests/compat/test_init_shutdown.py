@@ -237,6 +237,31 @@ def test_references_of_an_earlier_session_are_explained(ray_fresh: Ray, start: S
             use(ref)
 
 
+@pytest.mark.ray_differs("Ray lets the task fail that gets such a handle")
+def test_handles_of_an_earlier_session_are_refused_in_the_caller(
+    ray_fresh: Ray, start: Start
+) -> None:
+    @ray_fresh.remote
+    class Actor:
+        def call(self) -> None:
+            pass
+
+    @ray_fresh.remote
+    def take(value: Any) -> None:
+        pass
+
+    start()
+    actor = Actor.remote()
+    ray_fresh.get(take.remote(actor))
+    ray_fresh.shutdown()
+    start()
+    for use in (actor.call.remote, lambda: take.remote(actor), lambda: take.remote([actor])):
+        with pytest.raises(
+            ray_fresh.exceptions.ActorHandleNotFoundError, match="has ended in this process"
+        ):
+            use()
+
+
 @pytest.mark.ray_differs("a session of Ray is shared with forked children, which then hang")
 def test_every_use_in_a_forked_child_is_refused_with_the_reason(run_script: Any) -> None:
     output = run_script(

@@ -188,3 +188,28 @@ def test_inspect_serializability_finds_the_culprit(ray: Ray) -> None:
     assert fine is False
     assert "the_lock_inside" in str(failures)
     assert ray.util.inspect_serializability([1, 2], name="fine")[0] is True
+
+
+@pytest.mark.ray_differs("Ray's text is another")
+def test_position_of_an_argument_counts_from_the_callers_side(ray: Ray) -> None:
+    @ray.remote
+    class Actor:
+        def __init__(self, *values: Any) -> None:
+            pass
+
+    task = ray.remote(lambda *values: None)
+    for call in (Actor.remote, task.remote):
+        with pytest.raises(TypeError, match=r"argument at position 1 .*lock"):
+            call(0, threading.Lock())
+
+
+@pytest.mark.ray_differs("Ray's text is another")
+def test_what_every_class_has_is_no_culprit(ray: Ray, capsys: pytest.CaptureFixture[str]) -> None:
+    class Holder:
+        lock = threading.Lock()
+
+    ray.util.inspect_serializability(Holder)
+    text = capsys.readouterr().out
+    assert "'lock'" in text
+    assert "__weakref__" not in text
+    assert "__dict__" not in text

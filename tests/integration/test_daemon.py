@@ -185,3 +185,23 @@ def test_a_temporary_directory_with_a_long_name_is_explained() -> None:
     with pytest.raises(ConnectionError, match="too long for a unix socket"):
         whipray.init(num_cpus=1, _temp_dir="/tmp/" + "x" * 120)
     assert not whipray.is_initialized()
+
+
+def test_preloaded_modules_are_there_before_they_are_imported() -> None:
+    with whipray.init(num_cpus=1, preload=["colorsys", "xml.dom"]):
+
+        @whipray.remote
+        def loaded() -> list[str]:
+            return sorted({"colorsys", "xml.dom", "wave"} & set(sys.modules))
+
+        assert whipray.get(loaded.remote()) == ["colorsys", "xml.dom"]
+
+
+@pytest.mark.parametrize(
+    ("preload", "error"),
+    [("numpy", TypeError), ([3], TypeError), (["no_such_module.part"], ModuleNotFoundError)],
+)
+def test_wrong_preload_is_refused_in_the_caller(preload: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="preload"):
+        whipray.init(num_cpus=1, preload=preload)
+    assert not whipray.is_initialized()

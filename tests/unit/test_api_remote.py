@@ -175,3 +175,22 @@ def test_public_names_exist() -> None:
     assert set(whipray.__all__) <= set(dir(whipray))
     with pytest.raises(AttributeError, match="nothing_here"):
         _ = whipray.nothing_here
+
+
+def test_wrapper_shows_the_documentation_of_what_it_wraps_or_none() -> None:
+    def documented() -> None:
+        """Words."""
+
+    def silent() -> None:
+        pass
+
+    assert whipray.remote(documented).__doc__ == "Words."
+    assert whipray.remote(silent).__doc__ is None
+
+
+def test_names_that_only_ray_has_say_so() -> None:
+    with pytest.raises(AttributeError, match=r"timeline.*Ray has it"):
+        _ = whipray.timeline  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match=r"placement_group.*Ray has it"):
+        _ = whipray.util.placement_group  # type: ignore[attr-defined]
+    assert not hasattr(whipray, "no_such_name")

@@ -153,6 +153,8 @@ def _parts_of_instance(value: object) -> Iterator[tuple[str, object]]:
                 attributes[slot] = getattr(value, slot)
     if isinstance(value, type):
         kind = f"the class {value.__name__}"
+        made = types.GetSetDescriptorType | types.MemberDescriptorType  # along with the class
+        attributes = {name: part for name, part in attributes.items() if not isinstance(part, made)}
     elif type(value).__module__ == "__main__":
         yield f"class of {kind}", type(value)
     for name, part in attributes.items():

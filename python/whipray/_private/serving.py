@@ -18,7 +18,7 @@ from whipray._private import actor_table, failures, loading, worker
 from whipray._private.failures import Where
 
 TASK, CREATION, CALL = 0, 1, 2
-GENERATORS = GeneratorType | AsyncGeneratorType
+GENERATORS = (GeneratorType, AsyncGeneratorType)
 
 current = _core.job_context
 """The job that a thread or coroutine serves; elsewhere `_core.current_job()` knows."""
@@ -140,7 +140,7 @@ class Handlers:
     ) -> Any:
         """Become an actor: a list of bound methods, or a function that serves its calls."""
         cls, order = loaded
-        actor = running.actor = Actor(cls, order, args[0])
+        actor = running.actor = Actor(cls, order, args[-1])
         actor.retry_filters = _retry_filters(cls, order)
         threads = worker.thread_count(actor.held)
         if threads is not None:
@@ -148,10 +148,10 @@ class Handlers:
         if actor.is_async:
             from whipray._private.serve_async import AsyncServer
 
-            serve = AsyncServer(actor).construct(job, args[1:], kwargs)
+            serve = AsyncServer(actor).construct(job, args[:-1], kwargs)
             actor.served = True
             return serve
-        actor.construct(args[1:], kwargs)
+        actor.construct(args[:-1], kwargs)
         _core.set_title(f"ray::{cls.__name__}")
         if actor.max_concurrency == 1 and not actor.groups:
             return actor.bound()

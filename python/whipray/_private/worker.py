@@ -217,9 +217,14 @@ def _logs(log_to_driver: bool | None) -> bool:
 def _module_names(preload: list[str] | None) -> list[str]:
     if preload is None:
         return []
+    from importlib.util import find_spec
+
     names: Any = preload
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"preload must be a list of module names, not {preload!r}")
+    for name in names:
+        if find_spec(name.partition(".")[0]) is None:
+            raise ModuleNotFoundError(f"preload: there is no module {name!r}", name=name)
     return list(names)
 
 

@@ -37,7 +37,9 @@ def __getattr__(name: str) -> Any:
     if name in ("queue", "actor_pool"):
         __import__(f"whipray.util.{name}")
         return _sys.modules[f"whipray.util.{name}"]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from whipray._private.absent import no_attribute
+
+    raise no_attribute(__name__, name)
 
 
 def as_completed(

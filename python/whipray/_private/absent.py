@@ -1,0 +1,23 @@
+"""Names that Ray has and Whipray has not, so that their users are told so."""
+
+from __future__ import annotations
+
+_OF_RAY = {
+    "whipray": "Language LOCAL_MODE air autoscaler client cpp_actor_class cpp_function "
+    "cross_language dag data experimental get_dashboard_url internal java_actor_class "
+    "java_function job_submission llm rllib runtime_env serve show_in_dashboard timeline train "
+    "tune workflow",
+    "whipray.util": "accelerators actor_group annotations client collective connect "
+    "connect_to_client dask debug debugpy disconnect get_current_placement_group "
+    "get_placement_group iter joblib lightgbm metrics multiprocessing pdb placement_group "
+    "placement_group_table remove_placement_group rpdb scheduling_strategies serialization "
+    "spark state tracing ActorGroup",
+}
+
+
+def no_attribute(module: str, name: str) -> AttributeError:
+    """The error for `module.name`, which does not exist."""
+    text = f"module {module!r} has no attribute {name!r}"
+    if name in _OF_RAY[module].split():
+        text += ": Ray has it, Whipray does not support it yet (see docs/moving-from-ray.md)"
+    return AttributeError(text, name=name)
