@@ -35,8 +35,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     commands.add_parser("limits", help="measure and print the limits of the machine only")
     c = commands.add_parser("c", help="compile and run the C benchmarks in benchmarks/c")
     c.add_argument("--only", metavar="PATTERN", default="", help="part of a program's name")
-    for name, text in (("table", "print the table of a result file"),
-                       ("plot", "draw the plot of a result file beside it")):
+    for name, text in (
+        ("table", "print the table of a result file"),
+        ("plot", "draw the plot of a result file beside it"),
+    ):
         commands.add_parser(name, help=text).add_argument("file", type=Path)
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["run", *arguments]
@@ -45,20 +47,37 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--only", action="append", metavar="PATTERN", default=[],
-        help="rows whose key, title or section matches; may be given several times")
+    add(
+        "--only",
+        action="append",
+        metavar="PATTERN",
+        default=[],
+        help="rows whose key, title or section matches; may be given several times",
+    )
     add("--quick", action="store_true", help="short windows and small counts: a look, no record")
     add("--list", action="store_true", help="list the rows and end")
     add("--side", choices=("whipray", "ray", "both"), default="both")
     add("--out", type=Path, metavar="DIR", help="default: benchmarks/results/<time>")
     add("--passes", type=int, default=1, help="repeat the whole alternation (default 1)")
-    add("--rows-per-session", type=int, metavar="N",
-        help=f"rows that share one session (default 1, {ROWS_PER_QUICK_SESSION} when quick)")
+    add(
+        "--rows-per-session",
+        type=int,
+        metavar="N",
+        help=f"rows that share one session (default 1, {ROWS_PER_QUICK_SESSION} when quick)",
+    )
     add("--num-cpus", type=int, default=2, help="CPUs of a session (default 2)")
-    add("--ray-python", default=os.environ.get(RAY_PYTHON), metavar="PATH",
-        help=f"interpreter that has the real Ray (default ${RAY_PYTHON})")
-    add("--whipray-python", default=sys.executable, metavar="PATH",
-        help="interpreter for Whipray (default: this one)")
+    add(
+        "--ray-python",
+        default=os.environ.get(RAY_PYTHON),
+        metavar="PATH",
+        help=f"interpreter that has the real Ray (default ${RAY_PYTHON})",
+    )
+    add(
+        "--whipray-python",
+        default=sys.executable,
+        metavar="PATH",
+        help="interpreter for Whipray (default: this one)",
+    )
     add("--all-on-ray", action="store_true", help="also on Ray: rows that take long there")
 
 

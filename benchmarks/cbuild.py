@@ -17,8 +17,18 @@ from typing import Any
 HERE = Path(__file__).resolve().parent / "c"
 REPOSITORY = HERE.parent.parent
 BUILD = HERE / "build"
-FLAGS = ["-std=gnu17", "-O2", "-march=native", "-Wall", "-Wextra", "-Wshadow", "-Wconversion",
-         "-Wstrict-prototypes", f"-I{HERE}", f"-I{REPOSITORY / 'csrc'}"]
+FLAGS = [
+    "-std=gnu17",
+    "-O2",
+    "-march=native",
+    "-Wall",
+    "-Wextra",
+    "-Wshadow",
+    "-Wconversion",
+    "-Wstrict-prototypes",
+    f"-I{HERE}",
+    f"-I{REPOSITORY / 'csrc'}",
+]
 
 
 class CannotBuild(Exception):

@@ -146,21 +146,26 @@ FORMULAS: dict[str, tuple[str, Callable[[Raw], float]]] = {
     "c call": ("one call into C", lambda r: 1e9 / r["c_call"]),
     "c call time": ("one call into C", lambda r: r["c_call"] / 1e3),
     "c call on all cores": (
-        "one call into C, on every core", lambda r: r["cores"] * 1e9 / r["c_call"]
+        "one call into C, on every core",
+        lambda r: r["cores"] * 1e9 / r["c_call"],
     ),
     "sync call": (
-        "spinning round trip, one Python call, two calls into C", lambda r: _sync_ns(r) / 1e3
+        "spinning round trip, one Python call, two calls into C",
+        lambda r: _sync_ns(r) / 1e3,
     ),
     "sync call rate": ("the same, per second", lambda r: 1e9 / _sync_ns(r)),
     "sync coroutine rate": (
-        "the same and one await, per second", lambda r: 1e9 / (_sync_ns(r) + r["await"])
+        "the same and one await, per second",
+        lambda r: 1e9 / (_sync_ns(r) + r["await"]),
     ),
     "call after idling": (
-        "round trip between parked processes, one Python call, two calls into C",
-        lambda r: (r["round_trip_parked"] + r["python_call"] + 2 * r["c_call"]) / 1e3,
+        "a message after 0.2 s idle to a process parked on another core, its answer met spinning, "
+        "one Python call, two calls into C",
+        lambda r: (r["round_trip_idle"] + r["python_call"] + 2 * r["c_call"]) / 1e3,
     ),
     "parked round trip rate": (
-        "round trips between parked processes", lambda r: 1e9 / r["round_trip_parked"]
+        "round trips between parked processes",
+        lambda r: 1e9 / r["round_trip_parked"],
     ),
     "pipelined rate": (
         "two calls into C in the caller or one Python call in the worker, whichever is more",
@@ -175,19 +180,19 @@ FORMULAS: dict[str, tuple[str, Callable[[Raw], float]]] = {
     ),
     "copy zero page": ("copy from zero pages to warm shared pages", lambda r: r["copy_zero"]),
     "copy zero page on all cores": (
-        "the same, one process per core", lambda r: r["copy_zero_all_cores"]
+        "the same, one process per core",
+        lambda r: r["copy_zero_all_cores"],
     ),
     "copy 100kib": ("copy to warm shared pages", lambda r: r["copy_100kib"]),
     "copy 1mib": ("copy to warm shared pages", lambda r: r["copy_1mib"]),
     "copy 100mib": ("copy to warm shared pages", lambda r: r["copy_100mib"]),
     "copy time 100mib": (
-        "copy to warm shared pages", lambda r: 100 * 1024 * 1.024 / r["copy_100mib"]
+        "copy to warm shared pages",
+        lambda r: 100 * 1024 * 1.024 / r["copy_100mib"],
     ),
     "fork": ("fork of CPython to its first byte", lambda r: r["fork_ms"]),
     "fork rate": ("fork of CPython to its first byte, per second", lambda r: 1e3 / r["fork_ms"]),
-    "forked child": (
-        "private memory of a forked CPython", lambda r: r["fork_private_bytes"] / 1e6
-    ),
+    "forked child": ("private memory of a forked CPython", lambda r: r["fork_private_bytes"] / 1e6),
     "fork and exec": ("fork, exec and exit of /bin/true", lambda r: r["fork_exec_ms"]),
     "python": ("python -c pass", lambda r: r["python_ms"]),
     "python with numpy": ("python -c 'import numpy'", lambda r: r["python_numpy_ms"]),

@@ -62,7 +62,12 @@ def _draw(axes: Any, lines: list[tuple[Row, Figure, float, float | None]]) -> No
     )
     bounds = [(at, line[3]) for at, line in zip(places, lines, strict=True) if line[3]]
     axes.plot(
-        [value for _, value in bounds], [at for at, _ in bounds], "|", color=LIMIT, ms=12, mew=2,
+        [value for _, value in bounds],
+        [at for at, _ in bounds],
+        "|",
+        color=LIMIT,
+        ms=12,
+        mew=2,
         label="limit of the machine",
     )
     axes.axvline(1, color=RAY, label="Ray")

@@ -19,8 +19,13 @@ class Results:
 
     def __init__(self, machine: dict[str, Any], plan: dict[str, Any]) -> None:
         self.data: dict[str, Any] = {
-            "schema": SCHEMA, "machine": machine, "plan": plan, "sides": {}, "limits": {},
-            "problems": [], "rows": {},
+            "schema": SCHEMA,
+            "machine": machine,
+            "plan": plan,
+            "sides": {},
+            "limits": {},
+            "problems": [],
+            "rows": {},
         }
 
     @classmethod
@@ -149,8 +154,9 @@ def header(results: Results) -> list[str]:
         known = facts.get("versions", {})
         version = known.get(facts["module"], "")
         lines.append(
-            f"{side}: not run: {facts['unavailable']}" if facts["unavailable"] else
-            f"{side}: {facts['module']} {version}, Python {known.get('python')}"
+            f"{side}: not run: {facts['unavailable']}"
+            if facts["unavailable"]
+            else f"{side}: {facts['module']} {version}, Python {known.get('python')}"
         )
     return [*lines, *results.data["problems"]]
 

@@ -63,14 +63,28 @@ class SideProcess:
         self.mark = uuid.uuid4().hex
         reading, writing = os.pipe()
         command = [
-            side.python, "-m", "benchmarks.side", "--module", side.module, "--side", side.name,
-            "--report", str(writing), "--plan", json.dumps(plan.to_json()),
+            side.python,
+            "-m",
+            "benchmarks.side",
+            "--module",
+            side.module,
+            "--side",
+            side.name,
+            "--report",
+            str(writing),
+            "--plan",
+            json.dumps(plan.to_json()),
             *(row.key for row in rows),
         ]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                command, cwd=REPOSITORY, env=side.environment(self.mark), pass_fds=[writing],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                command,
+                cwd=REPOSITORY,
+                env=side.environment(self.mark),
+                pass_fds=[writing],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
         os.close(writing)
         self._reading = reading
@@ -237,6 +251,9 @@ def run_alternately(
                 ]
                 for row in batch:
                     if row not in chosen:
-                        done(side.name, row.key, {
-                            "status": "skipped", "reason": "takes long on Ray: --all-on-ray"})
+                        done(
+                            side.name,
+                            row.key,
+                            {"status": "skipped", "reason": "takes long on Ray: --all-on-ray"},
+                        )
                 sessions[side.name].run(chosen)

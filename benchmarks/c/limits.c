@@ -18,7 +18,8 @@
 #include <immintrin.h>
 #endif
 
-enum { ROUNDS_SPIN = 200000, ROUNDS_PARKED = 4000, MAX_COPIERS = 16 };
+enum { ROUNDS_SPIN = 200000, ROUNDS_PARKED = 4000, ROUNDS_IDLE = 25, MAX_COPIERS = 16 };
+enum { IDLE_US = 200000 };
 static const size_t MIB = 1024 * 1024;
 
 typedef struct {
@@ -68,29 +69,37 @@ static void post(_Atomic uint32_t *word, uint32_t value, int wake) {
   if (wake) syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
-static _Noreturn void answer_all(mailbox *box, int rounds, int cpu, waiter wait_for, int wake) {
+/* How the asked process and the asking one wait, and how long the latter sleeps before it asks. */
+typedef struct {
+  int rounds;
+  waiter asked, asking;
+  useconds_t idle_us;
+} exchange;
+
+static _Noreturn void answer_all(mailbox *box, const exchange *x, int cpu) {
   pin(cpu);
-  for (int i = 1; i <= rounds; i++) {
-    wait_for(&box->ping, (uint32_t)i);
-    post(&box->pong, (uint32_t)i, wake);
+  for (int i = 1; i <= x->rounds; i++) {
+    x->asked(&box->ping, (uint32_t)i);
+    post(&box->pong, (uint32_t)i, x->asking == wait_parked);
   }
   _exit(0);
 }
 
 /* One line of output: the median round trip between a process on each of the two CPUs. */
-static void round_trips(const char *name, int rounds, int here, int there, waiter wait_for,
-                        int wake) {
+static void round_trips(const char *name, const exchange *x, int here, int there) {
+  int rounds = x->rounds;
   mailbox *box = map_shared(sizeof *box);
   int64_t *taken = malloc((size_t)rounds * sizeof *taken);
   if (!taken) bench_fail("malloc");
   pid_t child = fork();
   if (child < 0) bench_fail("fork");
-  if (child == 0) answer_all(box, rounds, there, wait_for, wake);
+  if (child == 0) answer_all(box, x, there);
   pin(here);
   for (int i = 1; i <= rounds; i++) {
+    if (x->idle_us) usleep(x->idle_us);
     int64_t start = bench_now_ns();
-    post(&box->ping, (uint32_t)i, wake);
-    wait_for(&box->pong, (uint32_t)i);
+    post(&box->ping, (uint32_t)i, x->asked == wait_parked);
+    x->asking(&box->pong, (uint32_t)i);
     taken[i - 1] = bench_now_ns() - start;
   }
   waitpid(child, NULL, 0);
@@ -225,11 +234,15 @@ int main(void) {
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) bench_fail("sched_getaffinity");
   int count = allowed_cpus(&allowed, cpus, MAX_COPIERS);
+  exchange spinning = {ROUNDS_SPIN, wait_spinning, wait_spinning, 0};
+  exchange parked = {ROUNDS_PARKED, wait_parked, wait_parked, 0};
+  exchange idle = {ROUNDS_IDLE, wait_parked, wait_spinning, IDLE_US};
   if (count >= 2) {
-    round_trips("round_trip_spinning", ROUNDS_SPIN, cpus[0], cpus[1], wait_spinning, 0);
-    round_trips("round_trip_parked", ROUNDS_PARKED, cpus[0], cpus[1], wait_parked, 1);
+    round_trips("round_trip_spinning", &spinning, cpus[0], cpus[1]);
+    round_trips("round_trip_parked", &parked, cpus[0], cpus[1]);
+    round_trips("round_trip_idle", &idle, cpus[0], cpus[1]);
   }
-  round_trips("round_trip_one_core", ROUNDS_PARKED, cpus[0], cpus[0], wait_parked, 1);
+  round_trips("round_trip_one_core", &parked, cpus[0], cpus[0]);
   sched_setaffinity(0, sizeof allowed, &allowed);
   copies_by_size();
   cold_copy();

@@ -79,9 +79,16 @@ def connected(bench: Bench) -> Iterator[Any]:
     home = Path(tempfile.mkdtemp(prefix="wrb-", dir="/tmp"))  # a short path: it will hold sockets
     log = home / "server.log"
     command = [
-        *command_line(ray.__name__), "start", "--head", "--block", f"--port={free_port()}",
-        f"--ray-client-server-port={port}", f"--num-cpus={bench.plan.num_cpus}",
-        "--node-ip-address=127.0.0.1", "--include-dashboard=false", f"--temp-dir={home}",
+        *command_line(ray.__name__),
+        "start",
+        "--head",
+        "--block",
+        f"--port={free_port()}",
+        f"--ray-client-server-port={port}",
+        f"--num-cpus={bench.plan.num_cpus}",
+        "--node-ip-address=127.0.0.1",
+        "--include-dashboard=false",
+        f"--temp-dir={home}",
     ]
     with log.open("wb") as output:
         server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
@@ -114,9 +121,9 @@ def client_row(
             with connected(bench) as ray:
                 return measure(bench, ray)
 
-        return SECTION.row(
-            key, title, does, figure, session="none", timeout=240, number=number
-        )(run)
+        return SECTION.row(key, title, does, figure, session="none", timeout=240, number=number)(
+            run
+        )
 
     return declare
 
@@ -131,8 +138,11 @@ def client_actor(ray: Any) -> Any:
 
 
 @client_row(
-    "client-get", "client: get calls", "get of one ref to put(0), through the client",
-    Figure("rate", "gets/s", limit="parked round trip rate"), 24,
+    "client-get",
+    "client: get calls",
+    "get of one ref to put(0), through the client",
+    Figure("rate", "gets/s", limit="parked round trip rate"),
+    24,
 )
 def client_get(bench: Bench, ray: Any) -> Values:
     ref = ray.put(0)
@@ -140,17 +150,22 @@ def client_get(bench: Bench, ray: Any) -> Values:
 
 
 @client_row(
-    "client-put", "client: put calls", "put(0), through the client",
-    Figure("rate", "puts/s", limit="parked round trip rate"), 25,
+    "client-put",
+    "client: put calls",
+    "put(0), through the client",
+    Figure("rate", "puts/s", limit="parked round trip rate"),
+    25,
 )
 def client_put(bench: Bench, ray: Any) -> Values:
     return bench.rate(lambda: ray.put(0))
 
 
 @client_row(
-    "client-put-gigabytes", "client: put gigabytes",
+    "client-put-gigabytes",
+    "client: put gigabytes",
     "put of one unwritten np.zeros of 800 MiB, through the client; counted as 0.8 GB",
-    Figure("rate", "GB/s", limit="copy zero page"), 26,
+    Figure("rate", "GB/s", limit="copy zero page"),
+    26,
 )
 def client_put_gigabytes(bench: Bench, ray: Any) -> Values:
     np = numpy()
@@ -159,9 +174,11 @@ def client_put_gigabytes(bench: Bench, ray: Any) -> Values:
 
 
 @client_row(
-    "client-tasks-put", "client: tasks and put batch",
+    "client-tasks-put",
+    "client: tasks and put batch",
     "get of 10 tasks of 100 x put(0) each, through the client",
-    Figure("rate", "puts/s", limit="c call on all cores"), 27,
+    Figure("rate", "puts/s", limit="c call on all cores"),
+    27,
 )
 def client_tasks_put(bench: Bench, ray: Any) -> Values:
     @ray.remote
@@ -173,9 +190,11 @@ def client_tasks_put(bench: Bench, ray: Any) -> Values:
 
 
 @client_row(
-    "client-actor-sync", "client: 1:1 actor calls sync",
+    "client-actor-sync",
+    "client: 1:1 actor calls sync",
     "get(actor.call.remote()), through the client",
-    Figure("rate", "calls/s", limit="parked round trip rate"), 28,
+    Figure("rate", "calls/s", limit="parked round trip rate"),
+    28,
 )
 def client_actor_sync(bench: Bench, ray: Any) -> Values:
     actor = client_actor(ray).remote()
@@ -187,27 +206,33 @@ def batched(bench: Bench, ray: Any, actor: Any) -> Values:
 
 
 @client_row(
-    "client-actor-async", "client: 1:1 actor calls async",
+    "client-actor-async",
+    "client: 1:1 actor calls async",
     "get of 1000 calls on one actor, through the client",
-    Figure("rate", "calls/s", limit="pipelined rate"), 29,
+    Figure("rate", "calls/s", limit="pipelined rate"),
+    29,
 )
 def client_actor_async(bench: Bench, ray: Any) -> Values:
     return batched(bench, ray, client_actor(ray).remote())
 
 
 @client_row(
-    "client-actor-concurrent", "client: 1:1 actor calls concurrent",
+    "client-actor-concurrent",
+    "client: 1:1 actor calls concurrent",
     "get of 1000 calls on one actor with max_concurrency=16, through the client",
-    Figure("rate", "calls/s", limit="pipelined rate"), 30,
+    Figure("rate", "calls/s", limit="pipelined rate"),
+    30,
 )
 def client_actor_concurrent(bench: Bench, ray: Any) -> Values:
     return batched(bench, ray, client_actor(ray).options(max_concurrency=16).remote())
 
 
 @client_row(
-    "client-tasks-get-batch", "client: tasks and get batch",
+    "client-tasks-get-batch",
+    "client: tasks and get batch",
     "submit 1000 no-op tasks, get the list, through the client; counted as one batch",
-    Figure("rate", "batches/s", limit="pipelined batch"), 31,
+    Figure("rate", "batches/s", limit="pipelined batch"),
+    31,
 )
 def client_tasks_get_batch(bench: Bench, ray: Any) -> Values:
     noop = noop_task(ray)

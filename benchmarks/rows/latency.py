@@ -31,7 +31,9 @@ def written_array(size: int) -> Any:
 
 
 @SECTION.row(
-    "task-latency", "task, calls following each other", "get(noop.remote()), one after another",
+    "task-latency",
+    "task, calls following each other",
+    "get(noop.remote()), one after another",
     *p50_p99("sync call"),
 )
 def task_latency(bench: Bench) -> Values:
@@ -41,7 +43,9 @@ def task_latency(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "task-latency-idle", "task, after idling", f"get(noop.remote()) after {IDLE_SECONDS} s idle",
+    "task-latency-idle",
+    "task, after idling",
+    f"get(noop.remote()) after {IDLE_SECONDS} s idle",
     *p50_p99("call after idling"),
 )
 def task_latency_idle(bench: Bench) -> Values:
@@ -54,7 +58,8 @@ def task_latency_idle(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "task-submit", "task, submit only",
+    "task-submit",
+    "task, submit only",
     "noop.remote(), mean over 1000 submits; their get is not timed",
     Figure("mean", "us", "lower", "c call time"),
 )
@@ -72,8 +77,10 @@ def task_submit(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "actor-latency", "actor call, calls following each other",
-    "get(actor.call.remote()), one after another", *p50_p99("sync call"),
+    "actor-latency",
+    "actor call, calls following each other",
+    "get(actor.call.remote()), one after another",
+    *p50_p99("sync call"),
 )
 def actor_latency(bench: Bench) -> Values:
     ray = bench.ray
@@ -82,8 +89,10 @@ def actor_latency(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "actor-latency-idle", "actor call, after idling",
-    f"get(actor.call.remote()) after {IDLE_SECONDS} s idle", *p50_p99("call after idling"),
+    "actor-latency-idle",
+    "actor call, after idling",
+    f"get(actor.call.remote()) after {IDLE_SECONDS} s idle",
+    *p50_p99("call after idling"),
 )
 def actor_latency_idle(bench: Bench) -> Values:
     ray = bench.ray
@@ -107,13 +116,16 @@ def declare_sizes() -> None:
         if size >= 100 * KIB:
             figures = [*p50_p99(None), Figure("bandwidth", "GB/s", "higher", f"copy {key}")]
         SECTION.row(
-            f"put-{key}", f"put array of {label}",
+            f"put-{key}",
+            f"put array of {label}",
             f"put of one written uint8 array of {label}, the ref dropped, the store warm",
             *figures,
         )(put_row(size))
         SECTION.row(
-            f"get-{key}", f"get array of {label}",
-            f"get of one ref to a local array of {label}", *p50_p99("c call time"),
+            f"get-{key}",
+            f"get array of {label}",
+            f"get of one ref to a local array of {label}",
+            *p50_p99("c call time"),
         )(get_row(size))
 
 
@@ -140,8 +152,10 @@ declare_sizes()
 
 
 @SECTION.row(
-    "argument-by-ref", "100 MiB array passed by ref",
-    "a task takes a ref to a 100 MiB array and returns one element", *p50_p99("sync call"),
+    "argument-by-ref",
+    "100 MiB array passed by ref",
+    "a task takes a ref to a 100 MiB array and returns one element",
+    *p50_p99("sync call"),
 )
 def argument_by_ref(bench: Bench) -> Values:
     ray = bench.ray
@@ -155,7 +169,8 @@ def argument_by_ref(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "argument-by-value", "100 MiB array passed by value",
+    "argument-by-value",
+    "100 MiB array passed by value",
     "a task takes a 100 MiB array of the caller and returns one element, the store warm",
     *p50_p99("copy time 100mib"),
 )
@@ -171,7 +186,8 @@ def argument_by_value(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "result-array", "100 MiB array returned by a task",
+    "result-array",
+    "100 MiB array returned by a task",
     "a task makes and returns a written 100 MiB array; the caller gets it",
     *p50_p99("copy time 100mib"),
 )

@@ -20,8 +20,11 @@ SETTLE_SECONDS = 1.0
 
 
 @SECTION.row(
-    "idle-cpu", "idle CPU", "CPU time of all processes together, 1 s after the last task ended",
-    Figure("share", "% of a core", "lower"), session="fresh",
+    "idle-cpu",
+    "idle CPU",
+    "CPU time of all processes together, 1 s after the last task ended",
+    Figure("share", "% of a core", "lower"),
+    session="fresh",
 )
 def idle_cpu(bench: Bench) -> Values:
     bench.worker_pids()
@@ -38,10 +41,12 @@ def idle_cpu(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "idle-memory", "idle memory", "private memory of a worker, and PSS of all processes together, "
-    "1 s after the last task ended",
+    "idle-memory",
+    "idle memory",
+    "private memory of a worker, and PSS of all processes together, 1 s after the last task ended",
     Figure("worker private", "MB", "lower", "forked child"),
-    Figure("whole tree PSS", "MB", "lower"), Figure("processes", "processes", "lower"),
+    Figure("whole tree PSS", "MB", "lower"),
+    Figure("processes", "processes", "lower"),
     session="fresh",
 )
 def idle_memory(bench: Bench) -> Values:
@@ -56,9 +61,7 @@ def idle_memory(bench: Bench) -> Values:
     }
 
 
-def growth_per_item(
-    make: Callable[[int], list[Any]], count: int
-) -> tuple[float, list[Any]]:
+def growth_per_item(make: Callable[[int], list[Any]], count: int) -> tuple[float, list[Any]]:
     """Bytes of PSS that all processes of the session gain per item made; and the items."""
     earlier = make(count // 2)  # what has to be set up once is paid for by these
     before = procs.total_pss(procs.session_pids())
@@ -68,9 +71,12 @@ def growth_per_item(
 
 
 @SECTION.row(
-    "memory-per-ref", "memory per small ref",
+    "memory-per-ref",
+    "memory per small ref",
     "PSS gained by all processes per ref of put(int) that is kept, shared memory included",
-    Figure("bytes", "B", "lower"), session="fresh", timeout=240,
+    Figure("bytes", "B", "lower"),
+    session="fresh",
+    timeout=240,
 )
 def memory_per_ref(bench: Bench) -> Values:
     ray = bench.ray
@@ -80,9 +86,12 @@ def memory_per_ref(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "memory-per-task", "memory per queued task",
+    "memory-per-task",
+    "memory per queued task",
     "PSS gained by all processes per no-op task that waits while every CPU is taken",
-    Figure("bytes", "B", "lower"), session="fresh", timeout=240,
+    Figure("bytes", "B", "lower"),
+    session="fresh",
+    timeout=240,
 )
 def memory_per_task(bench: Bench) -> Values:
     ray = bench.ray
@@ -117,9 +126,12 @@ def block_every_cpu(bench: Bench, home: Path) -> list[Any]:
 
 
 @SECTION.row(
-    "memory-per-finished-task", "memory per finished task",
+    "memory-per-finished-task",
+    "memory per finished task",
     "PSS gained by all processes per no-op task that has run and whose ref is kept",
-    Figure("bytes", "B", "lower"), session="fresh", timeout=240,
+    Figure("bytes", "B", "lower"),
+    session="fresh",
+    timeout=240,
 )
 def memory_per_finished_task(bench: Bench) -> Values:
     ray = bench.ray

@@ -101,8 +101,11 @@ def ready(ray: Any, actors: list[Any]) -> list[Any]:
 
 
 @SECTION.row(
-    "get-small", "single client get calls", "get of one ref to put(0)",
-    Figure("rate", "gets/s", limit="c call"), number=1,
+    "get-small",
+    "single client get calls",
+    "get of one ref to put(0)",
+    Figure("rate", "gets/s", limit="c call"),
+    number=1,
 )
 def get_small(bench: Bench) -> Values:
     ray = bench.ray
@@ -111,8 +114,11 @@ def get_small(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "put-small", "single client put calls", "put(0), the ref dropped",
-    Figure("rate", "puts/s", limit="c call"), number=2,
+    "put-small",
+    "single client put calls",
+    "put(0), the ref dropped",
+    Figure("rate", "puts/s", limit="c call"),
+    number=2,
 )
 def put_small(bench: Bench) -> Values:
     ray = bench.ray
@@ -120,8 +126,11 @@ def put_small(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "put-small-multi", "multi client put calls", "get of 10 tasks of 100 x put(0) each",
-    Figure("rate", "puts/s", limit="c call on all cores"), number=3,
+    "put-small-multi",
+    "multi client put calls",
+    "get of 10 tasks of 100 x put(0) each",
+    Figure("rate", "puts/s", limit="c call on all cores"),
+    number=3,
 )
 def put_small_multi(bench: Bench) -> Values:
     ray = bench.ray
@@ -135,9 +144,11 @@ def put_small_multi(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "put-gigabytes", "single client put gigabytes",
+    "put-gigabytes",
+    "single client put gigabytes",
     "put of one unwritten np.zeros of 800 MiB, the ref dropped; counted as 0.8 GB",
-    Figure("rate", "GB/s", limit="copy zero page"), number=4,
+    Figure("rate", "GB/s", limit="copy zero page"),
+    number=4,
 )
 def put_gigabytes(bench: Bench) -> Values:
     ray, np = bench.ray, numpy()
@@ -146,9 +157,11 @@ def put_gigabytes(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "tasks-and-get-batch", "single client tasks and get batch",
+    "tasks-and-get-batch",
+    "single client tasks and get batch",
     "submit 1000 no-op tasks, get the list; counted as one batch",
-    Figure("rate", "batches/s", limit="pipelined batch"), number=5,
+    Figure("rate", "batches/s", limit="pipelined batch"),
+    number=5,
 )
 def tasks_and_get_batch(bench: Bench) -> Values:
     ray = bench.ray
@@ -157,9 +170,11 @@ def tasks_and_get_batch(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "put-gigabytes-multi", "multi client put gigabytes",
+    "put-gigabytes-multi",
+    "multi client put gigabytes",
     "get of 10 tasks of 10 x put(np.zeros of 80 MiB) each; counted as 8 GB",
-    Figure("rate", "GB/s", limit="copy zero page on all cores"), number=6,
+    Figure("rate", "GB/s", limit="copy zero page on all cores"),
+    number=6,
 )
 def put_gigabytes_multi(bench: Bench) -> Values:
     ray = bench.ray
@@ -176,9 +191,11 @@ def put_gigabytes_multi(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "get-10k-refs", "single client get object containing 10k refs",
+    "get-10k-refs",
+    "single client get object containing 10k refs",
     "get of a task's result that is a list of 10,000 refs put in the worker",
-    Figure("rate", "gets/s", limit="10k small objects"), number=7,
+    Figure("rate", "gets/s", limit="10k small objects"),
+    number=7,
 )
 def get_10k_refs(bench: Bench) -> Values:
     ray = bench.ray
@@ -193,9 +210,11 @@ def get_10k_refs(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "wait-1k-refs", "single client wait 1k refs",
+    "wait-1k-refs",
+    "single client wait 1k refs",
     "submit 1000 no-op tasks, then wait for one at a time until none is left",
-    Figure("rate", "rounds/s", limit="wait round"), number=8,
+    Figure("rate", "rounds/s", limit="wait round"),
+    number=8,
 )
 def wait_1k_refs(bench: Bench) -> Values:
     ray = bench.ray
@@ -211,8 +230,11 @@ def wait_1k_refs(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "tasks-sync", "single client tasks sync", "get(noop.remote())",
-    Figure("rate", "tasks/s", limit="sync call rate"), number=9,
+    "tasks-sync",
+    "single client tasks sync",
+    "get(noop.remote())",
+    Figure("rate", "tasks/s", limit="sync call rate"),
+    number=9,
 )
 def tasks_sync(bench: Bench) -> Values:
     ray = bench.ray
@@ -221,8 +243,11 @@ def tasks_sync(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "tasks-async", "single client tasks async", "get of a list of 1000 noop.remote()",
-    Figure("rate", "tasks/s", limit="pipelined rate"), number=10,
+    "tasks-async",
+    "single client tasks async",
+    "get of a list of 1000 noop.remote()",
+    Figure("rate", "tasks/s", limit="pipelined rate"),
+    number=10,
 )
 def tasks_async(bench: Bench) -> Values:
     ray = bench.ray
@@ -231,9 +256,12 @@ def tasks_async(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "tasks-async-multi", "multi client tasks async",
+    "tasks-async-multi",
+    "multi client tasks async",
     "4 actors each submit 10,000 no-op tasks and get them",
-    Figure("rate", "tasks/s", limit="pipelined rate"), number=11, timeout=300,
+    Figure("rate", "tasks/s", limit="pipelined rate"),
+    number=11,
+    timeout=300,
 )
 def tasks_async_multi(bench: Bench) -> Values:
     ray = bench.ray
@@ -288,51 +316,68 @@ def n_to_n(bench: Bench, kind: Any) -> Values:
 
 
 @SECTION.row(
-    "actor-sync", "1:1 actor calls sync", "get(actor.call.remote()) on one actor",
-    Figure("rate", "calls/s", limit="sync call rate"), number=12,
+    "actor-sync",
+    "1:1 actor calls sync",
+    "get(actor.call.remote()) on one actor",
+    Figure("rate", "calls/s", limit="sync call rate"),
+    number=12,
 )
 def actor_sync(bench: Bench) -> Values:
     return sync_calls(bench, plain_actor(bench.ray).remote())
 
 
 @SECTION.row(
-    "actor-async", "1:1 actor calls async", "get of 1000 calls on one actor",
-    Figure("rate", "calls/s", limit="pipelined rate"), number=13,
+    "actor-async",
+    "1:1 actor calls async",
+    "get of 1000 calls on one actor",
+    Figure("rate", "calls/s", limit="pipelined rate"),
+    number=13,
 )
 def actor_async(bench: Bench) -> Values:
     return batched_calls(bench, plain_actor(bench.ray).remote())
 
 
 @SECTION.row(
-    "actor-concurrent", "1:1 actor calls concurrent",
+    "actor-concurrent",
+    "1:1 actor calls concurrent",
     "get of 1000 calls on one actor with max_concurrency=16",
-    Figure("rate", "calls/s", limit="pipelined rate"), number=14,
+    Figure("rate", "calls/s", limit="pipelined rate"),
+    number=14,
 )
 def actor_concurrent(bench: Bench) -> Values:
     return batched_calls(bench, plain_actor(bench.ray).options(max_concurrency=16).remote())
 
 
 @SECTION.row(
-    "actor-1-n", "1:n actor calls async",
+    "actor-1-n",
+    "1:n actor calls async",
     "one client actor calls n actors 5000 times each and gets all; n = half the CPUs",
-    Figure("rate", "calls/s", limit="pipelined rate"), number=15, timeout=240,
+    Figure("rate", "calls/s", limit="pipelined rate"),
+    number=15,
+    timeout=240,
 )
 def actor_1_n(bench: Bench) -> Values:
     return one_to_n(bench, plain_actor(bench.ray))
 
 
 @SECTION.row(
-    "actor-n-n", "n:n actor calls async", "4 tasks each call n actors in turn, 5000 calls a task",
-    Figure("rate", "calls/s", limit="pipelined rate"), number=16, timeout=240,
+    "actor-n-n",
+    "n:n actor calls async",
+    "4 tasks each call n actors in turn, 5000 calls a task",
+    Figure("rate", "calls/s", limit="pipelined rate"),
+    number=16,
+    timeout=240,
 )
 def actor_n_n(bench: Bench) -> Values:
     return n_to_n(bench, plain_actor(bench.ray))
 
 
 @SECTION.row(
-    "actor-n-n-arg", "n:n actor calls with arg async",
+    "actor-n-n-arg",
+    "n:n actor calls with arg async",
     "n client actors, each with an actor of its own: put(0), 1000 calls with that ref, get",
-    Figure("rate", "calls/s", limit="pipelined rate"), number=17,
+    Figure("rate", "calls/s", limit="pipelined rate"),
+    number=17,
 )
 def actor_n_n_arg(bench: Bench) -> Values:
     ray = bench.ray
@@ -346,25 +391,33 @@ def actor_n_n_arg(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "async-actor-sync", "1:1 async-actor calls sync", "get(actor.call.remote()), call is async def",
-    Figure("rate", "calls/s", limit="sync coroutine rate"), number=18,
+    "async-actor-sync",
+    "1:1 async-actor calls sync",
+    "get(actor.call.remote()), call is async def",
+    Figure("rate", "calls/s", limit="sync coroutine rate"),
+    number=18,
 )
 def async_actor_sync(bench: Bench) -> Values:
     return sync_calls(bench, async_actor(bench.ray).remote())
 
 
 @SECTION.row(
-    "async-actor-async", "1:1 async-actor calls async", "get of 1000 calls on one async actor",
-    Figure("rate", "calls/s", limit="coroutine rate"), number=19,
+    "async-actor-async",
+    "1:1 async-actor calls async",
+    "get of 1000 calls on one async actor",
+    Figure("rate", "calls/s", limit="coroutine rate"),
+    number=19,
 )
 def async_actor_async(bench: Bench) -> Values:
     return batched_calls(bench, async_actor(bench.ray).remote())
 
 
 @SECTION.row(
-    "async-actor-args", "1:1 async-actor calls with args async",
+    "async-actor-args",
+    "1:1 async-actor calls with args async",
     "get of 1000 calls with an int argument on one async actor",
-    Figure("rate", "calls/s", limit="coroutine rate"), number=20,
+    Figure("rate", "calls/s", limit="coroutine rate"),
+    number=20,
 )
 def async_actor_args(bench: Bench) -> Values:
     ray = bench.ray
@@ -375,25 +428,36 @@ def async_actor_args(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "async-actor-1-n", "1:n async-actor calls async", "as 1:n actor calls, on async actors",
-    Figure("rate", "calls/s", limit="coroutine rate"), number=21, timeout=240,
+    "async-actor-1-n",
+    "1:n async-actor calls async",
+    "as 1:n actor calls, on async actors",
+    Figure("rate", "calls/s", limit="coroutine rate"),
+    number=21,
+    timeout=240,
 )
 def async_actor_1_n(bench: Bench) -> Values:
     return one_to_n(bench, async_actor(bench.ray))
 
 
 @SECTION.row(
-    "async-actor-n-n", "n:n async-actor calls async", "as n:n actor calls, on async actors",
-    Figure("rate", "calls/s", limit="coroutine rate"), number=22, timeout=240,
+    "async-actor-n-n",
+    "n:n async-actor calls async",
+    "as n:n actor calls, on async actors",
+    Figure("rate", "calls/s", limit="coroutine rate"),
+    number=22,
+    timeout=240,
 )
 def async_actor_n_n(bench: Bench) -> Values:
     return n_to_n(bench, async_actor(bench.ray))
 
 
 @SECTION.row(
-    "placement-groups", "placement group create/removal",
+    "placement-groups",
+    "placement group create/removal",
     "create 100 groups of one bundle {custom: 0.001}, wait for each, remove each",
-    Figure("rate", "groups/s", limit=None), number=23, session="none",
+    Figure("rate", "groups/s", limit=None),
+    number=23,
+    session="none",
 )
 def placement_groups(bench: Bench) -> Values:
     ray = bench.ray

@@ -93,8 +93,18 @@ class Section:
 
         def declare(run: RowFunction) -> RowFunction:
             self.rows.append(
-                Row(key, self.title, title, does, figures, run, session, timeout,
-                    ray_default, number)
+                Row(
+                    key,
+                    self.title,
+                    title,
+                    does,
+                    figures,
+                    run,
+                    session,
+                    timeout,
+                    ray_default,
+                    number,
+                )
             )
             return run
 

@@ -14,9 +14,11 @@ SECTION = Section("Scale")
 
 
 @SECTION.row(
-    "tasks-queued", "queued no-op tasks, 1 M (Ray 10 k)",
+    "tasks-queued",
+    "queued no-op tasks, 1 M (Ray 10 k)",
     "submit all, then get all and check every result",
-    Figure("rate", "tasks/s", limit="pipelined rate"), Figure("seconds", "s", "lower"),
+    Figure("rate", "tasks/s", limit="pipelined rate"),
+    Figure("seconds", "s", "lower"),
     timeout=300,
 )
 def tasks_queued(bench: Bench) -> Values:
@@ -33,9 +35,11 @@ def tasks_queued(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "get-list-of-refs", "get of a list of small refs, 100 k (Ray 10 k)",
+    "get-list-of-refs",
+    "get of a list of small refs, 100 k (Ray 10 k)",
     "put that many ints, then get them as one list",
-    Figure("per ref", "us", "lower", "c call time"), Figure("seconds", "s", "lower"),
+    Figure("per ref", "us", "lower", "c call time"),
+    Figure("seconds", "s", "lower"),
     timeout=300,
 )
 def get_list_of_refs(bench: Bench) -> Values:
@@ -53,9 +57,11 @@ def get_list_of_refs(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "get-finished-tasks", "get of a list of finished tasks, 10 k",
+    "get-finished-tasks",
+    "get of a list of finished tasks, 10 k",
     "submit 10,000 no-op tasks, wait for all, then get them as one list",
-    Figure("per ref", "us", "lower", "c call time"), timeout=240,
+    Figure("per ref", "us", "lower", "c call time"),
+    timeout=240,
 )
 def get_finished_tasks(bench: Bench) -> Values:
     ray = bench.ray
@@ -72,9 +78,11 @@ def get_finished_tasks(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "task-with-many-refs", "one task taking 10 k refs",
+    "task-with-many-refs",
+    "one task taking 10 k refs",
     "a task takes 10,000 refs to ints as arguments and returns their number",
-    Figure("seconds", "s", "lower"), timeout=240,
+    Figure("seconds", "s", "lower"),
+    timeout=240,
 )
 def task_with_many_refs(bench: Bench) -> Values:
     ray = bench.ray
@@ -95,7 +103,9 @@ def task_with_many_refs(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "chain", "chain of 1000 dependent tasks", "each task takes the result of the one before",
+    "chain",
+    "chain of 1000 dependent tasks",
+    "each task takes the result of the one before",
     Figure("per task", "us", "lower", "c call time"),
 )
 def chain(bench: Bench) -> Values:
@@ -120,7 +130,9 @@ def chain(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "nested", "nested tasks, depth 8", "each task waits for the one that it starts",
+    "nested",
+    "nested tasks, depth 8",
+    "each task waits for the one that it starts",
     Figure("per level", "us", "lower", "sync call"),
 )
 def nested(bench: Bench) -> Values:
@@ -135,9 +147,11 @@ def nested(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "actor-create", "actor created and answering, warm",
+    "actor-create",
+    "actor created and answering, warm",
     "create an actor and get its first answer, others having lived before",
-    Figure("p50", "ms", "lower", "fork"), timeout=240,
+    Figure("p50", "ms", "lower", "fork"),
+    timeout=240,
 )
 def actor_create(bench: Bench) -> Values:
     ray = bench.ray
@@ -157,10 +171,13 @@ def actor_create(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "actors-alive", "1000 actors alive at once",
+    "actors-alive",
+    "1000 actors alive at once",
     "create 1000 actors (num_cpus=0), call each while all live, check every answer",
-    Figure("rate", "actors/s", limit="fork rate"), Figure("calls", "calls/s"),
-    timeout=300, ray_default=False,
+    Figure("rate", "actors/s", limit="fork rate"),
+    Figure("calls", "calls/s"),
+    timeout=300,
+    ray_default=False,
 )
 def actors_alive(bench: Bench) -> Values:
     ray = bench.ray

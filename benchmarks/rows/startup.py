@@ -77,8 +77,11 @@ def init_text(bench: Bench) -> str:
 
 
 @SECTION.row(
-    "import", "import", "the import statement, in a new interpreter, files cached",
-    Figure("p50", "ms", "lower"), session="none",
+    "import",
+    "import",
+    "the import statement, in a new interpreter, files cached",
+    Figure("p50", "ms", "lower"),
+    session="none",
 )
 def import_time(bench: Bench) -> Values:
     text = IMPORT.format(module=bench.ray.__name__)
@@ -87,10 +90,14 @@ def import_time(bench: Bench) -> Values:
 
 
 @SECTION.row(
-    "init-shutdown", "init, first task, shutdown",
+    "init-shutdown",
+    "init, first task, shutdown",
     "each timed inside a new interpreter: init(), then get(noop.remote()), then shutdown()",
-    Figure("init", "ms", "lower", "fork and exec"), Figure("first task", "ms", "lower", "fork"),
-    Figure("shutdown", "ms", "lower"), session="none", timeout=300,
+    Figure("init", "ms", "lower", "fork and exec"),
+    Figure("first task", "ms", "lower", "fork"),
+    Figure("shutdown", "ms", "lower"),
+    session="none",
+    timeout=300,
 )
 def init_shutdown(bench: Bench) -> Values:
     text = LIFE.format(module=bench.ray.__name__, options=init_text(bench))
@@ -105,18 +112,24 @@ def whole_script(bench: Bench, first: str) -> Values:
 
 
 @SECTION.row(
-    "script", "whole script, without NumPy",
+    "script",
+    "whole script, without NumPy",
     "a new interpreter runs: import, init, get(noop.remote()), shutdown; from start to end",
-    Figure("p50", "ms", "lower", "python"), session="none", timeout=300,
+    Figure("p50", "ms", "lower", "python"),
+    session="none",
+    timeout=300,
 )
 def script(bench: Bench) -> Values:
     return whole_script(bench, "")
 
 
 @SECTION.row(
-    "script-numpy", "whole script, with NumPy",
-    "the same script after import numpy", Figure("p50", "ms", "lower", "python with numpy"),
-    session="none", timeout=300,
+    "script-numpy",
+    "whole script, with NumPy",
+    "the same script after import numpy",
+    Figure("p50", "ms", "lower", "python with numpy"),
+    session="none",
+    timeout=300,
 )
 def script_numpy(bench: Bench) -> Values:
     numpy()
