@@ -74,6 +74,25 @@ PyObject *wrpy_job_bad_argument(wrpy_state *st, wrpy_job *j) {
   return NULL;
 }
 
+static int raise_dependency_failed(wrpy_state *st, PyObject *bad) {
+  PyObject *errors = wrpy_errors(st);
+  PyObject *type = errors ? PyObject_GetAttrString(errors, "DependencyFailed") : NULL;
+  PyObject *exc = type ? PyObject_CallOneArg(type, bad) : NULL;
+  if (exc) PyErr_SetObject(type, exc);
+  Py_XDECREF(exc);
+  Py_XDECREF(type);
+  Py_DECREF(bad);
+  return -1;
+}
+
+int wrpy_job_check(wrpy_state *st, wrpy_job *j) {
+  if (!still_open(j)) return -1;
+  if (WR_LIKELY(!j->job.ndeps)) return 0;
+  PyObject *bad = wrpy_job_bad_argument(st, j);
+  if (bad) return raise_dependency_failed(st, bad);
+  return PyErr_Occurred() ? -1 : 0;
+}
+
 int wrpy_job_args(wrpy_state *st, wrpy_job *j, PyObject ***args, Py_ssize_t *nargs,
                   PyObject **kwnames) {
   arg_ctx a = {st, j};
@@ -96,6 +115,34 @@ int wrpy_job_args_objects(wrpy_state *st, wrpy_job *j, PyObject **tuple, PyObjec
   Py_CLEAR(*tuple);
   Py_CLEAR(*dict);
   return -1;
+}
+
+/* ---- the call ------------------------------------------------------------------------------- */
+
+PyObject *wrpy_job_call(wrpy_state *st, wrpy_job *j, PyObject *fn) {
+  PyObject **args, *kwnames;
+  Py_ssize_t n;
+  if (wrpy_job_args(st, j, &args, &n, &kwnames)) return NULL;
+  PyObject *result =
+      PyObject_Vectorcall(fn, args, (size_t)n | PY_VECTORCALL_ARGUMENTS_OFFSET, kwnames);
+  wrpy_dec_call_free(args, n, kwnames);
+  return result;
+}
+
+PyObject *wrpy_job_method(wrpy_job *j, PyObject *table) {
+  if (table && j->number < (size_t)PyList_GET_SIZE(table))
+    return Py_NewRef(PyList_GET_ITEM(table, j->number));
+  return PyErr_Format(PyExc_AttributeError, "this actor has no method number %u", j->number);
+}
+
+PyObject *wrpy_job_call_method(wrpy_state *st, wrpy_job *j, PyObject *table) {
+  PyObject *fn = wrpy_job_method(j, table);
+  PyObject *result = fn ? wrpy_job_call(st, j, fn) : NULL;
+  Py_XDECREF(fn);
+  if (!result || WR_LIKELY(!wr_load32(&j->job.t->cancel))) return result;
+  Py_DECREF(result); /* it saw the flag, or did not care: the caller gave up */
+  PyErr_SetNone(PyExc_KeyboardInterrupt);
+  return NULL;
 }
 
 /* ---- results -------------------------------------------------------------------------------- */
@@ -177,26 +224,6 @@ static void job_dealloc(PyObject *self) {
   Py_DECREF(type);
 }
 
-static PyObject *job_load(PyObject *self, PyObject *unused) {
-  (void)unused;
-  wrpy_job *j = (wrpy_job *)self;
-  wrpy_state *st = wrpy_state_of_type(Py_TYPE(self));
-  if (!still_open(j)) return NULL;
-  PyObject *tuple = NULL, *dict = NULL, *bad = wrpy_job_bad_argument(st, j);
-  if (bad) {
-    PyObject *errors = wrpy_errors(st);
-    PyObject *type = errors ? PyObject_GetAttrString(errors, "DependencyFailed") : NULL;
-    PyObject *exc = type ? PyObject_CallOneArg(type, bad) : NULL;
-    if (exc) PyErr_SetObject(type, exc);
-    Py_XDECREF(exc);
-    Py_XDECREF(type);
-    Py_DECREF(bad);
-    return NULL;
-  }
-  if (PyErr_Occurred() || wrpy_job_args_objects(st, j, &tuple, &dict)) return NULL;
-  return Py_BuildValue("(NN)", tuple, dict);
-}
-
 static PyObject *job_store(PyObject *self, PyObject *value) {
   if (wrpy_job_store(wrpy_state_of_type(Py_TYPE(self)), (wrpy_job *)self, value)) return NULL;
   Py_RETURN_NONE;
@@ -233,7 +260,6 @@ static PyObject *job_attempt(PyObject *self, void *unused) {
 }
 
 static PyMethodDef methods[] = {
-    {"load", job_load, METH_NOARGS, "load() -> (args, kwargs)."},
     {"store", job_store, METH_O, "store(value): the next return of several."},
     {"retry", job_retry, METH_NOARGS, "Queues the task again if retries are left; True: done."},
     {NULL, NULL, 0, NULL},

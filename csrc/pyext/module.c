@@ -20,6 +20,9 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg) {
   Py_VISIT(st->method_mixin);
   Py_VISIT(st->described);
   Py_VISIT(st->job_context);
+  Py_VISIT(st->catch_step);
+  Py_VISIT(st->step);
+  Py_VISIT(st->step_context);
   return wrpy_codec_traverse(&st->codec, visit, arg);
 }
 
@@ -48,6 +51,13 @@ static int module_clear(PyObject *module) {
   Py_CLEAR(st->s_check_args);
   Py_CLEAR(st->s_timeout);
   Py_CLEAR(st->job_context);
+  Py_CLEAR(st->catch_step);
+  Py_CLEAR(st->step);
+  Py_CLEAR(st->step_context);
+  Py_CLEAR(st->s_call_soon);
+  Py_CLEAR(st->s_done);
+  Py_CLEAR(st->s_result);
+  Py_CLEAR(st->loop_keyword);
   return 0;
 }
 
@@ -88,8 +98,13 @@ static int add_names(wrpy_state *st) {
   st->job_context = PyContextVar_New("whipray.job", NULL);
   st->errors_name = PyUnicode_InternFromString("whipray.exceptions");
   st->hooks_name = PyUnicode_InternFromString("whipray._private.hooks");
+  st->s_call_soon = PyUnicode_InternFromString("call_soon");
+  st->s_done = PyUnicode_InternFromString("done");
+  st->s_result = PyUnicode_InternFromString("result");
+  st->loop_keyword = Py_BuildValue("(s)", "loop");
   return st->s_prepare && st->s_check_args && st->s_timeout && st->job_context &&
-                 st->errors_name && st->hooks_name
+                 st->errors_name && st->hooks_name && st->s_call_soon && st->s_done &&
+                 st->s_result && st->loop_keyword
              ? 0
              : -1;
 }
@@ -98,7 +113,7 @@ static int add_functions(PyObject *module) {
   PyMethodDef *tables[] = {wrpy_ref_methods,     wrpy_object_methods, wrpy_actor_methods,
                            wrpy_worker_methods,  wrpy_session_methods, wrpy_daemon_methods,
                            wrpy_inspect_methods, wrpy_pack_methods,    wrpy_codec_methods,
-                           wrpy_wait_methods};
+                           wrpy_wait_methods,    wrpy_serve_methods};
   for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
     if (PyModule_AddFunctions(module, tables[i])) return -1;
   return 0;
@@ -114,7 +129,8 @@ static int module_exec(PyObject *module) {
   if (PyModule_AddObjectRef(module, "job_context", st->job_context)) return -1;
   st->ref_at = PyObject_GetAttrString(module, "_ref_at");
   st->handle_of = PyObject_GetAttrString(module, "_handle_of");
-  return st->ref_at && st->handle_of ? 0 : -1;
+  st->catch_step = PyObject_GetAttrString(module, "_catch_step");
+  return st->ref_at && st->handle_of && st->catch_step ? 0 : -1;
 }
 
 static PyModuleDef_Slot module_slots[] = {

@@ -63,8 +63,10 @@ typedef struct {
   PyObject *described;                /* {meta id: (methods, info)} of this session */
   uint32_t described_epoch;
   PyObject *s_prepare, *s_check_args, *s_timeout;
-  PyObject *job_context; /* context variable: the Job of a thread or coroutine served by Python */
+  PyObject *job_context; /* context variable: the Job that a thread or coroutine serves */
   struct wrpy_worker *worker; /* while worker_loop runs */
+  PyObject *catch_step, *step, *step_context; /* of the Task that is being made: serve.c */
+  PyObject *s_call_soon, *s_done, *s_result, *loop_keyword;
 } wrpy_state;
 
 extern PyModuleDef wrpy_module_def;
@@ -205,7 +207,7 @@ PyObject *wrpy_handle_make(wrpy_state *st, PyObject *ref, PyObject *methods, PyO
 PyObject *wrpy_handle_of_ref(wrpy_state *st, PyObject *ref); /* with the class's description */
 extern PyMethodDef wrpy_actor_methods[];
 
-/* ---- worker.c, job.c ----------------------------------------------------------------------- */
+/* ---- worker.c, job.c, serve.c --------------------------------------------------------------- */
 
 /* One task, creation or call that this process runs. */
 typedef struct {
@@ -232,6 +234,17 @@ PyObject *wrpy_job_bad_argument(wrpy_state *st, wrpy_job *j);
 int wrpy_job_args(wrpy_state *st, wrpy_job *j, PyObject ***args, Py_ssize_t *nargs,
                   PyObject **kwnames);
 int wrpy_job_args_objects(wrpy_state *st, wrpy_job *j, PyObject **tuple, PyObject **dict);
+int wrpy_job_check(wrpy_state *st, wrpy_job *j); /* 0: open, and no argument is an error */
+PyObject *wrpy_job_call(wrpy_state *st, wrpy_job *j, PyObject *fn);
+PyObject *wrpy_job_method(wrpy_job *j, PyObject *table); /* out of an actor's list of them */
+/* Calls the job's method; KeyboardInterrupt when it was cancelled meanwhile. */
+PyObject *wrpy_job_call_method(wrpy_state *st, wrpy_job *j, PyObject *table);
+static inline int wrpy_is_generator(PyObject *v) {
+  return PyGen_CheckExact(v) || PyAsyncGen_CheckExact(v);
+}
+/* Stores what its function returned, which it takes over, and lets the task go.  -1 with an
+ * exception: the job is still open, unless it was another's already. */
+int wrpy_job_answer(wrpy_state *st, wrpy_job *j, PyObject *result);
 /* Stores the value as the next return of several.  -1 with an exception: it has none yet. */
 int wrpy_job_store(wrpy_state *st, wrpy_job *j, PyObject *value);
 /* Stores the value as all returns that have none yet, and lets the task go.  -1 with an exception:
@@ -241,7 +254,7 @@ int wrpy_job_retry(wrpy_state *st, wrpy_job *j); /* 1 queued again, 0 no retries
 /* WR_OK, or why no job came; waits without the GIL. */
 int wrpy_next_job(wr_job *out, int64_t timeout_ns);
 wr_id wrpy_parent(wrpy_state *st); /* the task that this thread or coroutine runs; idx 0: none */
-extern PyMethodDef wrpy_worker_methods[];
+extern PyMethodDef wrpy_worker_methods[], wrpy_serve_methods[];
 
 /* ---- session.c, daemon.c, inspect.c, pack.c
  * ---------------------------------------------------------- */

@@ -148,40 +148,28 @@ static int finish_several(wrpy_worker *w, wrpy_job *j, PyObject *result) {
   return done ? wrpy_job_finish(w->st, j, Py_None, 0) : -1;
 }
 
-static int finish(wrpy_worker *w, wrpy_job *j, PyObject *result) {
-  int several = j->nreturns > 1 || (WR_UNLIKELY(PyGen_CheckExact(result)) && j->nreturns);
-  int rc = several ? finish_several(w, j, result) : wrpy_job_finish(w->st, j, result, 0);
+int wrpy_job_answer(wrpy_state *st, wrpy_job *j, PyObject *result) {
+  int several = j->nreturns > 1 || (WR_UNLIKELY(wrpy_is_generator(result)) && j->nreturns);
+  int rc = several ? finish_several(st->worker, j, result) : wrpy_job_finish(st, j, result, 0);
   Py_DECREF(result);
-  if (!rc) return 0;
-  j->returned = 1;
+  if (WR_UNLIKELY(rc)) j->returned = 1;
+  return rc;
+}
+
+static int finish(wrpy_worker *w, wrpy_job *j, PyObject *result) {
+  if (WR_LIKELY(!wrpy_job_answer(w->st, j, result))) return 0;
   return j->open ? failed(w, j) : abandon(j);
 }
 
-static int call(wrpy_worker *w, wrpy_job *j, PyObject *fn) {
-  PyObject **args, *kwnames;
-  Py_ssize_t n;
-  if (wrpy_job_args(w->st, j, &args, &n, &kwnames)) return failed(w, j);
-  PyObject *result =
-      PyObject_Vectorcall(fn, args, (size_t)n | PY_VECTORCALL_ARGUMENTS_OFFSET, kwnames);
-  wrpy_dec_call_free(args, n, kwnames);
-  if (result && WR_UNLIKELY(j->kind == WRPY_CALL && wr_load32(&j->job.t->cancel))) {
-    Py_DECREF(result); /* it saw the flag, or did not care: the caller gave up */
-    PyErr_SetNone(PyExc_KeyboardInterrupt);
-    return failed(w, j);
-  }
+static int run_task(wrpy_worker *w, wrpy_job *j) {
+  PyObject *result = wrpy_job_call(w->st, j, j->fn);
   return result ? finish(w, j, result) : failed(w, j);
 }
 
 static int run_call(wrpy_worker *w, wrpy_job *j) {
-  if (!w->table || j->number >= (size_t)PyList_GET_SIZE(w->table)) {
-    PyErr_Format(PyExc_AttributeError, "this actor has no method number %u", j->number);
-    return failed(w, j);
-  }
   Py_XSETREF(j->name, Py_XNewRef(w->name));
-  PyObject *fn = Py_NewRef(PyList_GET_ITEM(w->table, j->number));
-  int rc = call(w, j, fn);
-  Py_DECREF(fn);
-  return rc;
+  PyObject *result = wrpy_job_call_method(w->st, j, w->table);
+  return result ? finish(w, j, result) : failed(w, j);
 }
 
 /* The instance exists: this process is the actor from now on. */
@@ -233,7 +221,7 @@ static int run(wrpy_worker *w, const wr_job *raw) {
   if (rc)
     rc = failed(w, j);
   else if ((rc = bad_argument(w, j)) == 0)
-    rc = j->kind == WRPY_TASK  ? call(w, j, j->fn)
+    rc = j->kind == WRPY_TASK  ? run_task(w, j)
          : j->kind == WRPY_CALL ? run_call(w, j)
                                 : run_creation(w, j);
   if (j->kind == WRPY_CREATION && rc >= 0) creation_failed(w, raw);
@@ -314,49 +302,7 @@ static PyObject *m_worker_loop(PyObject *module, PyObject *handlers) {
   Py_RETURN_NONE;
 }
 
-/* ---- serving from Python -------------------------------------------------------------------- */
-
-static PyObject *no_job(wrpy_state *st, int rc) {
-  if (rc == WR_DEAD)
-    PyErr_SetString(PyExc_EOFError, "this actor has retired");
-  else if (rc == WR_CLOSED)
-    PyErr_SetString(PyExc_ConnectionError, "the session has ended");
-  else if (rc != WR_TIMEOUT && rc != WR_INTR && rc != WR_AGAIN)
-    wrpy_fail(st, rc, "waiting for work");
-  else if (!PyErr_CheckSignals())
-    Py_RETURN_NONE;
-  return NULL;
-}
-
-static PyObject *m_next_job(PyObject *module, PyObject *args) {
-  wrpy_state *st = wrpy_state_of(module);
-  PyObject *timeout = Py_None;
-  int64_t deadline;
-  if (!PyArg_ParseTuple(args, "|O", &timeout) || wrpy_deadline(timeout, &deadline)) return NULL;
-  wr_job raw;
-  int rc;
-  if (deadline == 0) { /* keeps the GIL: a thread that wants it would cost a switch each time */
-    rc = wrpy_sess.epoch ? wr_work_try(wrpy_sess.client, &raw) : WR_CLOSED;
-    return rc == WR_OK ? (PyObject *)wrpy_job_new(st, &raw) : no_job(st, rc);
-  }
-  do {
-    rc = wrpy_sess.epoch ? wrpy_next_job(&raw, wrpy_slice(deadline)) : WR_CLOSED;
-  } while (rc == WR_TIMEOUT && wrpy_slice(deadline) > 0 && !PyErr_CheckSignals());
-  if (PyErr_Occurred()) return NULL;
-  return rc == WR_OK ? (PyObject *)wrpy_job_new(st, &raw) : no_job(st, rc);
-}
-
-static PyObject *m_finish_job(PyObject *module, PyObject *args, PyObject *kwargs) {
-  static char *names[] = {"job", "value", "is_error", NULL};
-  wrpy_state *st = wrpy_state_of(module);
-  PyObject *job, *value;
-  int is_error = 0;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O|p", names, st->job_type, &job, &value,
-                                   &is_error))
-    return NULL;
-  if (wrpy_job_finish(st, (wrpy_job *)job, value, is_error)) return NULL;
-  Py_RETURN_NONE;
-}
+/* ---- asked by Python ------------------------------------------------------------------------- */
 
 static PyObject *m_actor_exit(PyObject *module, PyObject *unused) {
   (void)unused;
@@ -410,9 +356,6 @@ wr_id wrpy_parent(wrpy_state *st) {
 
 PyMethodDef wrpy_worker_methods[] = {
     {"worker_loop", m_worker_loop, METH_O, "worker_loop(handlers): runs jobs until told to leave."},
-    {"next_job", m_next_job, METH_VARARGS, "next_job(timeout=None) -> Job | None."},
-    {"finish_job", WRPY_FASTCALL(m_finish_job), METH_VARARGS | METH_KEYWORDS,
-     "finish_job(job, value, is_error=False): stores the result."},
     {"actor_exit", m_actor_exit, METH_NOARGS, "This actor leaves for good."},
     {"quit_soon", m_quit_soon, METH_NOARGS, "Leaves worker_loop after the current job."},
     {"current_job", m_current_job, METH_NOARGS,

@@ -217,3 +217,55 @@ def test_limit_of_pending_calls(ray: Ray, gate: Any) -> None:
     door.open()
     ray.get(refs)
     wait_until(lambda: ray.get(slow.block.remote()) is None)
+
+
+@pytest.mark.parametrize("limit", [2, 5])
+def test_calls_that_wait_for_each_other_meet_amid_short_ones(ray: Ray, limit: int) -> None:
+    @ray.remote(max_concurrency=limit)
+    class Meeting:
+        def __init__(self) -> None:
+            self.barrier = threading.Barrier(limit)
+
+        def meet(self) -> int:
+            self.barrier.wait(40)
+            return 1
+
+        def short(self) -> int:
+            return 2
+
+    meeting = Meeting.remote()
+    for round_number in range(40):
+        around = [meeting.short.remote() for _ in range(round_number)]
+        met = [meeting.meet.remote() for _ in range(limit)]
+        around += [meeting.short.remote() for _ in range(round_number)]
+        assert ray.get(met) == [1] * limit
+        assert ray.get(around) == [2] * 2 * round_number
+
+
+def test_groups_whose_calls_wait_for_each_other(ray: Ray) -> None:
+    @ray.remote(concurrency_groups={"one": 1, "two": 2})
+    class Meeting:
+        def __init__(self) -> None:
+            self.barrier = threading.Barrier(4)
+
+        @ray.method(concurrency_group="one")
+        def one(self) -> int:
+            self.barrier.wait(40)
+            return threading.get_ident()
+
+        @ray.method(concurrency_group="two")
+        def two(self) -> int:
+            self.barrier.wait(40)
+            return threading.get_ident()
+
+        def other(self) -> int:
+            self.barrier.wait(40)
+            return threading.get_ident()
+
+    meeting = Meeting.remote()
+    seen = []
+    for _ in range(10):
+        calls = [meeting.two.remote(), meeting.one.remote(), meeting.two.remote()]
+        seen.append(ray.get([*calls, meeting.other.remote()]))
+    assert len({row[1] for row in seen}) == 1
+    assert len({ident for row in seen for ident in row}) == 4

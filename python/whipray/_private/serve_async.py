@@ -12,7 +12,6 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable
-from types import CoroutineType
 from typing import Any
 
 from whipray import _core
@@ -28,8 +27,6 @@ class AsyncServer:
     def __init__(self, actor: serving.Actor) -> None:
         self._actor = actor
         self._loop = asyncio.new_event_loop()
-        self._step: Callable[[], Any]
-        self._step_in: Any  # the context that the step belongs to
         self._bound: list[Any] = []
         self._limits = [actor.max_concurrency, *actor.groups.values()]
         self._counts = [0] * len(self._limits)
@@ -132,76 +129,44 @@ class AsyncServer:
 
     def _admit(self, job: _core.Job) -> None:
         """Start the call, or keep it until its group has room."""
-        self._total += 1
-        group = job.options if job.options < len(self._limits) else 0
-        if self._counts[group] >= self._limits[group]:
+        group = self._group(job)
+        if self._counts[group] < self._limits[group]:
+            self._start(job)
+        else:
+            self._total += 1
             self._queued[group].append(job)
-            return
-        self._counts[group] += 1
-        self._start(job)
+
+    def _group(self, job: _core.Job) -> int:
+        return job.options if job.options < len(self._limits) else 0
 
     # -- one call --
 
     def _start(self, job: _core.Job) -> None:
-        token = serving.current.set(job)
+        """Take the call's first step; it counts when that is not all."""
         try:
-            args, kwargs = job.load()
-            result = self._bound[job.method](*args, **kwargs)
-            if not isinstance(result, CoroutineType):
-                if not hasattr(result, "__await__") or isinstance(result, _core.ObjectRef):
-                    self._store(job, result)
-                    return
-                result = _awaiting(result)
-            task = self._step_now(result)
+            task = _core.step_job(job, self._bound, self._loop, asyncio.Task, _awaiting)
         except BaseException as error:
             self._store_error(job, error)
             return
-        finally:
-            serving.current.reset(token)
-        if task.done():
-            self._collect(job, task)
-        else:
+        if task is not None:
+            self._total += 1
+            self._counts[self._group(job)] += 1
             self._tasks[task] = job
             task.add_done_callback(self._done)
 
-    def _step_now(self, coroutine: Any) -> asyncio.Task[Any]:
-        """A Task for the coroutine that has taken its first step already."""
-        loop: Any = self._loop
-        loop.call_soon = self._catch
-        try:
-            task = asyncio.Task(coroutine, loop=loop)
-        finally:
-            del loop.call_soon
-        try:
-            self._step_in.run(self._step)
-        except (SystemExit, KeyboardInterrupt):
-            pass  # also stored in the task
-        return task
-
-    def _catch(self, callback: Callable[[], Any], context: Any) -> None:
-        """Stands in for loop.call_soon while a Task is made."""
-        self._step, self._step_in = callback, context
-
     def _done(self, task: asyncio.Task[Any]) -> None:
-        self._collect(self._tasks.pop(task), task)
-
-    def _collect(self, job: _core.Job, task: asyncio.Task[Any]) -> None:
+        job = self._tasks.pop(task)
         if task.cancelled():
             self._store_error(job, asyncio.CancelledError())
-            return
-        error = task.exception()
-        if error is None:
-            self._store(job, task.result())
         else:
-            self._store_error(job, error)
+            self._store(job, task)
+        self._ended(self._group(job))
 
-    def _store(self, job: _core.Job, result: Any) -> None:
+    def _store(self, job: _core.Job, task: asyncio.Task[Any]) -> None:
         try:
-            serving.finish(job, result)
+            serving.finish(job, task.result())
         except BaseException as error:
             self._store_error(job, error)
-            return
-        self._ended(job)
 
     def _store_error(self, job: _core.Job, error: BaseException) -> None:
         try:
@@ -213,30 +178,33 @@ class AsyncServer:
         except BaseException as leaving:
             self._exit = leaving
             self._finish_run()
-        self._ended(job)
 
-    def _ended(self, job: _core.Job) -> None:
-        """A call is over: start one that waits for its group, or look for more."""
-        group = job.options if job.options < len(self._limits) else 0
+    def _ended(self, group: int) -> None:
+        """A call that waited is over: start those that wait for its group, look for more."""
         self._total -= 1
+        self._counts[group] -= 1
         if self._queued[group]:
-            self._loop.call_soon(self._start, self._queued[group].popleft())
-        else:
-            self._counts[group] -= 1
+            self._loop.call_soon(self._start_queued, group)
         if self._retired and self._total == 0:
             self._retire()
         elif self._total == self._limits[0] - 1:
             self._loop.call_soon(self._pump)
+
+    def _start_queued(self, group: int) -> None:
+        queued = self._queued[group]
+        while queued and self._counts[group] < self._limits[group]:
+            self._total -= 1
+            self._start(queued.popleft())
 
     def _cancel_flagged(self) -> None:
         """A cancellation was asked for: pass it on to the calls that carry the flag."""
         for task, job in list(self._tasks.items()):
             if job.cancelled:
                 task.cancel()
-        for group, jobs in enumerate(self._queued):
+        for jobs in self._queued:
             for job in [job for job in jobs if job.cancelled]:
                 jobs.remove(job)
-                self._counts[group] += 1
+                self._total -= 1
                 self._store_error(job, asyncio.CancelledError())
 
 

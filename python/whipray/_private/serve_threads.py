@@ -1,54 +1,42 @@
-"""An actor whose calls run in several threads, as one pool or one per concurrency group."""
+"""An actor whose calls run in several threads, as one pool or one per concurrency group.
+
+Handing calls from thread to thread would cost more than short calls do. So a thread runs one call
+after the other and fetches them itself; of those that sleep only one at a time is called, and it
+calls the next one when it has come. A thread that comes waits for the interpreter: it gets it as
+soon as the call that runs waits for something, or takes long.
+"""
 
 from __future__ import annotations
 
-import queue
 import signal
 import threading
-from typing import Any
+from collections import deque
 
 from whipray import _core
 from whipray._private import serving
 
 
 class Pool:
-    """Threads for the calls of one group; they are started when they are first needed."""
+    """The threads for the calls of one group. All fields under the server's lock."""
 
-    def __init__(self, server: ThreadServer, name: str, limit: int) -> None:
-        self._server = server
-        self._name = name
-        self._limit = limit
-        self._jobs: queue.SimpleQueue[_core.Job] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._threads = 0
-        self._busy = 0
-
-    def put(self, job: _core.Job) -> None:
-        """Run the job in a free thread, or in the next that gets free."""
-        with self._lock:
-            self._busy += 1
-            start = self._busy > self._threads and self._threads < self._limit
-            self._threads += start
-        self._jobs.put(job)
-        if start:
-            threading.Thread(target=self._run, name=f"ray::{self._name}", daemon=True).start()
-
-    def _run(self) -> None:
-        while True:
-            job = self._jobs.get()
-            try:
-                self._server.serve(job)
-            finally:
-                with self._lock:
-                    self._busy -= 1
-                del job
+    def __init__(self, name: str, limit: int) -> None:
+        self.name = name
+        self.limit = limit
+        self.jobs: deque[_core.Job] = deque()
+        self.beds: list[threading.Lock] = []  # of threads that sleep
+        self.threads = 0
+        self.called = False  # a thread that was called has not come yet
 
 
 class ThreadServer:
-    """Takes calls in the main thread and hands them to pools of threads.
+    """Serves one threaded actor.
 
-    It takes as many as there are before it lets go of the interpreter: a thread then runs several
-    short calls in a row, where a hand-over for each would cost more than the calls.
+    The main thread waits in the engine for calls, unless as many run as may: then it sleeps until
+    the threads find no more calls. Calls beyond the limit stay in the mailbox, except where there
+    are groups, since their calls come in any order.
+
+    Before a thread runs a call, one of these holds: the main thread waits in the engine; a thread
+    has been called for the calls that were fetched; as many calls run as may.
     """
 
     def __init__(self, actor: serving.Actor) -> None:
@@ -57,66 +45,128 @@ class ThreadServer:
         self._exit: BaseException | None = None
         self._main = threading.get_ident()
         groups = [("default", actor.max_concurrency), *actor.groups.items()]
-        self._pools = [Pool(self, name, limit) for name, limit in groups]
-        # One token per call that ended; calls beyond the limit stay in the mailbox, except where
-        # there are groups, since their calls come in any order.
-        self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._running = 0
+        self._pools = [Pool(name, limit) for name, limit in groups]
         self._limit = float("inf") if actor.groups else actor.max_concurrency
+        self._lock = threading.Lock()
+        self._running = 0  # calls fetched and not ended
+        self._away = False  # the main thread sleeps
+        self._room = threading.Lock()
+        self._room.acquire()
         actor.wake = self._wake
 
-    def _wake(self) -> None:
-        """Interrupt the main thread's wait, so that it sees that the actor leaves."""
-        signal.pthread_kill(self._main, signal.SIGINT)
+    # -- the main thread --
 
     def run(self) -> None:
         """Serve until the actor retires, exits or the session ends."""
         while self._exit is None and not self._actor.leaving:
-            self._count_ended(down_to=self._limit - 1)
-            job = self._next()
+            with self._lock:
+                self._away = self._running >= self._limit
+            if self._away:
+                self._room.acquire()
+                continue
+            job = self._wait()
             if job is not None:
-                self._running += 1
-                self._pools[job.options if job.options < len(self._pools) else 0].put(job)
+                with self._lock:
+                    self._admit(job)
+                    self._refill()
         if self._exit is not None and not self._actor.leaving:
             raise self._exit
 
-    def _count_ended(self, down_to: float) -> None:
-        """Take note of the calls that have ended; wait until at most `down_to` are running."""
-        while self._running > down_to or not self._ended.empty():
-            self._ended.get()
-            self._running -= 1
-
-    def _next(self) -> _core.Job | None:
+    def _wait(self) -> _core.Job | None:
         """The next call; None to look around, after which `run` may end."""
         try:
-            return _core.next_job(0) or _core.next_job(None)
-        except EOFError:
+            return _core.next_job(None)
+        except (EOFError, ConnectionError):
             self._actor.leaving = True
-            self._count_ended(down_to=0)
-        except ConnectionError:
-            self._actor.leaving = True
-        return None
+            return None
 
-    def serve(self, job: _core.Job) -> None:
-        """Run one call in the calling thread and store its result."""
-        serving.current.set(job)
-        try:
-            self._serve(job)
-        except (SystemExit, ConnectionError) as error:
-            self._exit = error
-            self._wake()
-        finally:
-            serving.current.set(None)
-            self._ended.put(None)
+    def _wake(self) -> None:
+        """Let the main thread look around, so that it sees that the actor leaves."""
+        with self._lock:
+            self._call_main()
+        signal.pthread_kill(self._main, signal.SIGINT)
+
+    # -- under the lock --
+
+    def _call_main(self) -> None:
+        if self._away:
+            self._away = False
+            self._room.release()
+
+    def _admit(self, job: _core.Job) -> None:
+        """Give the call to the threads of its group."""
+        self._running += 1
+        pool = self._pools[job.options if job.options < len(self._pools) else 0]
+        pool.jobs.append(job)
+        self._call_thread(pool)
+
+    def _refill(self) -> None:
+        """Fetch the calls that are there; when there are no more, the main thread waits for one."""
+        while self._running < self._limit:
+            try:
+                job = _core.next_job(0)
+            except (EOFError, ConnectionError):
+                job = None  # the main thread will see why
+            if job is None:
+                self._call_main()
+                return
+            self._admit(job)
+
+    def _call_thread(self, pool: Pool) -> None:
+        if pool.called or not pool.jobs:
+            return
+        if pool.beds:
+            pool.called = True
+            pool.beds.pop().release()
+        elif pool.threads < pool.limit:
+            pool.called = True
+            pool.threads += 1
+            name = f"ray::{pool.name}"
+            threading.Thread(target=self._work, args=(pool,), name=name, daemon=True).start()
+
+    # -- the threads --
+
+    def _work(self, pool: Pool) -> None:
+        bed = threading.Lock()
+        bed.acquire()
+        ended = 0
+        while True:
+            with self._lock:
+                pool.called &= bool(ended)
+                self._running -= ended
+                job = self._take(pool)
+                if job is None:
+                    pool.beds.append(bed)
+            ended = 0
+            if job is None:
+                bed.acquire()
+            else:
+                self._serve(job)
+                ended = 1
+
+    def _take(self, pool: Pool) -> _core.Job | None:
+        if not pool.jobs:
+            self._refill()
+            if not pool.jobs:
+                return None
+        job = pool.jobs.popleft()
+        if not pool.jobs:
+            self._refill()
+        self._call_thread(pool)
+        return job
 
     def _serve(self, job: _core.Job) -> None:
+        """Run one call and store its result."""
         try:
-            args, kwargs = job.load()
-            result: Any = self._bound[job.method](*args, **kwargs)
-            if job.cancelled:
-                raise KeyboardInterrupt  # it saw the flag, or did not care: the caller gave up
-            serving.finish(job, result)
+            _core.run_job(job, self._bound)
         except BaseException as error:
+            self._fail(job, error)
+
+    def _fail(self, job: _core.Job, error: BaseException) -> None:
+        try:
             value = serving.failed(job, error)
             if value is not None:
                 _core.finish_job(job, value, True)
+        except BaseException as leaving:
+            self._exit = leaving
+            self._wake()
