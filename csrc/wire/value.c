@@ -116,7 +116,7 @@ void wr_frame_write(uint8_t *dst, const uint8_t *stream, size_t stream_len) {
   memset(dst + end, 0, wr_value_align(end) - end);
 }
 
-#define STREAM_FROM ((size_t)1 << 20) /* below this the caches serve the reader */
+#define STREAM_FROM ((size_t)8 << 20) /* below this the caches serve the reader */
 
 #if defined(__x86_64__)
 /* dst is 16-byte aligned, n a multiple of 64. */
