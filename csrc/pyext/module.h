@@ -92,12 +92,14 @@ int wrpy_attached_auto(wrpy_state *st); /* the same, after starting a session if
 
 typedef struct {
   PyObject_HEAD wr_id id;
-  wr_id task;      /* the task that makes it, as far as known; else as id */
+  union {
+    wr_id task;    /* the task that makes it, as far as known; else as id */
+    PyObject *raw; /* epoch 0: id bytes, or NULL */
+  };
+  PyObject *weakrefs;
   uint32_t epoch;  /* 0: names nothing in a session of this process */
   uint8_t creator; /* holds the creating process's reference, else a hold */
-  PyObject *raw;   /* id bytes of a ref that names nothing here */
-  PyObject *weakrefs;
-} wrpy_ref;
+} wrpy_ref; /* 48 bytes: there may be millions */
 
 extern PyType_Spec wrpy_ref_spec;
 static inline int wrpy_is_ref(const wrpy_state *st, PyObject *v) {

@@ -48,13 +48,16 @@ PyObject *wrpy_id_bytes(wr_id id, Py_ssize_t n) {
 static wrpy_ref *ref_alloc(PyTypeObject *type) {
   wrpy_ref *r = PyObject_New(wrpy_ref, type);
   if (!r) return NULL;
-  r->id = r->task = (wr_id){0, 0};
-  r->epoch = 0;
-  r->creator = 0;
+  r->id = (wr_id){0, 0};
   r->raw = NULL;
   r->weakrefs = NULL;
+  r->epoch = 0;
+  r->creator = 0;
   return r;
 }
+
+/* The id bytes of a ref that names nothing here; borrowed, NULL for any other. */
+static PyObject *raw_of(const wrpy_ref *r) { return r->epoch ? NULL : r->raw; }
 
 static void let_go(wr_id id, int creator) {
   if (creator)
@@ -156,7 +159,7 @@ static void ref_dealloc(PyObject *self) {
   PyTypeObject *type = Py_TYPE(self);
   if (r->weakrefs) PyObject_ClearWeakRefs(self);
   if (r->epoch && r->epoch == wrpy_sess.epoch) let_go(r->id, r->creator);
-  Py_XDECREF(r->raw);
+  Py_XDECREF(raw_of(r));
   PyObject_Free(self);
   Py_DECREF(type);
 }
@@ -164,7 +167,7 @@ static void ref_dealloc(PyObject *self) {
 static PyObject *ref_binary(PyObject *self, PyObject *unused) {
   (void)unused;
   wrpy_ref *r = (wrpy_ref *)self;
-  if (r->raw) return Py_NewRef(r->raw);
+  if (raw_of(r)) return Py_NewRef(raw_of(r));
   return wrpy_id_bytes(r->id, WRPY_ID_BYTES);
 }
 
@@ -184,7 +187,7 @@ static PyObject *ref_repr(PyObject *self) {
 
 static Py_hash_t ref_hash(PyObject *self) {
   wrpy_ref *r = (wrpy_ref *)self;
-  if (r->raw) return PyObject_Hash(r->raw);
+  if (raw_of(r)) return PyObject_Hash(raw_of(r));
   uint64_t h = (uint64_t)r->id.idx << 32 | r->id.gen;
   h = (h ^ r->epoch) * UINT64_C(0x9E3779B97F4A7C15);
   Py_hash_t out = (Py_hash_t)(h ^ h >> 29);
@@ -192,8 +195,8 @@ static Py_hash_t ref_hash(PyObject *self) {
 }
 
 static int ref_equal(wrpy_ref *a, wrpy_ref *b) {
-  if (a->raw || b->raw)
-    return a->raw && b->raw ? PyObject_RichCompareBool(a->raw, b->raw, Py_EQ) : 0;
+  PyObject *x = raw_of(a), *y = raw_of(b);
+  if (x || y) return x && y ? PyObject_RichCompareBool(x, y, Py_EQ) : 0;
   return a->epoch == b->epoch && a->id.idx == b->id.idx && a->id.gen == b->id.gen;
 }
 
@@ -206,7 +209,7 @@ static PyObject *ref_compare(PyObject *a, PyObject *b, int op) {
 
 static PyObject *ref_is_nil(PyObject *self, PyObject *unused) {
   (void)unused;
-  PyObject *raw = ((wrpy_ref *)self)->raw;
+  PyObject *raw = raw_of((wrpy_ref *)self);
   if (!raw) Py_RETURN_FALSE;
   const char *p = PyBytes_AS_STRING(raw);
   for (int i = 0; i < WRPY_ID_BYTES; i++)
@@ -290,7 +293,8 @@ static PyObject *ref_reduce(PyObject *self, PyObject *unused) {
 static PyObject *ref_task(PyObject *self, PyObject *unused) {
   (void)unused;
   wrpy_ref *r = (wrpy_ref *)self;
-  if (r->raw) return PyBytes_FromStringAndSize(PyBytes_AS_STRING(r->raw), WRPY_TASK_BYTES);
+  PyObject *raw = raw_of(r);
+  if (raw) return PyBytes_FromStringAndSize(PyBytes_AS_STRING(raw), WRPY_TASK_BYTES);
   return wrpy_id_bytes(r->task, WRPY_TASK_BYTES);
 }
 
