@@ -278,8 +278,14 @@ int wr_work_next(wr_client *c, wr_job *job, int64_t timeout_ns) {
 
 int wr_work_try(wr_client *c, wr_job *job) {
   uint32_t actor = wr_load32(&c->self.p->actor);
-  if (!actor) return take_task(c, job);
-  return is_still(c, actor - 1) ? take_call(c, actor - 1, job) : WR_AGAIN;
+  if (actor) return is_still(c, actor - 1) ? take_call(c, actor - 1, job) : WR_AGAIN;
+  int rc = take_task(c, job);
+  if (rc == WR_OK && wr_queue_has_work(&c->seg, c->pool)) {
+    wr_lock(c);
+    wr_pool_kick(&c->self, c->pool);
+    wr_unlock(c);
+  }
+  return rc;
 }
 
 static void ended(wr_client *c, int is_error) {

@@ -232,7 +232,8 @@ static int run(wrpy_worker *w, const wr_job *raw) {
 static int loop(wrpy_worker *w) {
   while (!w->leave) {
     wr_job raw;
-    int rc = wrpy_next_job(&raw, WRPY_SLICE_NS);
+    int rc = wrpy_sess.epoch ? wr_work_try(wrpy_sess.client, &raw) : WR_CLOSED;
+    if (rc == WR_AGAIN) rc = wrpy_next_job(&raw, WRPY_SLICE_NS);
     if (rc == WR_OK) {
       if (run(w, &raw)) return -1;
     } else if (rc == WR_DEAD || rc == WR_CLOSED) {
