@@ -8,6 +8,7 @@
 
 typedef struct {
   PyObject_HEAD PyObject *handle, *name, *info;
+  PyObject *call_name; /* what calls are called, or NULL */
 } wrpy_method;
 
 /* The parts of a MethodInfo tuple. */
@@ -31,12 +32,14 @@ static int parse_info(PyObject *tuple, method_info *m) {
   return -1;
 }
 
-static PyObject *method_make(wrpy_state *st, PyObject *handle, PyObject *name, PyObject *info) {
+static PyObject *method_make(wrpy_state *st, PyObject *handle, PyObject *name, PyObject *info,
+                             PyObject *call_name) {
   wrpy_method *m = PyObject_New(wrpy_method, st->method_type);
   if (!m) return NULL;
   m->handle = Py_NewRef(handle);
   m->name = Py_NewRef(name);
   m->info = Py_NewRef(info);
+  m->call_name = Py_XNewRef(call_name);
   return (PyObject *)m;
 }
 
@@ -46,7 +49,7 @@ static PyObject *handle_getattro(PyObject *self, PyObject *name) {
   wrpy_handle *h = (wrpy_handle *)self;
   if (h->methods) {
     PyObject *info = PyDict_GetItemWithError(h->methods, name);
-    if (info) return method_make(wrpy_state_of_type(Py_TYPE(self)), self, name, info);
+    if (info) return method_make(wrpy_state_of_type(Py_TYPE(self)), self, name, info, NULL);
     if (PyErr_Occurred()) return NULL;
   }
   return PyObject_GenericGetAttr(self, name);
@@ -283,6 +286,21 @@ static PyObject *m_actor_state(PyObject *module, PyObject *handle) {
 
 /* ---- ActorMethod ---------------------------------------------------------------------------- */
 
+/* The call's name travels behind its positional arguments. */
+static PyObject *submit_named(wrpy_state *st, wrpy_method *m, wr_task_spec *spec,
+                              PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+  size_t npos = (size_t)nargs, nkw = kwnames ? (size_t)PyTuple_GET_SIZE(kwnames) : 0;
+  PyObject **all = PyMem_New(PyObject *, npos + 1 + nkw);
+  if (!all) return PyErr_NoMemory();
+  if (npos) memcpy(all, args, npos * sizeof *all);
+  all[npos] = m->call_name;
+  if (nkw) memcpy(all + npos + 1, args + npos, nkw * sizeof *all);
+  spec->options |= WRPY_NAMED;
+  PyObject *refs = wrpy_submit(st, spec, all, nargs + 1, kwnames);
+  PyMem_Free(all);
+  return refs;
+}
+
 static PyObject *method_remote(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                                PyObject *kwnames) {
   wrpy_method *m = (wrpy_method *)self;
@@ -301,7 +319,8 @@ static PyObject *method_remote(PyObject *self, PyObject *const *args, Py_ssize_t
                        .actor = actor,
                        .parent = wrpy_parent(st)};
   if (info.retry_exceptions) spec.flags |= WR_TF_RETRY_EXC;
-  return wrpy_submit(st, &spec, args, nargs, kwnames);
+  return m->call_name ? submit_named(st, m, &spec, args, nargs, kwnames)
+                      : wrpy_submit(st, &spec, args, nargs, kwnames);
 }
 
 static PyObject *method_call(PyObject *self, PyObject *args, PyObject *kwargs) {
@@ -330,14 +349,20 @@ static PyObject *method_getattro(PyObject *self, PyObject *name) {
 }
 
 static PyObject *method_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-  static char *names[] = {"handle", "name", "info", NULL};
-  PyObject *handle, *name, *info;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OUO", names, &handle, &name, &info)) return NULL;
+  static char *names[] = {"handle", "name", "info", "call_name", NULL};
+  PyObject *handle, *name, *info, *call_name = Py_None;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OUO|O", names, &handle, &name, &info, &call_name))
+    return NULL;
+  if (call_name == Py_None) call_name = NULL;
+  if (call_name && !PyUnicode_Check(call_name)) {
+    PyErr_SetString(PyExc_TypeError, "the name of a call must be a string");
+    return NULL;
+  }
   wrpy_state *st = wrpy_state_of_type(type);
   wr_id id;
   method_info m;
   if (parse_info(info, &m) || handle_id(st, handle, &id)) return NULL;
-  return method_make(st, handle, name, info);
+  return method_make(st, handle, name, info, call_name);
 }
 
 static void method_dealloc(PyObject *self) {
@@ -346,6 +371,7 @@ static void method_dealloc(PyObject *self) {
   Py_XDECREF(m->handle);
   Py_XDECREF(m->name);
   Py_XDECREF(m->info);
+  Py_XDECREF(m->call_name);
   PyObject_Free(self);
   Py_DECREF(type);
 }
@@ -354,6 +380,7 @@ static PyMemberDef method_members[] = {
     {"_handle", T_OBJECT, offsetof(wrpy_method, handle), READONLY, NULL},
     {"_name", T_OBJECT, offsetof(wrpy_method, name), READONLY, NULL},
     {"_info", T_OBJECT, offsetof(wrpy_method, info), READONLY, NULL},
+    {"_call_name", T_OBJECT, offsetof(wrpy_method, call_name), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

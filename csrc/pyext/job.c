@@ -20,7 +20,8 @@ void wrpy_job_take(wrpy_job *j, const wr_job *job) {
                                       : WRPY_TASK;
   j->number = t->fn;
   j->nreturns = t->nreturns;
-  j->options = t->options;
+  j->options = t->options & (uint16_t)~WRPY_NAMED;
+  j->named = (t->options & WRPY_NAMED) != 0;
   j->flags = t->flags;
   j->retries = t->retries;
   j->cancelled = 0;
@@ -119,12 +120,23 @@ int wrpy_job_args_objects(wrpy_state *st, wrpy_job *j, PyObject **tuple, PyObjec
 
 /* ---- the call ------------------------------------------------------------------------------- */
 
+/* Moves the call's name behind all arguments; the positional ones that are left. */
+static Py_ssize_t take_name(wrpy_job *j, PyObject **args, Py_ssize_t n, PyObject *kwnames) {
+  Py_ssize_t nkw = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+  PyObject *name = args[n - 1];
+  memmove(args + n - 1, args + n, (size_t)nkw * sizeof *args);
+  args[n - 1 + nkw] = name;
+  Py_XSETREF(j->name, Py_NewRef(name));
+  return n - 1;
+}
+
 PyObject *wrpy_job_call(wrpy_state *st, wrpy_job *j, PyObject *fn) {
   PyObject **args, *kwnames;
   Py_ssize_t n;
   if (wrpy_job_args(st, j, &args, &n, &kwnames)) return NULL;
+  Py_ssize_t own = j->named && n ? take_name(j, args, n, kwnames) : n;
   PyObject *result =
-      PyObject_Vectorcall(fn, args, (size_t)n | PY_VECTORCALL_ARGUMENTS_OFFSET, kwnames);
+      PyObject_Vectorcall(fn, args, (size_t)own | PY_VECTORCALL_ARGUMENTS_OFFSET, kwnames);
   wrpy_dec_call_free(args, n, kwnames);
   return result;
 }
@@ -279,6 +291,7 @@ static PyMemberDef members[] = {
     {"nreturns", T_USHORT, offsetof(wrpy_job, nreturns), READONLY, NULL},
     {"options", T_USHORT, offsetof(wrpy_job, options), READONLY, NULL},
     {"retries", T_SHORT, offsetof(wrpy_job, retries), READONLY, "left; -1: endless"},
+    {"named", T_BOOL, offsetof(wrpy_job, named), READONLY, "whether the caller named it"},
     {"returned", T_BOOL, offsetof(wrpy_job, returned), 0, "whether only its values are left to do"},
     {"name", T_OBJECT, offsetof(wrpy_job, name), READONLY, "display name"},
     {"fn", T_OBJECT, offsetof(wrpy_job, fn), READONLY, "the function or class"},

@@ -221,10 +221,12 @@ typedef struct {
   uint16_t nreturns, options, flags;
   int16_t retries;
   uint16_t stored; /* how many returns have their value already */
+  char named;      /* by its caller, with a name behind its positional arguments */
   char returned;   /* what fails from now on is not its own failure: no reason to run it again */
   int cancelled;       /* as it was when the job ended */
   PyObject *fn, *name; /* what load() returned; NULL for calls */
 } wrpy_job;
+#define WRPY_NAMED 0x8000u /* in the options of a task: see `named` */
 enum wrpy_kind { WRPY_TASK = 0, WRPY_CREATION = 1, WRPY_CALL = 2 };
 
 extern PyType_Spec wrpy_job_spec;

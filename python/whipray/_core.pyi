@@ -59,7 +59,10 @@ class ActorMethod:
     _handle: Any
     _name: str
     _info: MethodInfo
-    def __init__(self, handle: ActorHandle, name: str, info: MethodInfo) -> None: ...
+    _call_name: str | None
+    def __init__(
+        self, handle: ActorHandle, name: str, info: MethodInfo, call_name: str | None = None
+    ) -> None: ...
     def remote(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class Job:
@@ -72,6 +75,7 @@ class Job:
     attempt: int
     task_id: bytes
     cancelled: bool
+    named: bool
     returned: bool
     name: str
     fn: Any

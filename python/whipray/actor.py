@@ -346,6 +346,7 @@ class MethodMixin:
     _handle: Any
     _name: str
     _info: _core.MethodInfo
+    _call_name: str | None
 
     def options(self, **given: Any) -> _core.ActorMethod:
         """The method under other options, for the calls made through the result."""
@@ -365,7 +366,8 @@ class MethodMixin:
         if "retry_exceptions" in given:
             retry_exceptions = bool(given["retry_exceptions"])
         info = (number, nreturns, least, most, retries, group, retry_exceptions)
-        return _core.ActorMethod(self._handle, self._name, info)
+        name = given.get("name") or self._call_name
+        return _core.ActorMethod(self._handle, self._name, info, name)
 
     def bind(self, *args: Any, **kwargs: Any) -> NoReturn:
         """A node of a task graph; not available yet."""

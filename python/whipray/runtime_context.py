@@ -57,7 +57,8 @@ class RuntimeContext:
         return None if job is None else job.task_id.hex()
 
     def get_task_name(self) -> str | None:
-        """Display name of the running task: its function, or Class.method."""
+        """Display name of the running task: as `.options(name=)` says, its function, or
+        Class.method."""
         job, actor = _job(), _actor()
         if job is None:
             return None
@@ -72,7 +73,7 @@ class RuntimeContext:
             return None
         if actor is None:
             return loading.full_name(job.fn)
-        return f"{actor.cls.__module__}.{actor.where(job).name}"
+        return f"{actor.cls.__module__}.{actor.full_name(job)}"
 
     def is_canceled(self) -> bool:
         """True once somebody has asked for the running task's cancellation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any
 
@@ -204,3 +205,38 @@ def test_ids_are_objects_with_text_forms(ray: Ray) -> None:
 def test_gpu_ids_without_gpus(ray: Ray) -> None:
     assert ray.get_gpu_ids() == []
     assert ray.get(ray.remote(lambda: ray.get_gpu_ids()).remote()) == []
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_calls_named_by_their_caller(ray: Ray, concurrency: int) -> None:
+    @ray.remote(max_concurrency=concurrency)
+    class Actor:
+        def name(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+            return ray.get_runtime_context().get_task_name(), args, kwargs
+
+        def fail(self) -> None:
+            raise KeyError("named")
+
+    actor = Actor.remote()
+    named = actor.name.options(name="one call")
+    assert ray.get(named.remote()) == ("one call", (), {})
+    assert ray.get(named.remote(1, ray.put(2), b=3, c=4)) == ("one call", (1, 2), {"b": 3, "c": 4})
+    assert ray.get(actor.name.remote(1, a=2)) == ("Actor.name", (1,), {"a": 2})
+    big = bytes(1 << 20)
+    assert ray.get(named.remote(big, x=big)) == ("one call", (big,), {"x": big})
+    with pytest.raises(KeyError) as caught:
+        ray.get(actor.fail.options(name="bad call").remote())
+    assert "ray::bad call()" in str(caught.value)
+
+
+def test_coroutines_named_by_their_caller(ray: Ray) -> None:
+    @ray.remote
+    class Actor:
+        async def name(self, number: int) -> tuple[str, int]:
+            await asyncio.sleep(0.01)
+            return ray.get_runtime_context().get_task_name(), number
+
+    actor = Actor.remote()
+    calls = [actor.name.options(name=f"call {i}").remote(i) for i in range(5)]
+    assert ray.get(calls) == [(f"call {i}", i) for i in range(5)]
+    assert ray.get(actor.name.remote(7)) == ("Actor.name", 7)

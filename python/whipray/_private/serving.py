@@ -69,8 +69,13 @@ class Actor:
 
     def where(self, job: _core.Job) -> Where:
         """What error texts say about a call."""
+        name = job.name if job.named else self.full_name(job)
+        return Where(name, self.shown, self.id_hex())
+
+    def full_name(self, job: _core.Job) -> str:
+        """Class.method."""
         method = "__init__" if job.kind == CREATION else self.order[job.method]
-        return Where(f"{self.cls.__name__}.{method}", self.shown, self.id_hex())
+        return f"{self.cls.__name__}.{method}"
 
     def id_hex(self) -> str | None:
         """The actor's id."""
