@@ -1,0 +1,166 @@
+# mypy: disable-error-code="untyped-decorator, attr-defined"
+"""What the speed costs others: CPU time beyond the tasks' own, and how a crowded machine fares."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks import procs
+from benchmarks.rows.latency import p50_p99
+from benchmarks.rows.micro import noop_task
+from benchmarks.rows.registry import Figure, Section, Values
+from benchmarks.timing import Bench
+
+SECTION = Section("CPU honesty")
+
+TASKS_PER_SECOND = 1000
+TASK_CPU_NS = 1_000_000
+CROWD = 8
+STEPS = 100_000
+
+ALONE = """
+import time
+start, done = time.perf_counter(), 0
+while time.perf_counter() - start < {seconds}:
+    sum(range({steps}))
+    done += 1
+print(done / (time.perf_counter() - start))
+"""
+
+
+@SECTION.row(
+    "task-latency-one-core",
+    "task, the whole session on one core",
+    "get(noop.remote()), one after another, every process bound to one CPU from before init()",
+    *p50_p99("call on one core"),
+    session="none",
+    timeout=240,
+)
+def task_latency_one_core(bench: Bench) -> Values:
+    ray = bench.ray
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})
+    try:
+        bench.start_session()
+        noop = noop_task(ray)
+        if ray.get(noop.remote()) != b"ok":
+            raise AssertionError("a task gave a wrong result")
+        return bench.latency(lambda: ray.get(noop.remote()))
+    finally:
+        os.sched_setaffinity(0, cpus)
+
+
+def paced(seconds: float, act: Callable[[], Any]) -> None:
+    """Call ``act`` at the rate of the row, asleep in between; late calls are made up for."""
+    start = time.perf_counter()
+    for step in range(int(seconds * TASKS_PER_SECOND)):
+        early = start + step / TASKS_PER_SECOND - time.perf_counter()
+        if early > 0:
+            time.sleep(early)
+        act()
+
+
+def pacing_cpu(seconds: float) -> float:
+    """CPU seconds that keeping the pace takes when nothing else is done."""
+    before = time.process_time()
+    paced(seconds, lambda: None)
+    return time.process_time() - before
+
+
+@SECTION.row(
+    "cpu-beyond-tasks",
+    "CPU beyond the tasks' own",
+    f"{TASKS_PER_SECOND} tasks a second of 1 ms CPU each: CPU time of all processes, without what "
+    "the tasks measured of themselves and without what the driver needs to keep the pace",
+    Figure("share", "% of a core", "lower"),
+    session="fresh",
+)
+def cpu_beyond_tasks(bench: Bench) -> Values:
+    ray = bench.ray
+
+    @ray.remote
+    def work() -> int:
+        start = time.thread_time_ns()
+        while time.thread_time_ns() - start < TASK_CPU_NS:
+            pass
+        return time.thread_time_ns() - start
+
+    seconds = float(bench.repeats(5, 2))
+    ray.get([work.remote() for _ in range(100)])
+    shares, rates = [], []
+    for _ in range(bench.plan.windows):
+        pacing = pacing_cpu(seconds)
+        refs: list[Any] = []
+        pids = procs.session_pids()
+        before, start = procs.cpu_seconds(pids), time.perf_counter()
+        paced(seconds, lambda refs=refs: refs.append(work.remote()))
+        own = [taken / 1e9 for taken in ray.get(refs)]
+        taken = time.perf_counter() - start
+        used = procs.cpu_seconds(pids) - before
+        used += procs.cpu_seconds(procs.session_pids() - pids)
+        if min(own) * 1e9 < TASK_CPU_NS:
+            raise AssertionError("a task did less than its work")
+        shares.append(100 * (used - sum(own) - pacing) / taken)
+        rates.append(len(refs) / taken)
+    bench.note(tasks_per_second=rates)
+    return {"share": shares}
+
+
+def ideal_rate(seconds: float) -> float:
+    """Tasks per second that plain processes do, one for each core, all at the same time."""
+    script = ALONE.format(steps=STEPS, seconds=seconds)
+    running = [
+        subprocess.Popen([sys.executable, "-I", "-c", script], stdout=subprocess.PIPE, text=True)
+        for _ in os.sched_getaffinity(0)
+    ]
+    return sum(float(process.communicate()[0]) for process in running)
+
+
+@SECTION.row(
+    "crowd",
+    "8 workers on the cores of the machine",
+    "num_cpus=8 whatever the machine has; tasks of sum(range(100,000)), all queued at once or in "
+    "rounds of 8 that are got before the next; throughput in % of one plain process on each core",
+    Figure("queued", "%", limit="all of it"),
+    Figure("rounds", "%", limit="all of it"),
+    session="none",
+    timeout=240,
+)
+def crowd(bench: Bench) -> Values:
+    ray = bench.ray
+    ray.init(**{**bench.init_options(), "num_cpus": CROWD})
+
+    @ray.remote
+    def work() -> int:
+        return sum(range(STEPS))
+
+    def check(results: list[int]) -> None:
+        if any(result != STEPS * (STEPS - 1) // 2 for result in results):
+            raise AssertionError("a task gave a wrong result")
+
+    def queued(count: int) -> float:
+        start = time.perf_counter()
+        check(ray.get([work.remote() for _ in range(count)]))
+        return count / (time.perf_counter() - start)
+
+    def rounds(count: int) -> float:
+        start = time.perf_counter()
+        for _ in range(count):
+            check(ray.get([work.remote() for _ in range(CROWD)]))
+        return CROWD * count / (time.perf_counter() - start)
+
+    values: Values = {"queued": [], "rounds": []}
+    window = bench.plan.window
+    for _ in range(20):
+        queued(5 * CROWD)  # until a worker for each of the CPUs claimed lives
+    for _ in range(bench.plan.windows):
+        ideal = ideal_rate(window)
+        values["queued"].append(100 * queued(int(ideal * window)) / ideal)
+        values["rounds"].append(100 * rounds(int(ideal * window) // CROWD) / ideal)
+    bench.note(ideal_tasks_per_second=ideal)
+    return values
