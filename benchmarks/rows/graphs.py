@@ -1,5 +1,5 @@
 # mypy: disable-error-code="untyped-decorator, attr-defined"
-"""Tasks that depend on tasks or submit them: a long chain, a fan, a tree, callers that are tasks."""
+"""Tasks that depend on tasks or submit them: a long chain, a fan, a tree, tasks as callers."""
 
 from __future__ import annotations
 

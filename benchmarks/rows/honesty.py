@@ -94,23 +94,28 @@ def cpu_beyond_tasks(bench: Bench) -> Values:
             pass
         return time.thread_time_ns() - start
 
+    def run_paced(seconds: float) -> tuple[float, float]:
+        """CPU seconds beyond the tasks' own, and seconds until the last result was there."""
+        refs: list[Any] = []
+        pids = procs.session_pids()
+        before, start = procs.cpu_seconds(pids), time.perf_counter()
+        paced(seconds, lambda: refs.append(work.remote()))
+        own = ray.get(refs)
+        taken = time.perf_counter() - start
+        used = procs.cpu_seconds(pids) - before
+        used += procs.cpu_seconds(procs.session_pids() - pids)  # of workers started meanwhile
+        if min(own) < TASK_CPU_NS:
+            raise AssertionError("a task did less than its work")
+        return used - sum(own) / 1e9, taken
+
     seconds = float(bench.repeats(5, 2))
     ray.get([work.remote() for _ in range(100)])
     shares, rates = [], []
     for _ in range(bench.plan.windows):
         pacing = pacing_cpu(seconds)
-        refs: list[Any] = []
-        pids = procs.session_pids()
-        before, start = procs.cpu_seconds(pids), time.perf_counter()
-        paced(seconds, lambda refs=refs: refs.append(work.remote()))
-        own = [taken / 1e9 for taken in ray.get(refs)]
-        taken = time.perf_counter() - start
-        used = procs.cpu_seconds(pids) - before
-        used += procs.cpu_seconds(procs.session_pids() - pids)
-        if min(own) * 1e9 < TASK_CPU_NS:
-            raise AssertionError("a task did less than its work")
-        shares.append(100 * (used - sum(own) - pacing) / taken)
-        rates.append(len(refs) / taken)
+        beyond, taken = run_paced(seconds)
+        shares.append(100 * (beyond - pacing) / taken)
+        rates.append(seconds * TASKS_PER_SECOND / taken)
     bench.note(tasks_per_second=rates)
     return {"share": shares}
 
