@@ -32,6 +32,7 @@ COLD_BYTES = 64 * MIB  # small arrays are put so often that they fill this much 
 PAGE_WORDS = 4096 // 8
 READERS = 8
 READERS_START_WITHIN = 60.0
+FREED_WITHIN = 1.0  # seconds in which memory that nobody refers to is there for the next array
 
 
 def paged_array(size: int) -> Any:
@@ -248,6 +249,7 @@ def broadcast(bench: Bench) -> Values:
     before = procs.total_pss(procs.session_pids())
     ref = ray.put(array)  # makes the store warm
     del ref
+    time.sleep(FREED_WITHIN)
     start = time.perf_counter()
     ref = ray.put(array)
     stored = time.perf_counter()
