@@ -173,6 +173,10 @@ FORMULAS: dict[str, tuple[str, Callable[[Raw], float]]] = {
         "round trip between two processes parked on one core, one Python call, two calls into C",
         lambda r: (r["round_trip_one_core"] + r["python_call"] + 2 * r["c_call"]) / 1e3,
     ),
+    "parked round trip": (
+        "round trip between parked processes",
+        lambda r: r["round_trip_parked"] / 1e3,
+    ),
     "parked round trip rate": (
         "round trips between parked processes",
         lambda r: 1e9 / r["round_trip_parked"],

@@ -122,12 +122,13 @@ def declare_puts() -> None:
         )(written_row(size))
     for label, size in PUT_SIZES.items():
         key = label.replace(" ", "").lower()
+        warm = f"copy {key}" if size <= MIB else "copy zero page"
         SECTION.row(
             f"put-zeros-{key}",
             f"put unwritten {label}",
             "the same with np.zeros, no page of which was ever written",
             Figure("cold", "GB/s", limit="copy zero page cold"),
-            Figure("warm", "GB/s", limit="copy zero page"),
+            Figure("warm", "GB/s", limit=warm),
             session="fresh",
             timeout=240,
         )(zeros_row(size))
@@ -183,7 +184,7 @@ def declare_born() -> None:
             "median of the whole, of the time NumPy took in the task, and of the rest",
             Figure("whole", "us", "lower"),
             Figure("NumPy", "us", "lower"),
-            Figure("rest", "us", "lower", "sync call"),
+            Figure("rest", "us", "lower", "sync call" if size <= MIB else "parked round trip"),
         )(born_row(size))
 
 
