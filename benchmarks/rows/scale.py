@@ -130,7 +130,7 @@ def as_completed(bench: Bench) -> Values:
         submitted = time.perf_counter()
         refs = [same.remote(index) for index in range(count)]
         values["running"].append(per_ref(refs, submitted))
-        values["finished"].append(per_ref(refs, time.perf_counter()))
+        values["finished"] += [per_ref(refs, time.perf_counter()) for _ in range(3)]
     return values
 
 
