@@ -142,6 +142,12 @@ def _pipelined_ns(raw: Raw) -> float:
     return max(2 * raw["c_call"], raw["python_call"])
 
 
+def _pipelined_copies(raw: Raw, size: str, kib: int) -> float:
+    """Pipelined calls per second when each copies an array into warm shared pages."""
+    copy_ns = kib * 1024 / raw[f"copy_{size}"]
+    return 1e9 / max(2 * raw["c_call"] + copy_ns, raw["python_call"])
+
+
 FORMULAS: dict[str, tuple[str, Callable[[Raw], float]]] = {
     "c call": ("one call into C", lambda r: 1e9 / r["c_call"]),
     "c call time": ("one call into C", lambda r: r["c_call"] / 1e3),
@@ -163,6 +169,14 @@ FORMULAS: dict[str, tuple[str, Callable[[Raw], float]]] = {
         "one Python call, two calls into C",
         lambda r: (r["round_trip_idle"] + r["python_call"] + 2 * r["c_call"]) / 1e3,
     ),
+    "call on one core": (
+        "round trip between two processes parked on one core, one Python call, two calls into C",
+        lambda r: (r["round_trip_one_core"] + r["python_call"] + 2 * r["c_call"]) / 1e3,
+    ),
+    "parked round trip": (
+        "round trip between parked processes",
+        lambda r: r["round_trip_parked"] / 1e3,
+    ),
     "parked round trip rate": (
         "round trips between parked processes",
         lambda r: 1e9 / r["round_trip_parked"],
@@ -170,6 +184,19 @@ FORMULAS: dict[str, tuple[str, Callable[[Raw], float]]] = {
     "pipelined rate": (
         "two calls into C in the caller or one Python call in the worker, whichever is more",
         lambda r: 1e9 / _pipelined_ns(r),
+    ),
+    "pipelined rate with argument": (
+        "the same and one pickle of (1, 'two', 3.0), written in the caller and read in the worker",
+        lambda r: (
+            1e9 / max(2 * r["c_call"] + r["pickle_dumps"], r["python_call"] + r["pickle_loads"])
+        ),
+    ),
+    "pipelined rate 1kib": ("calls or copies", lambda r: _pipelined_copies(r, "1kib", 1)),
+    "pipelined rate 100kib": ("calls or copies", lambda r: _pipelined_copies(r, "100kib", 100)),
+    "pipelined rate 1mib": ("calls or copies", lambda r: _pipelined_copies(r, "1mib", 1024)),
+    "task after task": (
+        "the pipelined rate as a time",
+        lambda r: _pipelined_ns(r) / 1e3,
     ),
     "pipelined batch": ("the same, 1000 per batch", lambda r: 1e6 / _pipelined_ns(r)),
     "coroutine rate": ("one await", lambda r: 1e9 / max(r["await"], _pipelined_ns(r))),
@@ -183,6 +210,14 @@ FORMULAS: dict[str, tuple[str, Callable[[Raw], float]]] = {
         "the same, one process per core",
         lambda r: r["copy_zero_all_cores"],
     ),
+    "copy zero page cold": (
+        "copy from zero pages to shared pages never used before",
+        lambda r: r["copy_zero_cold"],
+    ),
+    "copy cold": ("copy to shared pages never used before", lambda r: r["copy_cold"]),
+    "copy 1kib": ("copy to warm shared pages", lambda r: r["copy_1kib"]),
+    "copy 64kib": ("copy to warm shared pages", lambda r: r["copy_64kib"]),
+    "copy 16mib": ("copy to warm shared pages", lambda r: r["copy_16mib"]),
     "copy 100kib": ("copy to warm shared pages", lambda r: r["copy_100kib"]),
     "copy 1mib": ("copy to warm shared pages", lambda r: r["copy_1mib"]),
     "copy 100mib": ("copy to warm shared pages", lambda r: r["copy_100mib"]),
@@ -190,6 +225,9 @@ FORMULAS: dict[str, tuple[str, Callable[[Raw], float]]] = {
         "copy to warm shared pages",
         lambda r: 100 * 1024 * 1.024 / r["copy_100mib"],
     ),
+    "copy time 1gib": ("copy to warm shared pages", lambda r: 1.024**3 / r["copy_100mib"]),
+    "one copy": ("the array once", lambda _: 1.0),
+    "all of it": ("every core at work", lambda _: 100.0),
     "fork": ("fork of CPython to its first byte", lambda r: r["fork_ms"]),
     "fork rate": ("fork of CPython to its first byte, per second", lambda r: 1e3 / r["fork_ms"]),
     "forked child": ("private memory of a forked CPython", lambda r: r["fork_private_bytes"] / 1e6),

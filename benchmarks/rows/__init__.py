@@ -1,8 +1,21 @@
 """Every row of the benchmark, in the order in which it is run and shown."""
 
-from benchmarks.rows import client, latency, memory, micro, scale, startup
+from benchmarks.rows import (
+    arguments,
+    arrays,
+    client,
+    graphs,
+    honesty,
+    latency,
+    memory,
+    micro,
+    scale,
+    startup,
+)
 from benchmarks.rows.registry import Figure, Missing, Row, collect
 
-ROWS: tuple[Row, ...] = collect(micro, client, latency, scale, startup, memory)
+ROWS: tuple[Row, ...] = collect(
+    micro, client, latency, arguments, arrays, scale, graphs, startup, memory, honesty
+)
 
 __all__ = ["ROWS", "Figure", "Missing", "Row"]

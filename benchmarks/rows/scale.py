@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from typing import Any
 
+from benchmarks import procs
 from benchmarks.rows.micro import noop_task, plain_actor
-from benchmarks.rows.registry import Figure, Section, Values
+from benchmarks.rows.registry import Figure, Missing, Section, Values
 from benchmarks.timing import Bench
 
 SECTION = Section("Scale")
@@ -32,6 +34,104 @@ def tasks_queued(bench: Bench) -> Values:
     if len(results) != count or any(result != b"ok" for result in results):
         raise AssertionError("a task gave a wrong result")
     return {"rate": [count / taken], "seconds": [taken]}
+
+
+@SECTION.row(
+    "tasks-ten-million",
+    "10 M no-op tasks from one driver (Ray 20 k)",
+    "batch after batch of 100,000 (Ray 2000) is submitted, got and checked; rate of the first and "
+    "of the last tenth; PSS of all processes after a first batch, and after the last",
+    Figure("first tenth", "tasks/s", limit="pipelined rate"),
+    Figure("last tenth", "tasks/s", limit="pipelined rate"),
+    Figure("PSS at the start", "MB", "lower"),
+    Figure("PSS at the end", "MB", "lower"),
+    session="fresh",
+    timeout=300,
+)
+def tasks_ten_million(bench: Bench) -> Values:
+    ray = bench.ray
+    noop = noop_task(ray)
+    tenth = bench.count(whipray=10_000_000, ray=20_000) // 10
+    batch = min(100_000, tenth)
+
+    def seconds_of_a_batch() -> float:
+        start = time.perf_counter()
+        results = ray.get([noop.remote() for _ in range(batch)])
+        taken = time.perf_counter() - start
+        if results.count(b"ok") != batch:
+            raise AssertionError("a task gave a wrong result")
+        return taken
+
+    seconds_of_a_batch()
+    pss = [procs.total_pss(procs.session_pids())]
+    tenths = [sum(seconds_of_a_batch() for _ in range(tenth // batch)) for _ in range(10)]
+    pss.append(procs.total_pss(procs.session_pids()))
+    return {
+        "first tenth": [tenth / tenths[0]],
+        "last tenth": [tenth / tenths[-1]],
+        "PSS at the start": [pss[0] / 1e6],
+        "PSS at the end": [pss[1] / 1e6],
+    }
+
+
+@SECTION.row(
+    "free-refs",
+    "free of 1 M live refs (Ray 50 k)",
+    "put that many ints into a list, then clear the list",
+    Figure("per ref", "us", "lower", "c call time"),
+    Figure("seconds", "s", "lower"),
+    timeout=300,
+)
+def free_refs(bench: Bench) -> Values:
+    ray = bench.ray
+    count = bench.count(whipray=1_000_000, ray=50_000)
+    seconds = []
+    for _ in range(bench.plan.windows):
+        refs = [ray.put(index) for index in range(count)]
+        if ray.get([refs[0], refs[-1]]) != [0, count - 1]:
+            raise AssertionError("get of a ref gave a wrong value")
+        start = time.perf_counter()
+        refs.clear()
+        seconds.append(time.perf_counter() - start)
+    return {"per ref": [taken * 1e6 / count for taken in seconds], "seconds": seconds}
+
+
+@SECTION.row(
+    "as-completed",
+    "as_completed over 100 k refs (Ray 10 k)",
+    "iterate over the values of that many tasks: all finished before, or submitted just then "
+    "(submitting and running them included)",
+    Figure("finished", "us", "lower", "c call time"),
+    Figure("running", "us", "lower", "task after task"),
+    timeout=300,
+)
+def as_completed(bench: Bench) -> Values:
+    ray = bench.ray
+    try:
+        iterate = importlib.import_module(f"{ray.__name__}.util").as_completed
+    except (ImportError, AttributeError) as reason:
+        raise Missing(f"no as_completed: {reason}") from None
+
+    @ray.remote
+    def same(number: int) -> int:
+        return number
+
+    count = bench.count(whipray=100_000, ray=10_000)
+
+    def per_ref(refs: list[Any], began: float) -> float:
+        seen = list(iterate(refs))
+        taken = time.perf_counter() - began
+        if sorted(seen) != list(range(count)):
+            raise AssertionError("as_completed lost or doubled a value")
+        return taken * 1e6 / count
+
+    values: Values = {"finished": [], "running": []}
+    for _ in range(bench.plan.windows):
+        submitted = time.perf_counter()
+        refs = [same.remote(index) for index in range(count)]
+        values["running"].append(per_ref(refs, submitted))
+        values["finished"] += [per_ref(refs, time.perf_counter()) for _ in range(3)]
+    return values
 
 
 @SECTION.row(
