@@ -5,26 +5,28 @@
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
+/* For each argument that is an ObjectRef its place in the table, in their order. */
+typedef struct {
+  uint32_t few[32], *at, n, next;
+} dep_list;
+
 /* Every argument that is an ObjectRef, each object once, at the head of the table. */
-static int collect_deps(wr_enc *e, PyObject *const *args, Py_ssize_t n) {
+static int collect_deps(wr_enc *e, PyObject *const *args, Py_ssize_t n, dep_list *deps) {
   PyTypeObject *type = e->cs->ref_type;
-  if (!type) return 0;
-  for (Py_ssize_t i = 0; i < n; i++)
-    if (Py_TYPE(args[i]) == type && wrpy_enc_register_ref(e, args[i]) < 0) return -1;
+  for (Py_ssize_t i = 0; type && i < n; i++) {
+    if (Py_TYPE(args[i]) != type) continue;
+    int64_t place = wrpy_enc_register_ref(e, args[i]);
+    if (place < 0) return -1;
+    deps->at[deps->n++] = (uint32_t)place;
+  }
   e->ndeps = e->nrefs;
   return 0;
 }
 
-static int put_dep(wr_enc *e, PyObject *ref) {
-  uint32_t k = 0;
-  while (k < e->ndeps && e->ref_objs[k] != ref) k++;
-  wr_pack_ref(&e->out, k);
+static int put_argument(wr_enc *e, PyObject *v, Py_ssize_t index, PyObject *name, dep_list *deps) {
+  if (Py_TYPE(v) != e->cs->ref_type) return wrpy_enc_one(e, v, (wrpy_what){index, name});
+  wr_pack_ref(&e->out, deps->at[deps->next++]);
   return 0;
-}
-
-static int put_argument(wr_enc *e, PyObject *v, Py_ssize_t index, PyObject *name) {
-  if (Py_TYPE(v) == e->cs->ref_type) return put_dep(e, v);
-  return wrpy_enc_one(e, v, (wrpy_what){index, name});
 }
 
 static int put_name(wr_enc *e, PyObject *name) {
@@ -35,21 +37,36 @@ static int put_name(wr_enc *e, PyObject *name) {
   return 0;
 }
 
-static int put_arguments(wr_enc *e, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+static int put_all(wr_enc *e, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                   dep_list *deps) {
   Py_ssize_t nkw = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
-  if (nargs + nkw == 0) return 0;
-  if (collect_deps(e, args, nargs + nkw) < 0) return -1;
+  if (collect_deps(e, args, nargs + nkw, deps) < 0) return -1;
   wrpy_seen_reset(&e->seen);
   wr_pack_array(&e->out, (size_t)nargs);
   for (Py_ssize_t i = 0; i < nargs; i++)
-    if (put_argument(e, args[i], i, NULL) < 0) return -1;
+    if (put_argument(e, args[i], i, NULL, deps) < 0) return -1;
   if (!nkw) return 0;
   wr_pack_map(&e->out, (size_t)nkw);
   for (Py_ssize_t i = 0; i < nkw; i++) {
     PyObject *name = PyTuple_GET_ITEM(kwnames, i);
-    if (put_name(e, name) < 0 || put_argument(e, args[nargs + i], -1, name) < 0) return -1;
+    if (put_name(e, name) < 0 || put_argument(e, args[nargs + i], -1, name, deps) < 0) return -1;
   }
   return 0;
+}
+
+static int put_arguments(wr_enc *e, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+  size_t n = (size_t)(nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0));
+  dep_list deps;
+  if (n == 0) return 0;
+  deps.n = deps.next = 0;
+  deps.at = n > sizeof deps.few / sizeof *deps.few ? PyMem_New(uint32_t, n) : deps.few;
+  if (!deps.at) {
+    PyErr_NoMemory();
+    return -1;
+  }
+  int rc = put_all(e, args, nargs, kwnames, &deps);
+  if (deps.at != deps.few) PyMem_Free(deps.at);
+  return rc;
 }
 
 int wrpy_enc_call(wr_codec_state *cs, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,

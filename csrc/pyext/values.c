@@ -117,6 +117,7 @@ void wrpy_copy_out(wr_enc *enc, uint8_t *dst) {
     return;
   }
   WRPY_LEAVE
+  wr_value_premap(wrpy_sess.client, dst, enc->total);
   wrpy_enc_write(enc, dst);
   WRPY_ENTER
 }
