@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks [run | c | limits | table | plot]``."""
+"""The command line: ``python -m benchmarks [run | instructions | c | limits | table | plot]``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cbuild, limits, machine, plot, report, runner
+from benchmarks import cbuild, instructions, limits, machine, plot, report, runner
 from benchmarks.rows import ROWS, Row
 from benchmarks.timing import Plan
 
@@ -32,6 +32,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     _run_options(commands.add_parser("run", help="run rows (the default)"))
+    instructions.add_options(
+        commands.add_parser("instructions", help="count the instructions of each operation")
+    )
     commands.add_parser("limits", help="measure and print the limits of the machine only")
     c = commands.add_parser("c", help="compile and run the C benchmarks in benchmarks/c")
     c.add_argument("--only", metavar="PATTERN", default="", help="part of a program's name")
@@ -243,6 +246,8 @@ def main() -> int:
         return run(options)
     if options.command == "c":
         return run_c(options.only)
+    if options.command == "instructions":
+        return instructions.command(options)
     if options.command == "limits":
         return show_limits()
     results = report.Results.load(options.file)
