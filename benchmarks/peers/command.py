@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +100,17 @@ def run(
     """Every row on each peer and on Whipray right before or after it."""
     by_key = {row.key: row for row in ROWS}
 
-    def done(side: str, key: str, result: dict[str, Any]) -> None:
+    def keep(peer: str, side: str, key: str, result: dict[str, Any]) -> None:
         say(report.one_line(by_key[key], side, result))
-        results.add(by_key[key], side, result)
+        results.add(by_key[key], side, deepcopy(result))
+        if side == table.WHIPRAY:
+            results.add(by_key[key], table.beside(peer), deepcopy(result))
         results.save(out / "results.json")
 
     try:
         for at, peer in enumerate(peers * options.passes):
             pair = [peer, whipray] if at % 2 else [whipray, peer]
+            done = partial(keep, peer.name)
             runner.run_alternately(pair, list(ROWS), plan, len(ROWS), 1, out, say, True, done)
     except KeyboardInterrupt:
         say("interrupted: what has been measured so far follows")

@@ -46,7 +46,7 @@ class Pool:
         raise NotImplementedError
 
     def call_with_array(self, function: Function, array: Any) -> Any:
-        """The same with an argument as large as the peer has a form of its own for."""
+        """The same with a large array, where the peer has a form of its own for one."""
         return self.call(function, array)
 
     def calls(self, function: Function, count: int) -> list[Any]:
@@ -217,6 +217,12 @@ class Joblib(Pool):
 
     def call(self, function: Function, *arguments: Any) -> Any:
         return self._single([self._delayed(function)(*arguments)])[0]
+
+    def call_with_array(self, function: Function, array: Any) -> Any:
+        """A Parallel of its own, which removes the file of the array at its end: one that lives on
+        keeps a file of every array, and would not copy the same one again."""
+        parallel = self._make(n_jobs=self.workers, batch_size=1)
+        return parallel([self._delayed(function)(array)])[0]
 
     def calls(self, function: Function, count: int) -> list[Any]:
         return list(self._single(self._delayed(function)() for _ in range(count)))

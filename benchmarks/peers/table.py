@@ -7,7 +7,12 @@ from benchmarks.report import Results, machine_lines, number, times_better
 from benchmarks.rows import Figure, Row
 
 WHIPRAY = "whipray"
-NOTE = "In brackets: how many times better Whipray is than this peer, beside which it was measured."
+NOTE = "In brackets: how many times better Whipray was right before or after the peer."
+
+
+def beside(peer: str) -> str:
+    """The name under which Whipray's values next to a peer are kept, for the ratio."""
+    return f"{WHIPRAY} beside {peer}"
 
 
 def peers_of(results: Results) -> list[str]:
@@ -21,7 +26,7 @@ def cell(results: Results, row: Row, figure: Figure, peer: str) -> str:
     if value is None:
         unavailable = results.data["sides"][peer]["unavailable"]
         return "not installed" if unavailable else results.absence(row, peer)
-    times = times_better(figure, results.median(row, WHIPRAY, figure), value)
+    times = times_better(figure, results.median(row, beside(peer), figure), value)
     return f"{number(value)} ({number(times)}x)" if times else number(value)
 
 
