@@ -15,7 +15,7 @@ SUITES := $(wildcard tests/unit tests/integration tests/compat tests/crash examp
 export WHIPRAY_WERROR ?= 1
 
 .PHONY: help demo test setup-demo setup-test build c-test c-asan c-tsan c-one lint test-fast \
-  test-python test-hostile build-hostile bench wheel clean distclean
+  test-python test-hostile build-hostile instructions bench wheel clean distclean
 .NOTPARALLEL:
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make lint        ruff, mypy, include order and other rules about the sources"
 	@echo "make test-fast   the Python unit tests only"
 	@echo "make test-hostile  the tests with tiny buffers and failpoints compiled in"
+	@echo "make instructions  instructions per call, compared with those recorded"
 	@echo "make bench       the benchmarks, side by side with Ray where it is installed"
 	@echo "make wheel       a source archive and a wheel in dist/"
 	@echo "make clean       remove what was built; distclean: .venv too"
@@ -123,6 +124,11 @@ test-hostile: setup-test build-hostile
 	PYTHONPATH=build/hostile $(IN_VENV)/python -m pytest \
 	  $(wildcard tests/integration tests/crash)
 
+# Instructions per call of the hot paths, under valgrind, against benchmarks/recorded.
+instructions: setup-test build
+	@sh tools/prepare.sh --install --valgrind $(PYTHON)
+	$(IN_VENV)/python -m benchmarks instructions --check
+
 test: setup-test
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory c-test
@@ -130,6 +136,7 @@ test: setup-test
 	@$(MAKE) --no-print-directory c-tsan
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test-python
+	@$(MAKE) --no-print-directory instructions
 
 # A user's compiler may know warnings that ours does not.
 demo bench: WHIPRAY_WERROR :=

@@ -1,17 +1,18 @@
-"""The command line: ``python -m benchmarks [run | c | limits | table | plot]``."""
+"""The command line: ``python -m benchmarks [run | peers | instructions | c | ...]``."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import sys
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cbuild, limits, machine, plot, report, runner
+from benchmarks import cbuild, instructions, limits, machine, plot, report, runner
+from benchmarks.peers import command as peers
+from benchmarks.peers import table as peers_table
 from benchmarks.rows import ROWS, Row
 from benchmarks.timing import Plan
 
@@ -32,6 +33,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     _run_options(commands.add_parser("run", help="run rows (the default)"))
+    peers.add_options(
+        commands.add_parser("peers", help="compare with other pools of processes than Ray")
+    )
+    instructions.add_options(
+        commands.add_parser("instructions", help="count the instructions of each operation")
+    )
     commands.add_parser("limits", help="measure and print the limits of the machine only")
     c = commands.add_parser("c", help="compile and run the C benchmarks in benchmarks/c")
     c.add_argument("--only", metavar="PATTERN", default="", help="part of a program's name")
@@ -126,19 +133,6 @@ def make_plan(options: argparse.Namespace) -> Plan:
     return replace(Plan(), num_cpus=options.num_cpus)
 
 
-def one_line(row: Row, side: str, result: dict[str, Any]) -> str:
-    """A result as progress shows it."""
-    if result["status"] != "ok":
-        return f"{row.title:48} {side:8} {result['status']}: {result['reason']}"
-    parts = [
-        f"{report.number(statistics.median(values))} {figure.unit}"
-        + (f" ({figure.name})" if len(row.figures) > 1 else "")
-        for figure in row.figures
-        if (values := result["values"].get(figure.name))
-    ]
-    return f"{row.title:48} {side:8} {', '.join(parts)}"
-
-
 def run(options: argparse.Namespace) -> int:
     rows = chosen_rows(options.only)
     if not rows:
@@ -175,7 +169,7 @@ def _run_rows(
     by_key = {row.key: row for row in rows}
 
     def done(side: str, key: str, result: dict[str, Any]) -> None:
-        say(one_line(by_key[key], side, result))
+        say(report.one_line(by_key[key], side, result))
         results.add(by_key[key], side, result)
         results.save(out / "results.json")
 
@@ -243,11 +237,16 @@ def main() -> int:
         return run(options)
     if options.command == "c":
         return run_c(options.only)
+    if options.command == "peers":
+        return peers.command(options)
+    if options.command == "instructions":
+        return instructions.command(options)
     if options.command == "limits":
         return show_limits()
     results = report.Results.load(options.file)
     if options.command == "table":
-        print(report.as_text(results))
+        kind = peers_table if results.data.get("kind") == "peers" else report
+        print(kind.as_text(results))
         return 0
     return 0 if draw(results, options.file.with_suffix(".png")) else 1
 

@@ -94,6 +94,19 @@ def digits(value: float) -> str:
     return f"{value:.{places}f}" if abs(value) >= 0.1 else f"{value:.2g}"
 
 
+def one_line(row: Row, side: str, result: dict[str, Any]) -> str:
+    """A result as progress shows it."""
+    if result["status"] != "ok":
+        return f"{row.title:48} {side:8} {result['status']}: {result['reason']}"
+    parts = [
+        f"{number(statistics.median(values))} {figure.unit}"
+        + (f" ({figure.name})" if len(row.figures) > 1 else "")
+        for figure in row.figures
+        if (values := result["values"].get(figure.name))
+    ]
+    return f"{row.title:48} {side:8} {', '.join(parts)}"
+
+
 def times_better(figure: Figure, ours: float | None, other: float | None) -> float | None:
     """How many times better ``ours`` is than ``other``."""
     if not ours or not other:
@@ -141,15 +154,20 @@ def reasons(results: Results) -> list[str]:
     ]
 
 
-def header(results: Results) -> list[str]:
-    """The machine and the versions, one fact per line."""
+def machine_lines(results: Results) -> list[str]:
+    """The machine and the revision, one fact per line."""
     machine = results.data["machine"]
-    lines = [
+    return [
         f"{machine['cpu']}, {machine['usable_cores']} cores, {machine['memory_gib']} GiB, "
         f"Linux {machine['kernel']}, {machine['time']}",
         f"revision {machine['revision'][:12]}{' (modified)' if machine['modified'] else ''}"
         + (", quick run" if results.data["plan"].get("quick") else ""),
     ]
+
+
+def header(results: Results) -> list[str]:
+    """The machine and the versions, one fact per line."""
+    lines = machine_lines(results)
     for side, facts in results.data["sides"].items():
         known = facts.get("versions", {})
         version = known.get(facts["module"], "")

@@ -40,6 +40,7 @@ class Side:
     name: str
     module: str
     python: str
+    program: str = "benchmarks.side"
     versions: dict[str, str] = field(default_factory=dict)
     unavailable: str = ""
 
@@ -65,7 +66,7 @@ class SideProcess:
         command = [
             side.python,
             "-m",
-            "benchmarks.side",
+            side.program,
             "--module",
             side.module,
             "--side",

@@ -78,14 +78,19 @@ def run_rows(rows: list[Row], bench: Bench, report: Report) -> None:
             ray.shutdown()
 
 
-def main() -> int:
+def parse() -> argparse.Namespace:
+    """What the runner puts on the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.side")
     parser.add_argument("--module", required=True)
     parser.add_argument("--side", required=True)
     parser.add_argument("--report", type=int, required=True)
     parser.add_argument("--plan", required=True)
     parser.add_argument("rows", nargs="*")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = parse()
     report = Report(options.report)
     module = importlib.import_module(options.module)
     if not hasattr(module, "remote"):

@@ -1,18 +1,24 @@
 #!/bin/sh
 # Checks that this machine can build Whipray, and says which packages to install where it cannot.
 #
-#   tools/prepare.sh [--install] [python]
+#   tools/prepare.sh [--install] [--valgrind] [python]
 #
 # --install: ask for Python's venv too, and install what is missing with apt-get, where that exists
 # and we are root or sudo needs no password.
+# --valgrind: ask for valgrind too, which counts instructions.
 # python: the interpreter to build for (default: python3).  Exit code 0: everything is there.
 
 set -u
 install=no
-if [ "${1-}" = --install ]; then
-  install=yes
+valgrind=no
+while :; do
+  case "${1-}" in
+    --install) install=yes ;;
+    --valgrind) valgrind=yes ;;
+    *) break ;;
+  esac
   shift
-fi
+done
 python=${1:-python3}
 cc=${CC:-gcc}
 missing=
@@ -75,6 +81,12 @@ check_python() {
     need python3-venv "the Python module venv"
 }
 
+check_valgrind() {
+  [ "$valgrind" = no ] && return
+  { command -v valgrind >/dev/null && have_file /usr/include/valgrind/callgrind.h; } ||
+    need valgrind "valgrind"
+}
+
 check_kernel() {
   if [ "$(uname -s)" != Linux ]; then
     echo "whipray: runs on Linux only (futex, memfd and pidfd); this is $(uname -s)" >&2
@@ -96,6 +108,7 @@ check_all() {
   check_kernel
   check_python
   check_compiler
+  check_valgrind
 }
 
 as_root() {
