@@ -131,10 +131,11 @@ static void drain_kicks(wr_conn *conn) {
   }
 }
 
-/* A process whose socket has just been closed by its end is dead within moments. */
+/* A process whose socket has just been closed by its end is dead within moments.  Where that can not
+ * be watched, as without a free descriptor, nobody else's session is called ended. */
 static int daemon_is_dead(const wr_conn *conn) {
   int fd = wr_os_pidfd_open(conn->daemon_pid);
-  if (fd < 0) return 1;
+  if (fd < 0) return fd == WR_DEAD || conn->owns_daemon;
   int rc = conn->owns_daemon ? WR_OK : wr_os_wait_readable(fd, DYING_NS);
   wr_os_close(fd);
   return rc == WR_OK;

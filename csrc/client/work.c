@@ -110,6 +110,14 @@ static int lie_down(wr_client *c, wr_job *job, int64_t deadline_ns, uint64_t beg
   return rc == WR_OK ? WR_AGAIN : rc;
 }
 
+/* Others may have been told nothing of what is left. */
+static void pass_on(wr_client *c) {
+  if (!wr_queue_has_work(&c->seg, c->pool)) return;
+  wr_lock(c);
+  wr_pool_kick(&c->self, c->pool);
+  wr_unlock(c);
+}
+
 static int next_task(wr_client *c, wr_job *job, int64_t deadline_ns) {
   for (;;) {
     int rc = take_task(c, job);
@@ -118,11 +126,7 @@ static int next_task(wr_client *c, wr_job *job, int64_t deadline_ns) {
     if (rc == WR_AGAIN && watch_queues(c, &began)) rc = take_task(c, job);
     if (rc == WR_AGAIN) rc = lie_down(c, job, deadline_ns, began);
     if (rc == WR_AGAIN) continue;
-    if (rc == WR_OK && wr_queue_has_work(&c->seg, c->pool)) {
-      wr_lock(c);
-      wr_pool_kick(&c->self, c->pool);
-      wr_unlock(c);
-    }
+    if (rc == WR_OK) pass_on(c);
     return rc;
   }
 }
@@ -280,11 +284,7 @@ int wr_work_try(wr_client *c, wr_job *job) {
   uint32_t actor = wr_load32(&c->self.p->actor);
   if (actor) return is_still(c, actor - 1) ? take_call(c, actor - 1, job) : WR_AGAIN;
   int rc = take_task(c, job);
-  if (rc == WR_OK && wr_queue_has_work(&c->seg, c->pool)) {
-    wr_lock(c);
-    wr_pool_kick(&c->self, c->pool);
-    wr_unlock(c);
-  }
+  if (rc == WR_OK) pass_on(c);
   return rc;
 }
 

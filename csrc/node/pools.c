@@ -208,8 +208,8 @@ void node_pools_fill(node *n) {
 static void failed(node_pool *p, const char *what, uint32_t failures, uint32_t limit,
                    uint64_t delay_ns) {
   node_job *job = p->job;
-  node_note("%s", what);
   if (node_job_over(job) || job->n->ending) return;
+  node_note("%s", what);
   p->not_before_ns = wr_os_now_ns() + delay_ns;
   node_pool_counts c = count(p, 0);
   if (failures >= limit && c.idle + c.busy + c.blocked == 0) {

@@ -229,11 +229,17 @@ static int run(wrpy_worker *w, const wr_job *raw) {
   return rc < 0 ? -1 : 0;
 }
 
+/* Work that is there is taken without letting go of the interpreter; now and then other threads get
+ * it even beside functions that never leave C. */
+static int take(wrpy_worker *w, wr_job *raw) {
+  int rc = w->jobs % 64 && wrpy_sess.epoch ? wr_work_try(wrpy_sess.client, raw) : WR_AGAIN;
+  return rc == WR_AGAIN ? wrpy_next_job(raw, WRPY_SLICE_NS) : rc;
+}
+
 static int loop(wrpy_worker *w) {
   while (!w->leave) {
     wr_job raw;
-    int rc = wrpy_sess.epoch ? wr_work_try(wrpy_sess.client, &raw) : WR_CLOSED;
-    if (rc == WR_AGAIN) rc = wrpy_next_job(&raw, WRPY_SLICE_NS);
+    int rc = take(w, &raw);
     if (rc == WR_OK) {
       if (run(w, &raw)) return -1;
     } else if (rc == WR_DEAD || rc == WR_CLOSED) {
