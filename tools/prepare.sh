@@ -96,8 +96,8 @@ check_kernel() {
   major=${release%%.*}
   minor=${release#*.}
   minor=${minor%%[!0-9]*}
-  if [ "$major" -lt 5 ] || { [ "$major" -eq 5 ] && [ "$minor" -lt 10 ]; }; then
-    echo "whipray: needs Linux 5.10 or newer (memfd, futex, pidfd); this is $release" >&2
+  if [ "$major" -lt 5 ] || { [ "$major" -eq 5 ] && [ "$minor" -lt 4 ]; }; then
+    echo "whipray: needs Linux 5.4 or newer (memfd, futex, pidfd); this is $release" >&2
     exit 1
   fi
 }
