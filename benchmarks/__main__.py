@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cbuild, instructions, limits, machine, plot, report, runner
+from benchmarks import cbuild, curves, instructions, limits, machine, plot, report, runner
 from benchmarks.peers import command as peers
 from benchmarks.peers import table as peers_table
 from benchmarks.rows import ROWS, Row
@@ -44,7 +44,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     c.add_argument("--only", metavar="PATTERN", default="", help="part of a program's name")
     for name, text in (
         ("table", "print the table of a result file"),
-        ("plot", "draw the plot of a result file beside it"),
+        ("plot", "draw the plots of a result file beside it"),
     ):
         commands.add_parser(name, help=text).add_argument("file", type=Path)
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
@@ -192,12 +192,15 @@ def finish(results: report.Results, out: Path) -> None:
 
 
 def draw(results: report.Results, path: Path) -> bool:
-    try:
-        plot.save(results, path)
-    except plot.CannotPlot as reason:
-        say(str(reason))
-        return False
-    return True
+    """The comparison into `path`, the curves beside it."""
+    drawn = True
+    for save, to in ((plot.save, path), (curves.save, path.with_name("curves.png"))):
+        try:
+            save(results, to)
+        except plot.CannotPlot as reason:
+            say(str(reason))
+            drawn = False
+    return drawn
 
 
 def run_c(only: str) -> int:

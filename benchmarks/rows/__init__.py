@@ -4,6 +4,7 @@ from benchmarks.rows import (
     arguments,
     arrays,
     client,
+    curves,
     graphs,
     honesty,
     latency,
@@ -15,7 +16,7 @@ from benchmarks.rows import (
 from benchmarks.rows.registry import Figure, Missing, Row, collect
 
 ROWS: tuple[Row, ...] = collect(
-    micro, client, latency, arguments, arrays, scale, graphs, startup, memory, honesty
+    micro, client, latency, arguments, arrays, scale, graphs, startup, memory, honesty, curves
 )
 
 __all__ = ["ROWS", "Figure", "Missing", "Row"]

@@ -38,7 +38,7 @@ struct wr_client {
   uint64_t loose;       /* offset of the newest loose run, 0: none; see loose.c */
   uint64_t loose_bytes; /* in all of them */
   uint64_t loose_used, loose_looked; /* chunks of the heap in use, as counted at that time */
-  uint64_t *mapped; /* a bit for each chunk of the heap whose pages this process has mapped; hints */
+  uint64_t *mapped; /* a bit for each chunk of the heap that this process has mapped; hints */
   atomic_int closing;
 };
 

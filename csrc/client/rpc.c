@@ -131,8 +131,8 @@ static void drain_kicks(wr_conn *conn) {
   }
 }
 
-/* A process whose socket has just been closed by its end is dead within moments.  Where that can not
- * be watched, as without a free descriptor, nobody else's session is called ended. */
+/* A process whose socket has just been closed by its end is dead within moments.  Where that can
+ * not be watched, as without a free descriptor, nobody else's session is called ended. */
 static int daemon_is_dead(const wr_conn *conn) {
   int fd = wr_os_pidfd_open(conn->daemon_pid);
   if (fd < 0) return fd == WR_DEAD || conn->owns_daemon;
