@@ -19,6 +19,8 @@ from whipray._private import serving
 
 BATCH = 128
 """Calls taken before other callbacks of the loop get their turn."""
+AT_ONCE = 1e-9
+"""Seconds: long enough to spin, as long as spinning has paid lately, and too short to sleep."""
 
 
 class AsyncServer:
@@ -27,6 +29,7 @@ class AsyncServer:
     def __init__(self, actor: serving.Actor) -> None:
         self._actor = actor
         self._loop = asyncio.new_event_loop()
+        self._ready: Any = getattr(self._loop, "_ready", None)  # callbacks that are due
         self._bound: list[Any] = []
         self._limits = [actor.max_concurrency, *actor.groups.values()]
         self._counts = [0] * len(self._limits)
@@ -107,7 +110,7 @@ class AsyncServer:
             if self._total >= self._limits[0] and len(self._limits) == 1:
                 return  # the end of a call pumps again
             try:
-                job = _core.next_job(0)
+                job = _core.next_job(0) or self._watch()
             except EOFError:
                 self._retire()
                 return
@@ -120,6 +123,13 @@ class AsyncServer:
                 return
             self._admit(job)
         self._loop.call_soon(self._pump)
+
+    def _watch(self) -> _core.Job | None:
+        """The next call if it comes while the engine spins, and the loop has nothing else to do.
+
+        A caller that waits for each answer is met here, without the feeder.
+        """
+        return None if self._ready or self._ready is None else _core.next_job(AT_ONCE)
 
     def _retire(self) -> None:
         self._retired = True
