@@ -59,7 +59,11 @@ def _lines(axes: Any, lines: list[tuple[str, str, Points, str]], xlabel: str, yl
         if points:
             axes.plot(*zip(*points, strict=True), style, color=color, label=label)
     axes.set_xscale("log")
-    axes.set_yscale("log")
+    values = [value for _, _, points, _ in lines for _, value in points]
+    if values and max(values) < 10 * min(values):
+        axes.set_ylim(0, 1.1 * max(values))
+    else:
+        axes.set_yscale("log")
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.grid(alpha=0.3)
@@ -109,6 +113,7 @@ def _latency(axes: Any, results: Results, row: Row | None) -> None:
         lines.append((name, color, points, "o-"))
     _lines(axes, lines, "us for get(noop.remote())", "calls that took no longer, %")
     axes.set_yscale("linear")
+    axes.set_ylim(0, 105)
 
 
 def _memory(axes: Any, results: Results, rows: dict[str, Row]) -> None:
@@ -124,7 +129,8 @@ def _memory(axes: Any, results: Results, rows: dict[str, Row]) -> None:
         if values:
             axes.bar(*zip(*values, strict=True), width=0.38, color=color, label=name)
     axes.set_xticks(range(len(keys)), list(keys.values()))
-    axes.set_yscale("log")
+    if results.data["rows"] and len(axes.containers) > 1:
+        axes.set_yscale("log")
     axes.set_ylabel("bytes in all processes")
     axes.grid(axis="y", alpha=0.3)
     if axes.patches:
