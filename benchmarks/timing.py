@@ -90,19 +90,20 @@ class Bench:
         max_calls: int = 20_000,
         min_calls: int = 3,
         pause: float = 0.0,
+        shares: tuple[float, ...] = (50, 99),
     ) -> Values:
-        """Microseconds of each call: median ("p50") and 99th percentile ("p99") per window.
+        """Microseconds of each call: the percentiles ``shares`` ("p50", "p99") per window.
 
         A window lasts the length of the plan or ``max_calls`` calls, whichever is first, and has
         at least ``min_calls``. ``pause`` seconds are slept before each call, outside the clock.
         """
         self._warm(call)
-        middle, tail = [], []
+        values: Values = {f"p{share:g}": [] for share in shares}
         for _ in range(self.plan.windows):
             taken = sorted(self._one_window(call, max_calls, min_calls, pause))
-            middle.append(percentile(taken, 0.50) / 1e3)
-            tail.append(percentile(taken, 0.99) / 1e3)
-        return {"p50": middle, "p99": tail}
+            for share in shares:
+                values[f"p{share:g}"].append(percentile(taken, share / 100) / 1e3)
+        return values
 
     def _warm(self, call: Callable[[], Any]) -> None:
         start = time.perf_counter()

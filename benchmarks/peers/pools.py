@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib import metadata
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ Function = Callable[..., Any]
 CHUNKS_PER_WORKER = 4  # what multiprocessing.Pool.map makes of a list
 
 
-class Pool:
+class Pool(ABC):
     """A pool of worker processes; importing what it needs is the constructor's, not start()'s."""
 
     name: ClassVar[str]
@@ -37,28 +38,29 @@ class Pool:
         self.started = False
         self.stop()
 
+    @abstractmethod
     def start(self) -> None:
         """Start the pool; it may put off what it likes to the first call."""
-        raise NotImplementedError
 
+    @abstractmethod
     def call(self, function: Function, *arguments: Any) -> Any:
         """One call and its result."""
-        raise NotImplementedError
 
     def call_with_array(self, function: Function, array: Any) -> Any:
         """The same with a large array, where the peer has a form of its own for one."""
         return self.call(function, array)
 
+    @abstractmethod
     def calls(self, function: Function, count: int) -> list[Any]:
         """Submit the calls one by one, then take every result."""
-        raise NotImplementedError
 
+    @abstractmethod
     def batch(self, function: Function, count: int) -> list[Any]:
         """function(i) for ``count`` numbers, in the peer's form for many small calls."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stop(self) -> None:
-        raise NotImplementedError
+        """End the pool and its processes."""
 
     def chunk(self, count: int) -> int:
         """Items of a chunk, where the peer leaves that to the caller."""

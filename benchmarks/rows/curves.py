@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
-from benchmarks.rows.micro import noop_task
+from benchmarks.rows.micro import noop_task, seconds_of_noops
 from benchmarks.rows.registry import Figure, Section, Values
-from benchmarks.timing import Bench, percentile
+from benchmarks.timing import Bench
 
 SECTION = Section("Curves")
 
@@ -64,31 +63,9 @@ def curve_queued(bench: Bench) -> Values:
     most = bench.count(whipray=QUEUED[-1], ray=RAY_QUEUED_MOST)
     values: Values = {}
     for count in QUEUED:
-        rates = []
-        for _ in range(3 if count <= most else 0):
-            start = time.perf_counter()
-            results = ray.get([noop.remote() for _ in range(count)])
-            rates.append(count / (time.perf_counter() - start))
-            if results.count(b"ok") != count:
-                raise AssertionError("a task gave a wrong result")
-        if rates:
+        if count <= most:
+            rates = [count / seconds_of_noops(ray, noop, count) for _ in range(3)]
             values[f"{count:,} tasks"] = rates
-    return values
-
-
-def _percentiles(bench: Bench, call: Any, calls: int) -> Values:
-    values: Values = {f"p{share:g}": [] for share in PERCENTILES}
-    for _ in range(100):
-        call()
-    for _ in range(bench.repeats(4, 2)):
-        taken = []
-        for _ in range(calls):
-            start = time.perf_counter_ns()
-            call()
-            taken.append(time.perf_counter_ns() - start)
-        taken.sort()
-        for share in PERCENTILES:
-            values[f"p{share:g}"].append(percentile(taken, share / 100) / 1e3)
     return values
 
 
@@ -101,5 +78,4 @@ def _percentiles(bench: Bench, call: Any, calls: int) -> Values:
 def curve_latency(bench: Bench) -> Values:
     ray = bench.ray
     noop = noop_task(ray)
-    calls = bench.count(whipray=50_000, ray=1_000)
-    return _percentiles(bench, lambda: ray.get(noop.remote()), calls)
+    return bench.latency(lambda: ray.get(noop.remote()), shares=PERCENTILES)

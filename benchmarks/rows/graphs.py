@@ -29,21 +29,13 @@ def per_task(bench: Bench, tasks: int, once: Callable[[], Any], expected: Any) -
     return {"per task": taken}
 
 
-@SECTION.row(
-    "chain-long",
-    "chain of 100 k dependent tasks (Ray 1 k)",
-    "each task takes the result of the one before; all submitted, then get of the last",
-    Figure("per task", "us", "lower", "task after task"),
-    timeout=240,
-)
-def chain_long(bench: Bench) -> Values:
+def chained(bench: Bench, count: int) -> Values:
+    """A chain of ``count`` tasks, in each window."""
     ray = bench.ray
 
     @ray.remote
     def successor(number: int) -> int:
         return number + 1
-
-    count = bench.count(whipray=100_000, ray=1000)
 
     def once() -> Any:
         ref = successor.remote(0)
@@ -53,6 +45,17 @@ def chain_long(bench: Bench) -> Values:
 
     ray.get(successor.remote(0))
     return per_task(bench, count, once, count)
+
+
+@SECTION.row(
+    "chain-long",
+    "chain of 100 k dependent tasks (Ray 1 k)",
+    "each task takes the result of the one before; all submitted, then get of the last",
+    Figure("per task", "us", "lower", "task after task"),
+    timeout=240,
+)
+def chain_long(bench: Bench) -> Values:
+    return chained(bench, bench.count(whipray=100_000, ray=1000))
 
 
 @SECTION.row(

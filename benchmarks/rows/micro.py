@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import time
 from typing import Any
 
 from benchmarks.rows.registry import Figure, Missing, Section, Values
@@ -44,6 +45,16 @@ def noop_task(ray: Any) -> Any:
         return b"ok"
 
     return noop
+
+
+def seconds_of_noops(ray: Any, noop: Any, count: int) -> float:
+    """What it takes to submit that many no-op tasks and get them; every result is checked."""
+    start = time.perf_counter()
+    results = ray.get([noop.remote() for _ in range(count)])
+    taken = time.perf_counter() - start
+    if results.count(b"ok") != count:
+        raise AssertionError("a task gave a wrong result")
+    return taken
 
 
 def plain_actor(ray: Any) -> Any:

@@ -8,7 +8,8 @@ import time
 from typing import Any
 
 from benchmarks import procs
-from benchmarks.rows.micro import noop_task, plain_actor
+from benchmarks.rows.graphs import chained
+from benchmarks.rows.micro import noop_task, plain_actor, seconds_of_noops
 from benchmarks.rows.registry import Figure, Missing, Section, Values
 from benchmarks.timing import Bench
 
@@ -28,11 +29,7 @@ def tasks_queued(bench: Bench) -> Values:
     noop = noop_task(ray)
     ray.get([noop.remote() for _ in range(100)])
     count = bench.count(whipray=1_000_000, ray=10_000)
-    start = time.perf_counter()
-    results = ray.get([noop.remote() for _ in range(count)])
-    taken = time.perf_counter() - start
-    if len(results) != count or any(result != b"ok" for result in results):
-        raise AssertionError("a task gave a wrong result")
+    taken = seconds_of_noops(ray, noop, count)
     return {"rate": [count / taken], "seconds": [taken]}
 
 
@@ -55,12 +52,7 @@ def tasks_ten_million(bench: Bench) -> Values:
     batch = min(100_000, tenth)
 
     def seconds_of_a_batch() -> float:
-        start = time.perf_counter()
-        results = ray.get([noop.remote() for _ in range(batch)])
-        taken = time.perf_counter() - start
-        if results.count(b"ok") != batch:
-            raise AssertionError("a task gave a wrong result")
-        return taken
+        return seconds_of_noops(ray, noop, batch)
 
     seconds_of_a_batch()
     pss = [procs.total_pss(procs.session_pids())]
@@ -209,24 +201,7 @@ def task_with_many_refs(bench: Bench) -> Values:
     Figure("per task", "us", "lower", "c call time"),
 )
 def chain(bench: Bench) -> Values:
-    ray = bench.ray
-
-    @ray.remote
-    def successor(number: int) -> int:
-        return number + 1
-
-    count = bench.count(whipray=1000, ray=1000)
-    per_task = []
-    ray.get(successor.remote(0))
-    for _ in range(bench.plan.windows):
-        start = time.perf_counter()
-        ref = successor.remote(0)
-        for _ in range(count - 1):
-            ref = successor.remote(ref)
-        if ray.get(ref) != count:
-            raise AssertionError("the chain lost a step")
-        per_task.append((time.perf_counter() - start) * 1e6 / count)
-    return {"per task": per_task}
+    return chained(bench, bench.count(whipray=1000, ray=1000))
 
 
 @SECTION.row(

@@ -33,11 +33,10 @@ static int explain(sink err, int rc, const char *format, ...) {
   return rc;
 }
 
-/* For WR_IO and WR_NOMEM, which leave the reason in errno. */
 static int explain_error(sink err, int rc, const char *what) {
   char why[320];
-  wr_os_describe_error(errno, why, sizeof why);
-  return explain(err, rc, "%s: %s", what, rc == WR_IO || rc == WR_NOMEM ? why : wr_status_text(rc));
+  wr_os_describe_failure(rc, why, sizeof why);
+  return explain(err, rc, "%s: %s", what, why);
 }
 
 /* ---- WELCOME -------------------------------------------------------------------------------- */

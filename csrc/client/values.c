@@ -4,8 +4,6 @@
 #include "sched/deps.h"
 #include "store/objects.h"
 
-#define PREMAP_FROM ((size_t)256 << 10)
-
 static int ref_list(wr_client *c, const wr_id *refs, uint32_t n, wr_idx small[64], wr_idx **list);
 
 int wr_value_reserve(wr_client *c, wr_idx idx, size_t len, const wr_id *refs, uint32_t nrefs,
@@ -43,7 +41,7 @@ static int note_mapped(wr_client *c, uint64_t first, uint64_t last) {
 
 void wr_value_premap(wr_client *c, const uint8_t *dst, size_t len) {
   uint64_t at = (uint64_t)(dst - c->seg.heap);
-  if (len < PREMAP_FROM || at / WR_CHUNK >= c->seg.heap_chunks) return;
+  if (at / WR_CHUNK >= c->seg.heap_chunks) return;
   wr_lock(c);
   int all = note_mapped(c, at / WR_CHUNK, (at + len - 1) / WR_CHUNK);
   wr_unlock(c);

@@ -189,6 +189,7 @@ void node_pool_free(node_pool *p);
 void node_pool_fill(node_pool *p); /* starts what is missing */
 void node_pool_wanted(node *n, uint32_t pool);
 void node_pool_worker_failed(node_pool *p, const char *what);
+void node_pool_worker_refused(node_pool *p, const char *what, int error); /* by the system */
 void node_pool_worker_shot(node_pool *p, const char *what);
 void node_pools_fill(node *n);
 void node_pools_review_soon(node *n);

@@ -140,7 +140,7 @@ static int make_channels(int fds[3], int ours[3]) {
   return WR_OK;
 }
 
-static void failed_with(node_pool *pool, const char *what, int error) {
+void node_pool_worker_refused(node_pool *pool, const char *what, int error) {
   char why[320], text[512];
   wr_os_describe_error(error, why, sizeof why);
   snprintf(text, sizeof text, "%s: %s", what, why);
@@ -151,7 +151,7 @@ static int start_worker(node_pool *pool) {
   node_job *job = pool->job;
   int fds[3], ours[3];
   if (make_channels(fds, ours) != WR_OK) {
-    failed_with(pool, "another worker could not be connected", errno);
+    node_pool_worker_refused(pool, "another worker could not be connected", errno);
     return WR_IO;
   }
   node_proc *p = node_proc_new(job->n, WR_ROLE_WORKER, job, pool);
@@ -168,7 +168,7 @@ static int start_worker(node_pool *pool) {
   if (p->conn && rc == WR_OK && sent == WR_OK) return WR_OK;
   if (sent != WR_OK) { /* no process will ever have this slot */
     node_proc_release(p);
-    failed_with(pool, "the process that starts workers could not be started", error);
+    node_pool_worker_refused(pool, "the process that starts workers could not be started", error);
   } else {
     p->killed = 1; /* as soon as it is known */
   }

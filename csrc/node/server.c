@@ -137,15 +137,13 @@ static void on_spawned(node_server *s, const uint8_t *body) {
 }
 
 static void on_spawn_failed(node_server *s, const uint8_t *body) {
-  char why[320], text[512];
   node_proc *p = proc_of(s, body);
   if (!p || p->pid) return;
   node_pool *pool = p->pool;
-  int error = (int)wr_get_u32(body + 8);
-  wr_os_describe_error(error, why, sizeof why);
-  snprintf(text, sizeof text, "a worker process could not be started: fork: %s", why);
   node_proc_release(p);
-  if (!s->n->ending) node_pool_worker_failed(pool, text);
+  if (!s->n->ending)
+    node_pool_worker_refused(pool, "a worker process could not be started: fork",
+                             (int)wr_get_u32(body + 8));
 }
 
 static void on_message(node_conn *c, const wr_head *h, const uint8_t *body) {

@@ -104,10 +104,9 @@ static int make_segment(node *n, const node_config *cfg, char *err, size_t cap) 
   int rc = wr_seg_create(&n->seg, &sc);
   if (rc == WR_OK) return rc;
   char why[320];
-  wr_os_describe_error(errno, why, sizeof why);
+  wr_os_describe_failure(rc, why, sizeof why);
   snprintf(err, cap, "cannot make the shared memory of the session (%llu MiB for objects): %s",
-           (unsigned long long)(sc.heap_bytes >> 20),
-           rc == WR_IO || rc == WR_NOMEM ? why : wr_status_text(rc));
+           (unsigned long long)(sc.heap_bytes >> 20), why);
   return rc;
 }
 

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "base/status.h"
 #include "os/os.h"
 #include "os/spawn.h"
 
@@ -83,4 +84,11 @@ void wr_os_describe_error(int error, char *out, size_t cap) {
   char limits[256];
   describe_limits(error, limits, sizeof limits);
   snprintf(out, cap, "%s%s%s", strerror(error), limits[0] ? "; limits: " : "", limits);
+}
+
+void wr_os_describe_failure(int rc, char *out, size_t cap) {
+  if (rc == WR_IO || rc == WR_NOMEM)
+    wr_os_describe_error(errno, out, cap);
+  else
+    snprintf(out, cap, "%s", wr_status_text(rc));
 }

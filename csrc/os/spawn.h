@@ -38,5 +38,7 @@ const char *wr_os_signal_name(int signo); /* "KILL"; "?" for a number without a 
 /* An error of the system for people: in words and, where a limit may be behind it, with the limits
  * that hold and their values: "Too many open files; limits: RLIMIT_NOFILE (ulimit -n) 256". */
 void wr_os_describe_error(int error, char *out, size_t cap);
+/* The same for a status: WR_IO and WR_NOMEM leave the reason in errno. */
+void wr_os_describe_failure(int rc, char *out, size_t cap);
 
 #endif

@@ -292,7 +292,7 @@ static PyMemberDef members[] = {
     {"options", T_USHORT, offsetof(wrpy_job, options), READONLY, NULL},
     {"retries", T_SHORT, offsetof(wrpy_job, retries), READONLY, "left; -1: endless"},
     {"named", T_BOOL, offsetof(wrpy_job, named), READONLY, "whether the caller named it"},
-    {"returned", T_BOOL, offsetof(wrpy_job, returned), 0, "whether only its values are left to do"},
+    {"returned", T_BOOL, offsetof(wrpy_job, returned), READONLY, "whether only values are left"},
     {"name", T_OBJECT, offsetof(wrpy_job, name), READONLY, "display name"},
     {"fn", T_OBJECT, offsetof(wrpy_job, fn), READONLY, "the function or class"},
     {NULL, 0, 0, 0, NULL},

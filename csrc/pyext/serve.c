@@ -45,6 +45,16 @@ static PyObject *m_finish_job(PyObject *module, PyObject *args, PyObject *kwargs
   Py_RETURN_NONE;
 }
 
+static PyObject *m_answer_job(PyObject *module, PyObject *const *args, Py_ssize_t n) {
+  wrpy_state *st = wrpy_state_of(module);
+  if (n != 2 || !Py_IS_TYPE(args[0], st->job_type)) {
+    PyErr_SetString(PyExc_TypeError, "expected a Job and what its function returned");
+    return NULL;
+  }
+  if (wrpy_job_answer(st, (wrpy_job *)args[0], Py_NewRef(args[1]))) return NULL;
+  Py_RETURN_NONE;
+}
+
 /* ---- running -------------------------------------------------------------------------------- */
 
 static wrpy_job *job_arg(wrpy_state *st, PyObject *v, PyObject *table) {
@@ -181,6 +191,8 @@ PyMethodDef wrpy_serve_methods[] = {
      "run_job(job, methods): calls, and stores the result; what it raises leaves the job open."},
     {"step_job", WRPY_FASTCALL(m_step_job), METH_FASTCALL,
      "step_job(job, methods, loop, Task, awaiting) -> Task | None: None: answered."},
+    {"answer_job", WRPY_FASTCALL(m_answer_job), METH_FASTCALL,
+     "answer_job(job, result): stores what its function returned; raising leaves the job open."},
     {"_catch_step", WRPY_FASTCALL(m_catch_step), METH_FASTCALL | METH_KEYWORDS, NULL},
     {"finish_job", WRPY_FASTCALL(m_finish_job), METH_VARARGS | METH_KEYWORDS,
      "finish_job(job, value, is_error=False): stores the result."},

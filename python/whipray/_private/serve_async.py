@@ -174,7 +174,7 @@ class AsyncServer:
 
     def _store(self, job: _core.Job, task: asyncio.Task[Any]) -> None:
         try:
-            serving.finish(job, task.result())
+            _core.answer_job(job, task.result())
         except BaseException as error:
             self._store_error(job, error)
 

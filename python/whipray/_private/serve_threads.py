@@ -129,20 +129,20 @@ class ThreadServer:
     def _work(self, pool: Pool) -> None:
         bed = threading.Lock()
         bed.acquire()
-        ended = 0
+        job = None
         while True:
             with self._lock:
-                pool.called &= bool(ended)
-                self._running -= ended
+                if job is None:
+                    pool.called = False  # by this thread, which has come
+                else:
+                    self._running -= 1
                 job = self._take(pool)
                 if job is None:
                     pool.beds.append(bed)
-            ended = 0
             if job is None:
                 bed.acquire()
             else:
                 self._serve(job)
-                ended = 1
 
     def _take(self, pool: Pool) -> _core.Job | None:
         if not pool.jobs:

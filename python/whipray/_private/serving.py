@@ -18,7 +18,6 @@ from whipray._private import actor_table, failures, loading, worker
 from whipray._private.failures import Where
 
 TASK, CREATION, CALL = 0, 1, 2
-GENERATORS = (GeneratorType, AsyncGeneratorType)
 
 current = _core.job_context
 """The job that a thread or coroutine serves; elsewhere `_core.current_job()` knows."""
@@ -272,18 +271,6 @@ def _exited(actor: Actor) -> BaseException:
             "message": "The actor exited by itself: exit_actor() is called.",
         }
     )
-
-
-def finish(job: _core.Job, result: Any) -> None:
-    """Store what a call returned, and let it go; if that raises, the job is still open."""
-    try:
-        if job.nreturns > 1 or (job.nreturns == 1 and isinstance(result, GENERATORS)):
-            fill(job, result)
-            result = None
-        _core.finish_job(job, result)
-    except BaseException:
-        job.returned = True
-        raise
 
 
 def fill(job: _core.Job, result: Any) -> None:
