@@ -13,9 +13,11 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 DAEMON = Path("whipray", "bin", "whiprayd")
+HOOK = "whipray-as-ray.pth"
 
 
 class NativeBuild(build_ext):
@@ -42,7 +44,16 @@ class NativeBuild(build_ext):
         subprocess.run([*command, f"PYTHON={sys.executable}", *arguments], cwd=ROOT, check=True)
 
 
+class PythonBuild(build_py):
+    """Also puts the file beside the package that lets WHIPRAY_AS_RAY work from the start."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            self.copy_file(f"python/whipray/compat/{HOOK}", f"{self.build_lib}/{HOOK}")
+
+
 setup(
     ext_modules=[Extension("whipray._core", sorted(glob("csrc/*/*.c")))],
-    cmdclass={"build_ext": NativeBuild},
+    cmdclass={"build_ext": NativeBuild, "build_py": PythonBuild},
 )

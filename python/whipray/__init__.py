@@ -14,6 +14,7 @@ is imported when it is first used.
 
 from __future__ import annotations
 
+import os as _os
 import sys as _sys
 
 from whipray import _core
@@ -154,3 +155,9 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+if _os.environ.get("WHIPRAY_AS_RAY", "0") not in ("", "0"):
+    from whipray import compat as _compat
+
+    _compat.install()

@@ -53,7 +53,12 @@ def register_serializer(
     def reduce(value: Any) -> tuple[Any, ...]:
         return deserializer, (serializer(value),)
 
-    _reducers[cls] = reduce
+    register_reducer(cls, reduce)
+
+
+def register_reducer(cls: type, reducer: Reducer) -> None:
+    """Makes values of exactly this class travel as what `reducer` gives for `__reduce__`."""
+    _reducers[cls] = reducer
     _tell_codec()
 
 

@@ -231,6 +231,9 @@ def _module_names(preload: list[str] | None) -> list[str]:
 def _worker_env(env: dict[str, str], namespace: str) -> dict[str, str]:
     """Variables set in every worker over the driver's own."""
     extra = {**env, NAMESPACE_KEY: namespace}
+    compat = sys.modules.get("whipray.compat")
+    if compat is not None and compat.installed():
+        extra[compat.SWITCH] = "1"
     if THREADS not in os.environ and THREADS not in extra:
         extra.update({THREADS: "1", OWN_THREADS: "1"})
     return extra

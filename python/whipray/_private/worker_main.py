@@ -30,10 +30,19 @@ def _prepare() -> None:
 
     worker.state.is_worker = True
     worker.guard_forks()
+    _name_of_ray()
     worker.state.namespace = os.environ.get(worker.NAMESPACE_KEY, "")
     output.install()
     signal.signal(signal.SIGINT, _interrupt)
     _reseed()
+
+
+def _name_of_ray() -> None:
+    """Where `ray` is Whipray at the driver, so it is here."""
+    if os.environ.get("WHIPRAY_AS_RAY", "0") not in ("", "0"):
+        from whipray import compat
+
+        compat.install()
 
 
 def _reseed() -> None:

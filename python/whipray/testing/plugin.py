@@ -25,6 +25,9 @@ Configuration: `--whipray-num-cpus N` on the command line; `whipray_init` in the
 `keyword = value` per line, where the value is a Python literal or else a plain string.  A marker
 overrides the command line, which overrides the ini file.
 
+`--whipray-as-ray`, or `whipray_as_ray = true` in the ini file, lets `import ray` be Whipray in the
+tests and what they import; the option sets WHIPRAY_AS_RAY, so processes that they start follow.
+
 Whipray itself is imported by the first test that uses a fixture, not by pytest's start.
 """
 
@@ -32,6 +35,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -94,12 +98,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="CPUs of the engine behind the whipray fixtures (default: those of the machine)",
     )
+    group.addoption(
+        "--whipray-as-ray",
+        action="store_true",
+        help="let `import ray` be Whipray",
+    )
+    parser.addini(
+        "whipray_as_ray", type="bool", default=False, help="let `import ray` be Whipray"
+    )
     parser.addini(
         "whipray_init",
         type="linelist",
         default=[],
         help="arguments of whipray.init for the whipray fixtures, one 'keyword = value' per line",
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Take the name `ray` before any file of the tests is imported."""
+    asked = early_config.known_args_namespace.whipray_as_ray
+    if asked or early_config.getini("whipray_as_ray"):
+        os.environ["WHIPRAY_AS_RAY"] = "1"
+        importlib.import_module("whipray.compat").install()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,0 +1,3 @@
+"""Runtime environments."""
+
+from __future__ import annotations

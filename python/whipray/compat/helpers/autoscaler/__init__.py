@@ -1,0 +1,3 @@
+"""Growing and shrinking of clusters; there is one machine."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Parts of Ray's training library."""
+
+from __future__ import annotations

@@ -1,0 +1,5 @@
+"""`ray.util.common`."""
+
+from __future__ import annotations
+
+INT32_MAX = 2**31 - 1

@@ -1,0 +1,17 @@
+"""`ray._private.services`: addresses of this machine."""
+
+from __future__ import annotations
+
+from whipray._private import state
+
+
+def get_node_ip_address(address: str | None = None) -> str:
+    """Address of this node."""
+    return state.node_ip()
+
+
+def get_node_instance_id() -> str:
+    """Id of the node."""
+    from whipray import get_runtime_context
+
+    return get_runtime_context().get_node_id()

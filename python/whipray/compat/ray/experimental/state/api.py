@@ -1,0 +1,7 @@
+"""The former place of `ray.util.state`."""
+
+from __future__ import annotations
+
+from whipray.compat.facade import show
+
+show(__name__, "whipray.util.state")

@@ -1,0 +1,7 @@
+"""`ray.util`."""
+
+from __future__ import annotations
+
+from whipray.compat.facade import show
+
+show(__name__, "whipray.util")

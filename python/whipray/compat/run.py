@@ -1,0 +1,64 @@
+"""`python -m whipray run`: a program that says `import ray`, on Whipray."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+from whipray import compat
+
+USAGE = "usage: python -m whipray run script.py [arguments]\n       ... run -m module [arguments]"
+
+
+def main(arguments: list[str]) -> None:
+    """Run the program as `python` would have, with `ray` being Whipray."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        _leave(USAGE, 0 if arguments else 2)
+    os.environ[compat.SWITCH] = "1"
+    compat.install()
+    if arguments[0] == "-m":
+        if len(arguments) < 2:
+            _leave(USAGE, 2)
+        _run_module(arguments[1], arguments[1:])
+    else:
+        _run_script(arguments[0], arguments)
+
+
+def _leave(text: str, code: int) -> NoReturn:
+    print(text, file=sys.stderr if code else sys.stdout)
+    raise SystemExit(code)
+
+
+def _run_module(name: str, argv: list[str]) -> None:
+    import runpy
+
+    sys.argv = argv
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def _run_script(path: str, argv: list[str]) -> None:
+    """In the real `__main__`: pickles and processes that it starts must find its names there."""
+    try:
+        with open(path, "rb") as file:
+            text = file.read()
+    except OSError as error:
+        _leave(f"python -m whipray run: can't open {path!r}: {error.strerror}", 2)
+    code = compile(text, path, "exec")
+    sys.argv = argv
+    if not sys.flags.safe_path:
+        sys.path[0] = os.path.dirname(os.path.realpath(path))
+    main_module = sys.modules["__main__"]
+    names = vars(main_module)
+    names.clear()
+    names.update(
+        __name__="__main__",
+        __file__=path,
+        __builtins__=__builtins__,
+        __doc__=None,
+        __spec__=None,
+        __package__=None,
+        __loader__=None,
+        __cached__=None,
+    )
+    exec(code, names)
