@@ -215,23 +215,24 @@ static void fail_call(void *ctx, wr_idx i) {
 
 /* The creation task has been kept for restarts; now it may go.  One that a living process has
  * claimed is that process's to answer: it finds its actor dead, or is killed and swept. */
-static void drop_creation(wr_sweeper *sw, wr_actor *a, uint32_t dead_slot) {
+static void drop_creation(wr_sweeper *sw, wr_idx i, uint32_t gen, uint32_t dead_slot) {
   wr_self *me = &sw->self;
-  wr_idx i = a->creation;
   if (!i) return;
   wr_task *t = wr_task_at(me->s, i);
   uint64_t st = wr_load(&t->tstate);
   uint32_t phase = WR_TASK_PHASE(st), slot = WR_TASK_SLOT(st);
-  if (WR_TASK_GEN(st) != a->creation_gen || phase == WR_TASK_FREE) return;
+  if (WR_TASK_GEN(st) != gen || phase == WR_TASK_FREE) return;
   if (phase != WR_TASK_FINISHED) {
     if (phase == WR_TASK_RUNNING && slot != me->slot && slot != dead_slot) return;
-    if (phase != WR_TASK_RUNNING && !wr_tasks_claim(me, i, a->creation_gen)) return;
+    if (phase != WR_TASK_RUNNING && !wr_tasks_claim(me, i, gen)) return;
     wr_actor_fail_call(me, i);
   }
   t->flags &= (uint16_t)~WR_TF_CREATION;
   wr_tasks_finish(me, i, t->flags & WR_TF_FAILED, t->flags & WR_TF_SYSERR ? WR_VAL_SYSERR : 0);
 }
 
+/* Once it is dead its last handle may go, and its record to another actor: what is still needed of
+ * it is read before. */
 static void bury(wr_sweeper *sw, uint32_t actor, uint32_t slot) {
   wr_seg *s = sw->self.s;
   wr_actor *a = &s->actors[actor];
@@ -239,16 +240,18 @@ static void bury(wr_sweeper *sw, uint32_t actor, uint32_t slot) {
   uint32_t gen = WR_ACTOR_GEN(st);
   uint32_t phase = WR_ACTOR_PHASE(st);
   if (phase == WR_ACTOR_FREE || phase == WR_ACTOR_DEAD || phase == WR_ACTOR_MAKING) return;
+  wr_idx creation = a->creation;
+  uint32_t creation_gen = a->creation_gen, flags = wr_load32(&a->flags);
   while (!wr_cas(&a->state, &st, WR_ACTOR_STATE(WR_ACTOR_DEAD, 0, gen))) {
   }
   uint32_t placed = WR_ACTOR_SLOT(st); /* a process that runs its constructor, or is the actor */
   if (placed && placed != slot && sw->kill_process) sw->kill_process(sw->ctx, placed);
   pass p = {.sw = sw, .slot = slot, .actor = actor, .gen = gen};
   wr_sweep_each(s, WR_REC_TASKS, fail_call, &p);
-  drop_creation(sw, a, slot);
+  drop_creation(sw, creation, creation_gen, slot);
   if (sw->actor_died) sw->actor_died(sw->ctx, actor, gen, 0);
   st = WR_ACTOR_STATE(WR_ACTOR_DEAD, 0, gen);
-  if (wr_load32(&a->flags) & WR_AF_DETACHED)
+  if (flags & WR_AF_DETACHED)
     wr_tag_add(wr_tagger_of(&sw->self), &a->refs, (uint32_t)-1);
   if (wr_tag_value(wr_load(&a->refs)) == 0)
     (void)wr_cas(&a->state, &st, WR_ACTOR_STATE(WR_ACTOR_FREE, 0, gen + 1));

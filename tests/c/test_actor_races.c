@@ -57,6 +57,41 @@ TEST_LIMIT(actors_are_killed_while_a_worker_takes_them, 120) {
   session_close(&x);
 }
 
+/* ---- a number is given away while its last holder is buried ---------------------------------- */
+
+static wr_id old_actor, old_creation, new_actor, new_creation;
+
+/* The daemon asks for the end of the process; the actor is dead by then, so that its record goes
+ * with its last handle. */
+static void take_its_number(void *ctx, uint32_t slot) {
+  (void)ctx, (void)slot;
+  wr_creator_drop(d, old_actor);
+  new_actor = actor_make(d, 0, WR_AF_DETACHED, (order){ORDER_CREATE, 1, 8, 0}, &new_creation);
+  CHECK_EQ(new_actor.idx, old_actor.idx);
+}
+
+TEST(the_burial_of_an_actor_leaves_alone_the_next_one_of_its_number) {
+  open_session();
+  x.sweeper.kill_process = take_its_number;
+  old_actor = actor_make(d, 0, 0, (order){ORDER_CREATE, 1, 8, 0}, &old_creation);
+  uint32_t number = old_actor.idx & ~WR_ACTOR_BIT;
+  wr_client *w = session_client(&x, WR_ROLE_WORKER);
+  CHECK(wr_actor_move(&x.seg, number, old_actor.gen, WR_ACTOR_PENDING, WR_ACTOR_PENDING,
+                      WR_ACTOR_PENDING, w->slot));
+  wr_actor_fail(&x.sweeper, number, WR_CAUSE_KILLED, 0);
+  CHECK_EQ(wr_object_phase_of(d, old_creation), WR_OBJ_ERROR);
+  CHECK_EQ(wr_object_phase_of(d, new_creation), WR_OBJ_PENDING);
+  const wr_actor *a = wr_actor_at(&x.seg, number);
+  CHECK_EQ(WR_ACTOR_PHASE(wr_load(&a->state)), WR_ACTOR_PENDING);
+  CHECK_EQ(wr_tag_value(wr_load(&a->refs)), WR_REF_CREATOR | 1);
+  wr_actor_fail(&x.sweeper, number, WR_CAUSE_KILLED, 0);
+  wr_creator_drop(d, old_creation);
+  wr_creator_drop(d, new_creation);
+  wr_creator_drop(d, new_actor);
+  session_check_empty(&x);
+  session_close(&x);
+}
+
 #ifdef WR_HOSTILE
 static uint32_t phase(wr_id actor) {
   return WR_ACTOR_PHASE(wr_load(&wr_actor_at(&x.seg, actor.idx & ~WR_ACTOR_BIT)->state));
