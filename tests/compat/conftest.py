@@ -144,6 +144,12 @@ def ray(engine: Ray, _shared: None) -> Ray:
 
 
 @pytest.fixture
+def part(ray: Ray) -> Callable[[str], Any]:
+    """Imports a module of the engine by its name below `ray`, with an instance at hand."""
+    return lambda name: importlib.import_module(f"{ray.__name__}.{name}")
+
+
+@pytest.fixture
 def ray_fresh(engine: Ray) -> Iterator[Ray]:
     """The engine with no instance: the test starts its own, see `start`."""
     engine.shutdown()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 _OF_RAY = {
     "whipray": "Language LOCAL_MODE air autoscaler client cpp_actor_class cpp_function "
-    "cross_language dag data experimental get_dashboard_url internal java_actor_class "
+    "cross_language data experimental get_dashboard_url internal java_actor_class "
     "java_function job_submission llm rllib runtime_env serve show_in_dashboard timeline train "
     "tune workflow",
     "whipray.util": "accelerators actor_group annotations client collective connect "
     "connect_to_client dask debug debugpy disconnect get_current_placement_group "
-    "get_placement_group iter joblib lightgbm metrics multiprocessing pdb placement_group "
+    "get_placement_group iter lightgbm metrics pdb placement_group "
     "placement_group_table remove_placement_group rpdb scheduling_strategies serialization "
     "spark state tracing ActorGroup",
 }

@@ -10,10 +10,13 @@ from whipray import _core
 from whipray._core import ObjectRef
 
 if TYPE_CHECKING:
+    from whipray.util import joblib as joblib
+    from whipray.util import multiprocessing as multiprocessing
     from whipray.util import queue as queue
     from whipray.util.actor_pool import ActorPool
 
 T = TypeVar("T")
+_MODULES = frozenset({"actor_pool", "joblib", "multiprocessing", "queue"})
 
 __all__ = [
     "ActorPool",
@@ -21,9 +24,11 @@ __all__ = [
     "deregister_serializer",
     "get_node_ip_address",
     "inspect_serializability",
+    "joblib",
     "list_named_actors",
     "log_once",
     "map_unordered",
+    "multiprocessing",
     "queue",
     "register_serializer",
 ]
@@ -34,7 +39,7 @@ def __getattr__(name: str) -> Any:
         from whipray.util.actor_pool import ActorPool
 
         return ActorPool
-    if name in ("queue", "actor_pool"):
+    if name in _MODULES:
         __import__(f"whipray.util.{name}")
         return _sys.modules[f"whipray.util.{name}"]
     from whipray._private.absent import no_attribute
