@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from whipray import actor as actor
     from whipray import cloudpickle as cloudpickle
+    from whipray import dag as dag
     from whipray import exceptions as exceptions
     from whipray import runtime_context as runtime_context
     from whipray import types as types
@@ -67,7 +68,9 @@ _core.set_errors("whipray.exceptions")
 _core.set_hooks("whipray._private.hooks")
 _refs.attach(ObjectRef)
 
-_MODULES = frozenset({"actor", "cloudpickle", "exceptions", "runtime_context", "types", "util"})
+_MODULES = frozenset(
+    {"actor", "cloudpickle", "dag", "exceptions", "runtime_context", "types", "util"}
+)
 _LAZY = {
     "init": "whipray._private.worker",
     "shutdown": "whipray._private.worker",
@@ -116,6 +119,7 @@ __all__ = [
     "cancel",
     "cloudpickle",
     "cluster_resources",
+    "dag",
     "exceptions",
     "get",
     "get_actor",

@@ -123,9 +123,11 @@ class ActorClass(Generic[T]):
         options.check_actor(actor_options, in_options=True)
         return ConfiguredClass(self, options.merge(self._default_options, actor_options))
 
-    def bind(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """A node of a task graph; not available yet."""
-        raise NotImplementedError("bind() and task graphs are not supported yet; use .remote()")
+    def bind(self, *args: Any, **kwargs: Any) -> Any:
+        """The actor as a node of a graph, see whipray.dag."""
+        from whipray.dag import ClassNode
+
+        return ClassNode(self._cls, args, kwargs, self._default_options, target=self)
 
     def _remote(
         self, args: Any = None, kwargs: dict[str, Any] | None = None, **actor_options: Any
@@ -147,9 +149,11 @@ class ConfiguredClass(Generic[T]):
         """Start an actor under these options."""
         return create(self._base, self._options, args, kwargs)
 
-    def bind(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """A node of a task graph; not available yet."""
-        self._base.bind()
+    def bind(self, *args: Any, **kwargs: Any) -> Any:
+        """The actor as a node of a graph, see whipray.dag."""
+        from whipray.dag import ClassNode
+
+        return ClassNode(self._base._cls, args, kwargs, self._options, target=self)
 
     def _remote(self, args: Any = None, kwargs: dict[str, Any] | None = None) -> ActorHandle[T]:
         return self.remote(*(args or ()), **(kwargs or {}))
@@ -369,9 +373,11 @@ class MethodMixin:
         name = given.get("name") or self._call_name
         return _core.ActorMethod(self._handle, self._name, info, name)
 
-    def bind(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """A node of a task graph; not available yet."""
-        raise NotImplementedError("bind() and task graphs are not supported yet; use .remote()")
+    def bind(self, *args: Any, **kwargs: Any) -> Any:
+        """The call as a node of a graph, see whipray.dag."""
+        from whipray.dag.nodes import bind_call
+
+        return bind_call(self, args, kwargs)
 
     def _remote(self, args: Any = None, kwargs: dict[str, Any] | None = None, **given: Any) -> Any:
         target: Any = self.options(**given) if given else self

@@ -61,8 +61,10 @@ class RemoteFunction(Generic[R]):
         return ConfiguredFunction(self, options.merge(self._default_options, task_options))
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
-        """A node of a task graph; not available yet."""
-        raise NotImplementedError("bind() and task graphs are not supported yet; use .remote()")
+        """The task as a node of a graph, see whipray.dag."""
+        from whipray.dag import FunctionNode
+
+        return FunctionNode(self._function, args, kwargs, self._default_options, target=self)
 
     def _remote(
         self, args: Any = None, kwargs: dict[str, Any] | None = None, **task_options: Any
@@ -90,8 +92,10 @@ class ConfiguredFunction(Generic[R]):
         self.remote = _submitter(self, base._function)
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
-        """A node of a task graph; not available yet."""
-        return self._base.bind(*args, **kwargs)
+        """The task as a node of a graph, see whipray.dag."""
+        from whipray.dag import FunctionNode
+
+        return FunctionNode(self._base._function, args, kwargs, self._options, target=self)
 
     def _remote(self, args: Any = None, kwargs: dict[str, Any] | None = None) -> Any:
         return self.remote(*(args or ()), **(kwargs or {}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, NoReturn
 
 from whipray import _core
@@ -41,6 +42,9 @@ def get_slow(refs: Any, timeout: Any) -> Any:
     check_timeout(timeout)
     if isinstance(refs, _core.ObjectRef):
         return _core.get(refs, timeout=timeout)
+    compiled = sys.modules.get("whipray.dag.compiled")
+    if compiled is not None and compiled.is_result(refs):
+        return compiled.get(refs, timeout)
     if not isinstance(refs, list):
         raise ValueError(
             f"Invalid type of object refs, {type(refs)}, is given. 'object_refs' must either be "
