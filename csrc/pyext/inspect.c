@@ -2,6 +2,7 @@
  * Everything is read from the segment as it is at the moment; rows may be a little out of step. */
 #include "pyext/module.h"
 #include "sched/audit.h"
+#include "store/records.h"
 
 static int set_item(PyObject *dict, const char *key, PyObject *value) {
   int rc = value ? PyDict_SetItemString(dict, key, value) : -1;
@@ -25,6 +26,16 @@ static PyObject *shared_text(const char *p, size_t n) {
     len++;
   }
   return PyUnicode_DecodeUTF8(copy, (Py_ssize_t)len, "replace");
+}
+
+static int set_id(PyObject *d, const char *key, wr_idx idx, Py_ssize_t n) {
+  if (!idx || idx >= wr_rec_first(WR_REC_CHUNKS)) return set_item(d, key, Py_NewRef(Py_None));
+  return set_item(d, key, wrpy_id_bytes((wr_id){idx, wrpy_gen_of(idx)}, n));
+}
+
+static int set_actor(PyObject *d, const char *key, uint32_t idx, uint32_t gen) {
+  wr_id id = {(idx - 1) | WR_ACTOR_BIT, gen};
+  return set_item(d, key, idx ? wrpy_id_bytes(id, WRPY_ID_BYTES) : Py_NewRef(Py_None));
 }
 
 /* ---- processes ------------------------------------------------------------------------------ */
@@ -69,8 +80,8 @@ static PyObject *m_procs(PyObject *module, PyObject *unused) {
 
 /* The three texts of an actor lie one after the other, cut to the room there is. */
 static int set_texts(PyObject *d, const wr_actor *a) {
-  static const char *keys[3] = {"name", "namespace", "cls_name"};
-  size_t lens[3] = {a->name_len, a->ns_len, a->cls_len}, pos = 0;
+  static const char *keys[3] = {"cls_name", "name", "namespace"};
+  size_t lens[3] = {a->cls_len, a->name_len, a->ns_len}, pos = 0;
   for (int i = 0; i < 3; i++) {
     size_t n = lens[i] < sizeof a->text - pos ? lens[i] : sizeof a->text - pos;
     if (set_item(d, keys[i], shared_text(a->text + pos, n))) return -1;
@@ -101,6 +112,8 @@ static PyObject *actor_row(uint32_t i, const wr_actor *a, uint64_t state) {
       set_uint(d, "max_concurrency", a->max_concurrency) || set_uint(d, "pool", a->pool) ||
       set_uint(d, "shape", a->shape) || set_uint(d, "max_pending", a->max_pending) ||
       set_uint(d, "creation", a->creation) || set_uint(d, "creation_gen", a->creation_gen) ||
+      set_actor(d, "id", i + 1, WR_ACTOR_GEN(state)) ||
+      set_id(d, "description", (wr_idx)a->meta, WRPY_ID_BYTES) ||
       set_texts(d, a))
     Py_CLEAR(d);
   return d;
@@ -134,6 +147,95 @@ static PyObject *m_actor_info(PyObject *module, PyObject *ref) {
   PyObject *d = actor_row(i, a, wr_load(&a->state));
   if (d && set_item(d, "meta", actor_meta(st, a))) Py_CLEAR(d);
   return d;
+}
+
+/* ---- tasks and objects ---------------------------------------------------------------------- */
+
+/* Records are looked at while they change: one whose state word is another one afterwards is left
+ * out, since its fields may be those of two records. */
+
+static PyObject *task_row(wr_idx i, const wr_task *t) {
+  uint64_t state = wr_load(&t->tstate);
+  uint32_t phase = WR_TASK_PHASE(state);
+  if (phase == WR_TASK_FREE || phase == WR_TASK_BUILDING) return Py_NewRef(Py_None);
+  PyObject *d = PyDict_New();
+  if (!d) return NULL;
+  int is_call = t->flags & WR_TF_CALL;
+  if (set_item(d, "id", wrpy_id_bytes((wr_id){i, WR_TASK_GEN(state)}, WRPY_TASK_BYTES)) ||
+      set_uint(d, "idx", i) || set_uint(d, "phase", phase) ||
+      set_uint(d, "slot", WR_TASK_SLOT(state)) || set_uint(d, "shape", WR_TASK_SHAPE(state)) ||
+      set_uint(d, "attempt", (state >> 28) & 0xF) || set_uint(d, "flags", t->flags) ||
+      set_uint(d, "method", is_call ? t->fn : 0) ||
+      set_id(d, "fn", is_call ? 0 : t->fn, WRPY_ID_BYTES) ||
+      set_actor(d, "actor", t->actor, t->actor_gen) || set_uint(d, "submitter", t->submitter) ||
+      set_uint(d, "cancel", wr_load32(&t->cancel)) ||
+      set_id(d, "parent", t->parent, WRPY_TASK_BYTES) ||
+      set_uint(d, "result", WR_OBJ_PHASE(wr_load(&t->ret.state))) ||
+      wr_load(&t->tstate) != state)
+    Py_CLEAR(d);
+  return d || PyErr_Occurred() ? d : Py_NewRef(Py_None);
+}
+
+static PyObject *object_row(wr_idx i, const wr_object *o) {
+  uint64_t state = wr_load(&o->state);
+  uint32_t phase = WR_OBJ_PHASE(state), refs = wr_tag_value(wr_load(&o->refs));
+  if (phase != WR_OBJ_PENDING && phase != WR_OBJ_READY && phase != WR_OBJ_ERROR)
+    return Py_NewRef(Py_None);
+  PyObject *d = PyDict_New();
+  if (!d) return NULL;
+  uint32_t block = o->flags & WR_VAL_BLOCK, extra = o->flags & WR_VAL_EXTRA;
+  uint64_t size = phase == WR_OBJ_PENDING ? 0 : block ? o->v.b.len : o->len;
+  wr_idx task = phase == WR_OBJ_PENDING && extra ? o->v.b.producer : 0;
+  if (set_item(d, "id", wrpy_id_bytes((wr_id){i, WR_OBJ_GEN(state)}, WRPY_ID_BYTES)) ||
+      set_uint(d, "phase", phase) || set_uint(d, "flags", o->flags) ||
+      set_uint(d, "creator", o->creator) || set_uint(d, "size", size) ||
+      set_uint(d, "in_block", block ? 1u : 0u) || set_uint(d, "refs", refs & WR_REF_COUNT) ||
+      set_uint(d, "of_creator", refs & WR_REF_CREATOR ? 1u : 0u) ||
+      set_id(d, "task", task, WRPY_TASK_BYTES) ||
+      ((wr_load(&o->state) ^ state) >> 32) != 0)
+    Py_CLEAR(d);
+  return d || PyErr_Occurred() ? d : Py_NewRef(Py_None);
+}
+
+static int append_row(PyObject *list, PyObject *row) {
+  if (row != Py_None) return append(list, row);
+  Py_DECREF(row);
+  return 0;
+}
+
+/* The number of the record chunk that is asked for, and its kind; -1 with an exception, 1: none. */
+static int rec_chunk(PyObject *module, PyObject *arg, uint32_t *chunk, uint32_t *kind) {
+  unsigned long c = PyLong_AsUnsignedLong(arg);
+  if (PyErr_Occurred() || wrpy_attached(wrpy_state_of(module))) return -1;
+  const wr_seg *s = wrpy_sess.seg;
+  if (c >= wr_load32(&s->h->rec_high) || c >= WR_REC_CHUNKS) return 1;
+  *chunk = (uint32_t)c;
+  *kind = c ? WR_REC_KIND(wr_load(&s->rec_table[c])) : WR_REC_NONE;
+  return 0;
+}
+
+static PyObject *m_task_rows(PyObject *module, PyObject *arg) {
+  uint32_t c, kind;
+  int rc = rec_chunk(module, arg, &c, &kind);
+  if (rc) return rc < 0 ? NULL : Py_NewRef(Py_None);
+  PyObject *list = PyList_New(0);
+  wr_idx end = wr_rec_first(c + 1);
+  if (kind != WR_REC_TASKS) return list;
+  for (wr_idx i = wr_rec_first(c); list && i < end; i += WR_TASK_CELLS)
+    if (append_row(list, task_row(i, wr_task_at(wrpy_sess.seg, i)))) Py_CLEAR(list);
+  return list;
+}
+
+static PyObject *m_object_rows(PyObject *module, PyObject *arg) {
+  uint32_t c, kind;
+  int rc = rec_chunk(module, arg, &c, &kind);
+  if (rc) return rc < 0 ? NULL : Py_NewRef(Py_None);
+  PyObject *list = PyList_New(0);
+  wr_idx end = wr_rec_first(c + 1);
+  if (kind != WR_REC_TASKS && kind != WR_REC_CELLS) return list;
+  for (wr_idx i = wr_rec_first(c); list && i < end; i += wr_rec_step(kind))
+    if (append_row(list, object_row(i, wr_obj(wrpy_sess.seg, i)))) Py_CLEAR(list);
+  return list;
 }
 
 /* ---- resources and counters ----------------------------------------------------------------- */
@@ -218,6 +320,10 @@ PyMethodDef wrpy_inspect_methods[] = {
     {"procs", m_procs, METH_NOARGS, "procs() -> a dict for each process of the session."},
     {"actors", m_actors, METH_NOARGS, "actors() -> a dict for each actor, dead ones too."},
     {"actor_info", m_actor_info, METH_O, "actor_info(ref) -> dict about one actor."},
+    {"task_rows", m_task_rows, METH_O,
+     "task_rows(chunk): a dict for each task in that chunk of records; None: no such chunk."},
+    {"object_rows", m_object_rows, METH_O,
+     "object_rows(chunk): a dict for each object in that chunk of records; None: no such chunk."},
     {"resources", m_resources, METH_NOARGS, "resources() -> [(name, total, available)]."},
     {"audit", m_audit, METH_NOARGS,
      "audit() -> dict: whether the records of a quiescent session agree, and how many there are."},

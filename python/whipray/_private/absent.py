@@ -11,7 +11,7 @@ _OF_RAY = {
     "connect_to_client dask debug debugpy disconnect get_current_placement_group "
     "get_placement_group iter lightgbm metrics pdb placement_group "
     "placement_group_table remove_placement_group rpdb scheduling_strategies serialization "
-    "spark state tracing ActorGroup",
+    "spark tracing ActorGroup",
 }
 
 

@@ -103,9 +103,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="let `import ray` be Whipray",
     )
-    parser.addini(
-        "whipray_as_ray", type="bool", default=False, help="let `import ray` be Whipray"
-    )
+    parser.addini("whipray_as_ray", type="bool", default=False, help="let `import ray` be Whipray")
     parser.addini(
         "whipray_init",
         type="linelist",

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from whipray.util import joblib as joblib
     from whipray.util import multiprocessing as multiprocessing
     from whipray.util import queue as queue
+    from whipray.util import state as state
     from whipray.util.actor_pool import ActorPool
 
 T = TypeVar("T")
-_MODULES = frozenset({"actor_pool", "joblib", "multiprocessing", "queue"})
+_MODULES = frozenset({"actor_pool", "joblib", "multiprocessing", "queue", "state"})
 
 __all__ = [
     "ActorPool",
@@ -31,6 +32,7 @@ __all__ = [
     "multiprocessing",
     "queue",
     "register_serializer",
+    "state",
 ]
 
 

@@ -1,0 +1,210 @@
+"""The rows of the state API: what they have and what one may filter by."""
+
+# ruff: noqa: RUF009 - the functions called for defaults make fields of dataclasses
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+DEFAULT_LIMIT = 100
+DEFAULT_RPC_TIMEOUT = 30
+RAY_MAX_LIMIT_FROM_API_SERVER = 10_000
+
+
+def state_column(*, filterable: bool, detail: bool = False) -> Any:
+    """A column; one of `detail` is None unless details are asked for."""
+    return field(default=None, metadata={"filterable": filterable, "detail": detail})
+
+
+def _filterable() -> Any:
+    return state_column(filterable=True)
+
+
+def _plain() -> Any:
+    return state_column(filterable=False)
+
+
+def _detail(filterable: bool = False) -> Any:
+    return state_column(filterable=filterable, detail=True)
+
+
+@dataclass
+class StateSchema:
+    """A row: columns are attributes and items."""
+
+    @classmethod
+    def list_columns(cls, detail: bool = True) -> list[str]:
+        """Names of the columns in order; without `detail` only those that are always there."""
+        return [f.name for f in fields(cls) if detail or not f.metadata["detail"]]
+
+    @classmethod
+    def columns(cls) -> set[str]:
+        """Names of all columns."""
+        return set(cls.list_columns())
+
+    @classmethod
+    def base_columns(cls) -> set[str]:
+        """Names of the columns that are always there."""
+        return set(cls.list_columns(detail=False))
+
+    @classmethod
+    def detail_columns(cls) -> set[str]:
+        """Names of all columns, as with detail=True."""
+        return cls.columns()
+
+    @classmethod
+    def filterable_columns(cls) -> set[str]:
+        """Names of the columns that filters may name."""
+        return {f.name for f in fields(cls) if f.metadata["filterable"]}
+
+    def asdict(self) -> dict[str, Any]:
+        """The row as a dict."""
+        return asdict(self)
+
+    def __getitem__(self, key: str) -> Any:
+        return getattr(self, key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        setattr(self, key, value)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The column, or `default` if there is no such column."""
+        return getattr(self, key, default)
+
+
+@dataclass
+class ActorState(StateSchema):
+    """`state`: DEPENDENCIES_UNREADY, PENDING_CREATION, ALIVE, RESTARTING or DEAD."""
+
+    actor_id: str = _filterable()
+    class_name: str = _filterable()
+    state: str = _filterable()
+    job_id: str = _filterable()
+    name: str | None = _filterable()
+    node_id: str | None = _filterable()
+    pid: int | None = _filterable()
+    ray_namespace: str | None = _filterable()
+    serialized_runtime_env: str | None = _detail()
+    required_resources: dict[str, float] | None = _detail()
+    death_cause: dict[str, Any] | None = _detail()
+    is_detached: bool | None = _detail()
+    placement_group_id: str | None = _detail(filterable=True)
+    repr_name: str | None = _detail(filterable=True)
+    num_restarts: int | None = _detail()
+    call_site: str | None = _detail()
+
+
+@dataclass
+class PlacementGroupState(StateSchema):
+    """`state`: PENDING, CREATED, REMOVED or RESCHEDULING."""
+
+    placement_group_id: str = _filterable()
+    name: str = _filterable()
+    creator_job_id: str = _filterable()
+    state: str = _filterable()
+    bundles: list[dict[str, Any]] | None = _detail()
+    is_detached: bool | None = _detail(filterable=True)
+    stats: dict[str, Any] | None = _detail()
+
+
+@dataclass
+class NodeState(StateSchema):
+    """`state`: ALIVE.  Amounts of memory are in bytes."""
+
+    node_id: str = _filterable()
+    node_ip: str = _filterable()
+    is_head_node: bool = _filterable()
+    state: str = _filterable()
+    state_message: str | None = _plain()
+    node_name: str = _filterable()
+    resources_total: dict[str, float] = _plain()
+    labels: dict[str, str] = _plain()
+    start_time_ms: int | None = _detail()
+    end_time_ms: int | None = _detail()
+
+
+@dataclass
+class JobState(StateSchema):
+    """One driver.  `type`: DRIVER.  `status`: RUNNING."""
+
+    type: str = _filterable()
+    job_id: str | None = _filterable()
+    submission_id: str | None = _filterable()
+    driver_info: dict[str, Any] | None = _plain()
+    status: str = _filterable()
+    entrypoint: str = _plain()
+    message: str | None = _plain()
+    error_type: str | None = _filterable()
+    start_time: int | None = _plain()
+    end_time: int | None = _plain()
+    metadata: dict[str, str] | None = _plain()
+    runtime_env: dict[str, Any] | None = _plain()
+    driver_agent_http_address: str | None = _plain()
+    driver_node_id: str | None = _plain()
+    driver_exit_code: int | None = _plain()
+
+
+@dataclass
+class WorkerState(StateSchema):
+    """`worker_type`: WORKER or DRIVER."""
+
+    worker_id: str = _filterable()
+    is_alive: bool = _filterable()
+    worker_type: str = _filterable()
+    exit_type: str | None = _filterable()
+    node_id: str = _filterable()
+    ip: str = _filterable()
+    pid: int = _filterable()
+    exit_detail: str | None = _detail()
+    worker_launch_time_ms: int | None = _detail()
+    worker_launched_time_ms: int | None = _detail()
+    start_time_ms: int | None = _detail()
+    end_time_ms: int | None = _detail()
+
+
+@dataclass
+class TaskState(StateSchema):
+    """`type`: NORMAL_TASK, ACTOR_CREATION_TASK or ACTOR_TASK.
+
+    `state`: PENDING_ARGS_AVAIL, PENDING_NODE_ASSIGNMENT (waits for a worker), SUBMITTED_TO_WORKER
+    (waits in an actor's mailbox), RUNNING, RUNNING_IN_RAY_GET, FINISHED or FAILED.
+    """
+
+    task_id: str = _filterable()
+    attempt_number: int = _filterable()
+    name: str = _filterable()
+    state: str = _filterable()
+    job_id: str = _filterable()
+    actor_id: str | None = _filterable()
+    type: str = _filterable()
+    func_or_class_name: str = _filterable()
+    parent_task_id: str | None = _filterable()
+    node_id: str | None = _filterable()
+    worker_id: str | None = _filterable()
+    worker_pid: int | None = _filterable()
+    error_type: str | None = _filterable()
+    language: str | None = _detail(filterable=True)
+    required_resources: dict[str, float] | None = _detail()
+    runtime_env_info: dict[str, Any] | None = _detail()
+    placement_group_id: str | None = _detail(filterable=True)
+    events: list[dict[str, Any]] | None = _detail()
+    creation_time_ms: int | None = _detail()
+    start_time_ms: int | None = _detail()
+    end_time_ms: int | None = _detail()
+    error_message: str | None = _detail()
+
+
+@dataclass
+class ObjectState(StateSchema):
+    """`object_size`: bytes, -1 while the value is not there."""
+
+    object_id: str = _filterable()
+    object_size: int = _filterable()
+    task_status: str = _filterable()
+    attempt_number: int = _filterable()
+    reference_type: str = _filterable()
+    call_site: str = _filterable()
+    type: str = _filterable()
+    pid: int = _filterable()
+    ip: str = _filterable()

@@ -1,0 +1,267 @@
+"""Listings of what is in a session."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+import whipray as ray
+from tests.compat.helpers import Gate, wait_until
+from whipray.util import state
+
+
+@pytest.fixture(scope="module", autouse=True)
+def session():
+    ray.init(num_cpus=2, namespace="here", log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def gate(tmp_path):
+    found = Gate(tmp_path / "gate")
+    yield found
+    found.open()
+
+
+@ray.remote(num_cpus=0)
+def wait(gate):
+    gate.wait()
+
+
+@ray.remote
+def take(value):
+    return value
+
+
+@ray.remote(max_retries=0)
+def fail():
+    raise ValueError("no")
+
+
+@ray.remote
+def get(refs):
+    return ray.get(refs)
+
+
+class Thing:
+    def wait(self, gate):
+        gate.wait()
+
+    def quick(self):
+        return 1
+
+
+def one(ref):
+    row = state.get_task(ref)
+    assert row is not None
+    return row
+
+
+def reaches(ref, wanted):
+    return wait_until(lambda: one(ref).state == wanted)
+
+
+# ---- tasks ---------------------------------------------------------------------------------------
+
+
+def test_states_of_tasks(gate):
+    running = wait.remote(gate)
+    after = take.remote(running)
+    reaches(running, "RUNNING")
+    assert one(after).state == "PENDING_ARGS_AVAIL"
+    blocked = get.remote([running])
+    reaches(blocked, "RUNNING_IN_RAY_GET")
+    gate.open()
+    ray.get([after, blocked])
+    assert {one(ref).state for ref in (running, after, blocked)} == {"FINISHED"}
+    failed = fail.remote()
+    ray.wait([failed])
+    assert one(failed).state == "FAILED"
+    assert one(failed).error_type == "TASK_EXECUTION_EXCEPTION"
+
+
+def test_a_task_that_waits_for_a_worker(gate):
+    busy = [wait.options(num_cpus=1).remote(gate) for _ in range(2)]
+    for ref in busy:
+        reaches(ref, "RUNNING")
+    assert one(take.remote(1)).state == "PENDING_NODE_ASSIGNMENT"
+
+
+def test_names_of_tasks(gate):
+    def inner(x, y=[gate, Thing]):  # noqa: B006
+        return x, y
+
+    refs = [take.remote(1), take.options(name="other").remote(1), ray.remote(inner).remote(1)]
+    ray.get(refs)
+    assert [one(ref).name for ref in refs] == ["take", "other", "inner"]
+
+
+def test_where_a_task_runs(gate):
+    ref = wait.remote(gate)
+    reaches(ref, "RUNNING")
+    row = one(ref)
+    (worker,) = state.list_workers(filters=[("pid", "=", row.worker_pid)])
+    assert worker.worker_id == row.worker_id and worker.worker_type == "WORKER"
+    assert row.type == "NORMAL_TASK" and row.actor_id is None
+    assert row.job_id == ray.get_runtime_context().get_job_id()
+    assert row.node_id == ray.get_runtime_context().get_node_id()
+
+
+def test_tasks_without_references_are_gone():
+    before = {row.task_id for row in state.list_tasks(limit=10_000)}
+    ref = take.remote(1)
+    ray.get(ref)
+    task = ref.task_id().hex()
+    assert task not in before
+    assert state.get_task(task) is not None
+    del ref
+    wait_until(lambda: state.get_task(task) is None)
+
+
+def test_parents_of_tasks():
+    @ray.remote
+    def parent():
+        ref = take.remote(1)
+        ray.get(ref)
+        found = state.get_task(ref)
+        return found.parent_task_id, ray.get_runtime_context().get_task_id()
+
+    found, task = ray.get(parent.remote())
+    assert found == task
+
+
+# ---- actors --------------------------------------------------------------------------------------
+
+
+def test_actors(gate):
+    actor = ray.remote(Thing).options(name="thing").remote()
+    ray.get(actor.quick.remote())
+    row = state.get_actor(actor._actor_id.hex())
+    assert (row.class_name, row.name, row.ray_namespace) == ("Thing", "thing", "here")
+    assert row.state == "ALIVE" and row.is_detached is False and row.num_restarts == 0
+    assert row.pid == ray.get(actor.__ray_call__.remote(lambda self: os.getpid()))
+    running = actor.wait.remote(gate)
+    waiting = actor.quick.remote()
+    reaches(running, "RUNNING")
+    assert one(running).name == "Thing.wait" and one(running).type == "ACTOR_TASK"
+    assert one(running).actor_id == row.actor_id
+    assert one(waiting).state == "SUBMITTED_TO_WORKER"
+    ray.kill(actor)
+    wait_until(lambda: state.get_actor(row.actor_id).state == "DEAD")
+    assert "killed" in str(state.get_actor(row.actor_id).death_cause)
+
+
+def test_an_actor_that_can_not_be_placed():
+    actor = ray.remote(num_cpus=7)(Thing).remote()
+    assert state.get_actor(actor._actor_id.hex()).state == "PENDING_CREATION"
+    ray.kill(actor)
+
+
+# ---- objects, processes, jobs --------------------------------------------------------------------
+
+
+def test_objects(gate):
+    large, small = ray.put(bytes(1 << 20)), ray.put(1)
+    assert state.get_objects(large.hex())[0].object_size >= 1 << 20
+    assert 0 < state.get_objects(small.hex())[0].object_size < 100
+    assert state.get_objects(large.hex())[0].pid == os.getpid()
+    pending = wait.remote(gate)
+    (row,) = state.get_objects(pending.hex())
+    assert row.object_size == -1 and row.task_status == "PENDING"
+    gone = large.hex()
+    del large
+    wait_until(lambda: state.get_objects(gone) == [])
+
+
+def test_workers_jobs_and_nodes():
+    (driver,) = state.list_workers(filters=[("worker_type", "=", "driver")])
+    assert driver.pid == os.getpid() and driver.is_alive
+    (job,) = state.list_jobs()
+    assert job.status == "RUNNING" and job.type == "DRIVER"
+    assert job.driver_info["pid"] == str(os.getpid())
+    assert state.get_job(job.job_id) == job
+    (node,) = state.list_nodes(detail=True)
+    assert node.is_head_node and node.resources_total["CPU"] == 2
+    assert state.get_node(node.node_id) == node
+    assert state.get_worker(driver.worker_id).pid == os.getpid()
+
+
+# ---- how one asks --------------------------------------------------------------------------------
+
+
+def test_filters():
+    refs = [take.options(name=name).remote(1) for name in ("one", "two", "two")]
+    ray.get(refs)
+    assert len(state.list_tasks(filters=[("name", "=", "TWO")])) == 2
+    both = [("name", "!=", "two"), ("name", "!=", "take"), ("state", "=", "finished")]
+    assert "one" in {row.name for row in state.list_tasks(filters=both)}
+    assert state.list_tasks(filters=[("name", "=", "one"), ("name", "=", "two")]) == []
+    assert state.list_workers(filters=[("is_alive", "=", "false")]) == []
+    assert state.list_workers(filters=[("pid", "=", str(os.getpid()))])
+
+
+def test_wrong_filters():
+    with pytest.raises(ValueError, match="predicate"):
+        state.list_tasks(filters=[("name", "<", "x")])
+    with pytest.raises(ValueError, match="not supported"):
+        state.list_tasks(filters=[("colour", "=", "x")])
+    with pytest.raises(ValueError, match="not supported"):
+        state.list_actors(filters=[("death_cause", "=", "x")])
+
+
+def test_limit_and_detail():
+    refs = [take.remote(1) for _ in range(150)]
+    ray.get(refs)
+    assert len(state.list_tasks()) == 100
+    assert len(state.list_tasks(limit=120)) == 120
+    plain, full = state.list_nodes()[0], state.list_nodes(detail=True)[0]
+    assert plain.start_time_ms is None and full.start_time_ms > 1_700_000_000_000
+
+
+def test_rows_are_like_dicts():
+    row = state.list_nodes()[0]
+    assert row["state"] == row.state == row.get("state") == row.asdict()["state"] == "ALIVE"
+    assert row.get("colour", 1) == 1
+    assert "node_id" in type(row).columns() and "node_id" in type(row).filterable_columns()
+    assert "start_time_ms" not in type(row).base_columns()
+
+
+def test_summaries():
+    actor = ray.remote(Thing).remote()
+    refs = [take.options(name="summed").remote(i) for i in range(3)]
+    ray.get([*refs, actor.quick.remote()])
+    tasks = state.summarize_tasks()["cluster"]
+    assert tasks["summary"]["summed"]["state_counts"] == {"FINISHED": 3}
+    assert tasks["total_tasks"] >= 3
+    actors = state.summarize_actors()["cluster"]
+    assert actors["summary"]["Thing"]["state_counts"]["ALIVE"] >= 1
+    objects = state.summarize_objects()["cluster"]
+    assert objects["total_objects"] >= 3 and objects["callsite_enabled"] is False
+
+
+def test_what_is_not_recorded_says_so():
+    for ask in (state.list_logs, state.list_cluster_events, state.list_runtime_envs):
+        with pytest.raises(NotImplementedError):
+            ask()
+
+
+def test_reading_while_records_come_and_go():
+    @ray.remote
+    class Churn:
+        def run(self, n):
+            for _ in range(n):
+                ray.get([take.remote(bytes(i)) for i in range(50)])
+            return True
+
+    churn = Churn.options(num_cpus=0).remote()
+    done = churn.run.remote(60)
+    looks = 0
+    while not ray.wait([done], timeout=0)[0] or looks < 5:
+        for row in state.list_tasks(limit=10_000):
+            assert row.state and len(row.task_id) == 48
+        for row in state.list_objects(limit=10_000):
+            assert row.object_size >= -1
+        looks += 1
+    assert ray.get(done)
