@@ -238,6 +238,15 @@ static PyObject *m_object_rows(PyObject *module, PyObject *arg) {
   return list;
 }
 
+static PyObject *m_object_size(PyObject *module, PyObject *ref) {
+  wr_id id;
+  if (wrpy_object_id(wrpy_state_of(module), ref, &id)) return NULL;
+  const wr_object *o = wr_obj(wrpy_sess.seg, id.idx);
+  uint64_t state = wr_load(&o->state);
+  if (WR_OBJ_PHASE(state) == WR_OBJ_PENDING) Py_RETURN_NONE;
+  return PyLong_FromUnsignedLongLong(o->flags & WR_VAL_BLOCK ? o->v.b.len : o->len);
+}
+
 /* ---- resources and counters ----------------------------------------------------------------- */
 
 static double amount(int64_t fixed, uint32_t shift) {
@@ -324,6 +333,7 @@ PyMethodDef wrpy_inspect_methods[] = {
      "task_rows(chunk): a dict for each task in that chunk of records; None: no such chunk."},
     {"object_rows", m_object_rows, METH_O,
      "object_rows(chunk): a dict for each object in that chunk of records; None: no such chunk."},
+    {"object_size", m_object_size, METH_O, "object_size(ref): bytes; None while it is pending."},
     {"resources", m_resources, METH_NOARGS, "resources() -> [(name, total, available)]."},
     {"audit", m_audit, METH_NOARGS,
      "audit() -> dict: whether the records of a quiescent session agree, and how many there are."},

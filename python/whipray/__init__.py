@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from whipray import cloudpickle as cloudpickle
     from whipray import dag as dag
     from whipray import exceptions as exceptions
+    from whipray import experimental as experimental
     from whipray import runtime_context as runtime_context
     from whipray import types as types
     from whipray import util as util
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         WorkerID,
     )
     from whipray._private.state import available_resources, cluster_resources, nodes
+    from whipray._private.timeline import timeline
     from whipray._private.worker import init, shutdown
     from whipray.actor import method
     from whipray.runtime_context import get_runtime_context
@@ -69,7 +71,16 @@ _core.set_hooks("whipray._private.hooks")
 _refs.attach(ObjectRef)
 
 _MODULES = frozenset(
-    {"actor", "cloudpickle", "dag", "exceptions", "runtime_context", "types", "util"}
+    {
+        "actor",
+        "cloudpickle",
+        "dag",
+        "exceptions",
+        "experimental",
+        "runtime_context",
+        "types",
+        "util",
+    }
 )
 _LAZY = {
     "init": "whipray._private.worker",
@@ -83,6 +94,7 @@ _LAZY = {
     "get_gpu_ids": "whipray._private.api",
     "method": "whipray.actor",
     "nodes": "whipray._private.state",
+    "timeline": "whipray._private.timeline",
     "cluster_resources": "whipray._private.state",
     "available_resources": "whipray._private.state",
     "get_runtime_context": "whipray.runtime_context",
@@ -121,6 +133,7 @@ __all__ = [
     "cluster_resources",
     "dag",
     "exceptions",
+    "experimental",
     "get",
     "get_actor",
     "get_gpu_ids",
@@ -134,6 +147,7 @@ __all__ = [
     "remote",
     "runtime_context",
     "shutdown",
+    "timeline",
     "types",
     "util",
     "wait",

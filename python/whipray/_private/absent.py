@@ -4,13 +4,13 @@ from __future__ import annotations
 
 _OF_RAY = {
     "whipray": "Language LOCAL_MODE air autoscaler client cpp_actor_class cpp_function "
-    "cross_language data experimental get_dashboard_url internal java_actor_class "
-    "java_function job_submission llm rllib runtime_env serve show_in_dashboard timeline train "
+    "cross_language data get_dashboard_url internal java_actor_class "
+    "java_function job_submission llm rllib runtime_env serve show_in_dashboard train "
     "tune workflow",
-    "whipray.util": "accelerators actor_group annotations client collective connect "
-    "connect_to_client dask debug debugpy disconnect get_current_placement_group "
-    "get_placement_group iter lightgbm metrics pdb placement_group "
-    "placement_group_table remove_placement_group rpdb scheduling_strategies serialization "
+    "whipray.util": "accelerators actor_group client collective connect "
+    "connect_to_client dask debugpy disconnect get_current_placement_group "
+    "get_placement_group iter lightgbm pdb placement_group "
+    "placement_group_table remove_placement_group rpdb scheduling_strategies "
     "spark tracing ActorGroup",
 }
 

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from whipray import _core
-from whipray._private import exporting, worker
+from whipray._private import exporting, timeline, worker
 
 
 class Aliased:
@@ -50,14 +50,19 @@ def load(payload: bytes, kind: int) -> tuple[Any, str]:
         return value, value[0].__name__
     if not isinstance(value, exporting.Alias):
         function, name = value
+        shown = name.rpartition(".")[2]
+        if timeline.enabled():
+            function = timeline.timed(function, shown)
         full_names[id(function)] = name
-        return function, name.rpartition(".")[2]
+        return function, shown
     base = _functions.get(value.base)
     if base is None:
         ref: _core.ObjectRef[Any] = _core.ObjectRef(value.base)
         base = _functions[value.base] = cloudpickle.loads(_core.export_bytes(ref))
     function, name = base
     shown = value.extras.get("name") or name.rpartition(".")[2]
+    if timeline.enabled():
+        function = timeline.timed(function, shown)
     return Aliased(function, name, value.extras), shown
 
 

@@ -14,7 +14,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any, NoReturn
 
 from whipray import _core
-from whipray._private import actor_table, failures, loading, worker
+from whipray._private import actor_table, failures, loading, timeline, worker
 from whipray._private.failures import Where
 
 TASK, CREATION, CALL = 0, 1, 2
@@ -58,7 +58,12 @@ class Actor:
     def bound(self) -> list[Any]:
         """Callables by method number."""
         builtin = [_ready, self._call_function, self._terminate]
-        return builtin + [_bound(self.instance, name) for name in self.order[len(builtin) :]]
+        names = self.order[len(builtin) :]
+        methods = [_bound(self.instance, name) for name in names]
+        if timeline.enabled():
+            shown = [f"{self.cls.__name__}.{name}" for name in names]
+            methods = [timeline.timed(*pair) for pair in zip(methods, shown, strict=True)]
+        return builtin + methods
 
     def _call_function(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         return function(self.instance, *args, **kwargs)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from whipray.util.actor_pool import ActorPool
 
 T = TypeVar("T")
-_MODULES = frozenset({"actor_pool", "joblib", "multiprocessing", "queue", "state"})
+_MODULES = frozenset(
+    "actor_pool annotations debug joblib metrics multiprocessing queue serialization state".split()
+)
 
 __all__ = [
     "ActorPool",

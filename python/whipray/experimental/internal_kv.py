@@ -1,0 +1,82 @@
+"""Bytes under names, shared by all processes of a session and kept by its daemon.
+
+Keys stand in namespaces; text is taken as UTF-8.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from whipray import _core
+from whipray._private import worker
+
+MSG_KV_PUT, MSG_KV_GET, MSG_KV_DEL, MSG_KV_KEYS = 14, 15, 16, 17
+
+Text = str | bytes
+
+
+def _bytes(text: Text | None) -> bytes:
+    if text is None:
+        return b""
+    if isinstance(text, str):
+        return text.encode()
+    if not isinstance(text, bytes):
+        raise TypeError(f"keys and values are bytes or text, not {type(text)}")
+    return text
+
+
+def _ask(message: int, namespace: Text | None, *fields: Any) -> list[Any]:
+    worker.require_attached("the key-value store")
+    body = _core.pack([_bytes(namespace), *fields])
+    return list(_core.unpack(_core.rpc(message, body)))
+
+
+def _internal_kv_initialized() -> bool:
+    return _core.attached()
+
+
+def _internal_kv_get(key: Text, *, namespace: Text | None = None) -> bytes | None:
+    found = _ask(MSG_KV_GET, namespace, _bytes(key))
+    return found[0] if found else None
+
+
+def _internal_kv_exists(key: Text, *, namespace: Text | None = None) -> bool:
+    return bool(_ask(MSG_KV_GET, namespace, _bytes(key)))
+
+
+def _internal_kv_put(
+    key: Text, value: Text, overwrite: bool = True, *, namespace: Text | None = None
+) -> bool:
+    """True if the key was there before; its value is kept then unless `overwrite`."""
+    return bool(_ask(MSG_KV_PUT, namespace, _bytes(key), _bytes(value), bool(overwrite))[0])
+
+
+def _internal_kv_del(
+    key: Text, *, del_by_prefix: bool = False, namespace: Text | None = None
+) -> int:
+    """How many keys were deleted: that one, or all that begin so."""
+    return int(_ask(MSG_KV_DEL, namespace, _bytes(key), bool(del_by_prefix))[0])
+
+
+def _internal_kv_list(prefix: Text, *, namespace: Text | None = None) -> list[bytes]:
+    """The keys that begin so."""
+    return _ask(MSG_KV_KEYS, namespace, _bytes(prefix))
+
+
+def put_later(key: Text, value: bytes, namespace: Text) -> None:
+    """Set a value without waiting until that is done."""
+    _core.notify(MSG_KV_PUT, _core.pack([_bytes(namespace), _bytes(key), value, True]))
+
+
+def internal_kv_get_gcs_client() -> Any:
+    """The client of the open session; None if there is none."""
+    return __getattr__("global_gcs_client")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "global_gcs_client":
+        from whipray import get_runtime_context
+        from whipray.compat.kv import GcsClient
+
+        return GcsClient(get_runtime_context().gcs_address) if _core.attached() else None
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

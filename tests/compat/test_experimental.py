@@ -1,0 +1,105 @@
+"""The key-value store, locations of objects, progress bars of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from .helpers import Ray, wait_until
+
+
+@pytest.fixture
+def kv(part: Callable[[str], Any]) -> Iterator[Any]:
+    module = part("experimental.internal_kv")
+    yield module
+    module._internal_kv_del("compat", del_by_prefix=True)
+    module._internal_kv_del("compat", del_by_prefix=True, namespace="other")
+
+
+def test_put_and_get(kv: Any) -> None:
+    assert kv._internal_kv_initialized()
+    assert kv._internal_kv_get("compat-a") is None
+    assert not kv._internal_kv_exists("compat-a")
+    assert kv._internal_kv_put("compat-a", "text") is False
+    assert kv._internal_kv_get(b"compat-a") == b"text"
+    assert kv._internal_kv_exists("compat-a")
+    assert kv._internal_kv_put("compat-a", b"\x00bytes") is True
+    assert kv._internal_kv_get("compat-a") == b"\x00bytes"
+    assert kv._internal_kv_put("compat-a", "kept", overwrite=False) is True
+    assert kv._internal_kv_get("compat-a") == b"\x00bytes"
+
+
+def test_namespaces(kv: Any) -> None:
+    kv._internal_kv_put("compat-a", "1", namespace="other")
+    assert kv._internal_kv_get("compat-a") is None
+    assert kv._internal_kv_get("compat-a", namespace=b"other") == b"1"
+
+
+def test_list_and_delete(kv: Any) -> None:
+    for key in ("compat-b1", "compat-b2", "compat-c"):
+        kv._internal_kv_put(key, "x")
+    assert sorted(kv._internal_kv_list("compat-b")) == [b"compat-b1", b"compat-b2"]
+    assert kv._internal_kv_del("compat-c") == 1
+    assert kv._internal_kv_del("compat-c") == 0
+    assert kv._internal_kv_del("compat-b", del_by_prefix=True) == 2
+    assert kv._internal_kv_list("compat-b") == []
+
+
+def test_workers_share_the_store(ray: Ray, kv: Any) -> None:
+    name = kv.__name__
+
+    @ray.remote
+    def put() -> None:
+        import importlib
+
+        importlib.import_module(name)._internal_kv_put("compat-w", "from a worker")
+
+    ray.get(put.remote())
+    assert kv._internal_kv_get("compat-w") == b"from a worker"
+
+
+def test_locations(ray: Ray, part: Callable[[str], Any], gate: Any) -> None:
+    experimental = part("experimental")
+    door = gate()
+    large = ray.put(bytes(1 << 20))
+
+    @ray.remote(num_cpus=0)
+    def wait() -> bytes:
+        door.wait()
+        return bytes(1 << 20)
+
+    later = wait.remote()
+    found = experimental.get_object_locations([large, later])
+    assert found[large]["node_ids"] == [ray.get_runtime_context().get_node_id()]
+    assert found[large]["object_size"] >= 1 << 20
+    assert found.get(later, {"node_ids": []})["node_ids"] == []
+    door.open()
+    ray.wait([later])
+    wait_until(lambda: experimental.get_object_locations([later])[later]["node_ids"])
+
+
+def test_locations_need_a_session(ray_fresh: Ray) -> None:
+    module = __import__(f"{ray_fresh.__name__}.experimental", fromlist=["x"])
+    with pytest.raises(RuntimeError):
+        module.get_object_locations([])
+
+
+def test_progress_bars(ray: Ray, part: Callable[[str], Any]) -> None:
+    name = part("experimental.tqdm_ray").__name__
+
+    @ray.remote
+    def work() -> list[int]:
+        import importlib
+
+        tqdm = importlib.import_module(name)
+        bar = tqdm.tqdm(total=3, desc="compat")
+        for _ in range(3):
+            bar.update(1)
+        bar.set_description("done")
+        bar.close()
+        tqdm.safe_print("a line")
+        return list(tqdm.tqdm(range(3)))
+
+    assert ray.get(work.remote()) == [0, 1, 2]
