@@ -122,10 +122,14 @@ typedef struct {
   unsigned int epoch;
 } wrpy_submitter;
 
-static int prepare(wrpy_state *st, wrpy_submitter *s) {
-  PyObject *ok = PyObject_CallMethodOneArg(s->owner, st->s_prepare, (PyObject *)s);
-  if (!ok) return -1;
-  Py_DECREF(ok);
+/* The owner makes the submitter ready for the open session, or names in *other who takes the call
+ * instead: programs that were handed over to a real Ray run there. */
+static int prepare(wrpy_state *st, wrpy_submitter *s, PyObject **other) {
+  PyObject *found = PyObject_CallMethodOneArg(s->owner, st->s_prepare, (PyObject *)s);
+  if (!found) return -1;
+  *other = found == Py_None ? NULL : found;
+  if (*other) return 0;
+  Py_DECREF(found);
   if (s->epoch && s->epoch == wrpy_sess.epoch) return 0;
   if (!wrpy_attached(st)) PyErr_SetString(PyExc_RuntimeError, "_prepare() left no valid epoch");
   return -1;
@@ -181,12 +185,23 @@ static int submitter_spec(wrpy_state *st, wrpy_submitter *s, wr_task_spec *spec)
   return 0;
 }
 
+static PyObject *call_other(PyObject *other, PyObject *const *args, size_t nargsf,
+                            PyObject *kwnames) {
+  PyObject *result = PyObject_Vectorcall(other, args, nargsf, kwnames);
+  Py_DECREF(other);
+  return result;
+}
+
 static PyObject *submitter_call(PyObject *self, PyObject *const *args, size_t nargsf,
                                 PyObject *kwnames) {
   wrpy_submitter *s = (wrpy_submitter *)self;
   wrpy_state *st = wrpy_state_of_type(Py_TYPE(self));
   Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
-  if (WR_UNLIKELY(!s->epoch || s->epoch != wrpy_sess.epoch) && prepare(st, s)) return NULL;
+  if (WR_UNLIKELY(!s->epoch || s->epoch != wrpy_sess.epoch)) {
+    PyObject *other;
+    if (prepare(st, s, &other)) return NULL;
+    if (other) return call_other(other, args, nargsf, kwnames);
+  }
   int plain = !kwnames && nargs >= s->nmin && (nargs <= s->nmax || s->nmax < 0);
   if (WR_UNLIKELY(!plain) && wrpy_check_args(st, s->owner, NULL, args, nargs, kwnames)) return NULL;
   wr_task_spec spec;

@@ -175,7 +175,11 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-if _os.environ.get("WHIPRAY_AS_RAY", "0") not in ("", "0"):
+if _os.environ.get("WHIPRAY_ADDRESS", "").startswith("ray:"):
+    from whipray._private import handover as _handover
+
+    _handover.prepare()
+elif _os.environ.get("WHIPRAY_AS_RAY", "0") not in ("", "0"):
     from whipray import compat as _compat
 
     _compat.install()

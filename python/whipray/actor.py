@@ -107,6 +107,13 @@ class ActorClass(Generic[T]):
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *dir(self._cls)})
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if worker.state.other is not None:
+            from whipray._private import handover
+
+            return handover.reduced(self._cls, self._default_options)
+        return super().__reduce_ex__(protocol)
+
     def __getstate__(self) -> dict[str, Any]:
         return {"cls": self._cls, "options": self._default_options}
 
@@ -219,6 +226,10 @@ def create(
     meta = actor_class.__ray_metadata__
     _check_constructor(meta.modified_class, args, kwargs)
     worker.ensure_attached()
+    if worker.state.other is not None:
+        from whipray._private import handover
+
+        return handover.remote(meta.modified_class, given).remote(*args, **kwargs)  # type: ignore[no-any-return]
     name, namespace = given.get("name") or "", given.get("namespace") or worker.state.namespace
     if not given.get("get_if_exists"):
         return _create_one(actor_class, given, name, namespace, args, kwargs)

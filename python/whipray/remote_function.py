@@ -40,6 +40,13 @@ class RemoteFunction(Generic[R]):
     def __repr__(self) -> str:
         return f"RemoteFunction({self._function_name})"
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if worker.state.other is not None:
+            from whipray._private import handover
+
+            return handover.reduced(self._function, self._default_options)
+        return super().__reduce_ex__(protocol)
+
     def __getstate__(self) -> dict[str, Any]:
         return {"function": self._function, "options": self._default_options}
 
@@ -73,9 +80,9 @@ class RemoteFunction(Generic[R]):
         target = self.options(**task_options) if task_options else self
         return target.remote(*(args or ()), **(kwargs or {}))
 
-    def _prepare(self, submitter: _core.TaskSubmitter[R]) -> None:
+    def _prepare(self, submitter: _core.TaskSubmitter[R]) -> Any:
         """Called by the submitter when it has not been used in the open session."""
-        prepare(submitter, self._exports, self._default_options)
+        return prepare(submitter, self._exports, self._default_options)
 
     def _check_args(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         signatures.check(self._function, args, kwargs)
@@ -106,8 +113,8 @@ class ConfiguredFunction(Generic[R]):
     def __reduce__(self) -> tuple[Any, ...]:
         return ConfiguredFunction, (self._base, self._options)
 
-    def _prepare(self, submitter: _core.TaskSubmitter[R]) -> None:
-        prepare(submitter, self._base._exports, self._options)
+    def _prepare(self, submitter: _core.TaskSubmitter[R]) -> Any:
+        return prepare(submitter, self._base._exports, self._options)
 
     def _check_args(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         signatures.check(self._base._function, args, kwargs)
@@ -117,9 +124,16 @@ def prepare(
     submitter: _core.TaskSubmitter[Any],
     exports: exporting.FunctionExports,
     task_options: dict[str, Any],
-) -> None:
-    """Make `submitter` ready for the open session, which is started if there is none."""
+) -> Any:
+    """Make `submitter` ready for the open session, which is started if there is none.
+
+    Where a real Ray has taken over, it returns who submits there instead.
+    """
     worker.ensure_attached()
+    if worker.state.other is not None:
+        from whipray._private import handover
+
+        return handover.remote(exports.function, task_options).remote
     nreturns = _returns(exports.function, task_options.get("num_returns"))
     env = options.env_vars(task_options.get("runtime_env"))
     retries = task_options.get("max_retries")
@@ -129,6 +143,7 @@ def prepare(
     submitter.retries = default_retries() if retries is None else retries
     submitter.retry_exceptions = bool(task_options.get("retry_exceptions"))
     submitter.epoch = _core.epoch()
+    return None
 
 
 def default_retries() -> int:

@@ -43,6 +43,8 @@ class State:
         self.shapes_epoch = 0
         self.forked = False
         self.hooked = False
+        self.other: Any = None
+        """The module of the real Ray that has taken over, see `handover`."""
         self.resources_of_task: dict[int, dict[str, float]] = {}
 
     def clear(self) -> None:
@@ -89,6 +91,11 @@ def init(
     object_store_memory is in bytes; `preload` names modules that workers have imported from the
     start.  RuntimeError when a session is open already, unless ignore_reinit_error.
     """
+    given = locals()
+    if _other_ray(address):
+        from whipray._private import handover
+
+        return handover.start(given)
     _refuse_unknown(kwargs)
     if local_mode:
         raise RuntimeError("local_mode is not supported; use num_cpus=1 or a debugger instead")
@@ -165,6 +172,13 @@ def _anonymous() -> str:
     """A namespace that no other job has."""
     text = os.urandom(16).hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _other_ray(address: Any) -> bool:
+    """Whether the address is that of a real Ray: ray://host:port, ray:auto and so on."""
+    if address is None:
+        address = os.environ.get("WHIPRAY_ADDRESS") or os.environ.get("RAY_ADDRESS")
+    return isinstance(address, str) and address.startswith("ray:")
 
 
 def _again(ignore: bool) -> Any:
@@ -251,7 +265,7 @@ def thread_count(claimed: dict[str, float]) -> str | None:
 
 def ensure_attached() -> None:
     """Auto-init: start a session if the process has none."""
-    if _core.attached():
+    if _core.attached() or state.other is not None:
         return
     refuse_forked()
     _refuse_ended()
