@@ -14,7 +14,7 @@ SUITES := $(wildcard tests/unit tests/integration tests/compat tests/crash examp
 # A warning is an error where Whipray itself is developed.
 export WHIPRAY_WERROR ?= 1
 
-.PHONY: help demo test setup-demo setup-test build c-test c-asan c-tsan c-one lint test-fast \
+.PHONY: help demo test setup-demo setup-test build c-test c-asan c-tsan c-one lint test-fast test-libraries \
   test-python test-hostile build-hostile instructions bench wheel clean distclean
 .NOTPARALLEL:
 
@@ -26,6 +26,7 @@ help:
 	@echo "make c-one T=test_refs SAN=asan   one program of them"
 	@echo "make lint        ruff, mypy, include order and other rules about the sources"
 	@echo "make test-fast   the Python unit tests only"
+	@echo "make test-libraries  published libraries that import ray, on Whipray"
 	@echo "make test-hostile  the tests with tiny buffers and failpoints compiled in"
 	@echo "make instructions  instructions per call, compared with those recorded"
 	@echo "make bench       the benchmarks, side by side with Ray where it is installed"
@@ -124,6 +125,16 @@ test-hostile: setup-test build-hostile
 	PYTHONPATH=build/hostile $(IN_VENV)/python -m pytest \
 	  $(wildcard tests/integration tests/crash)
 
+# Published libraries that import ray, in an environment of their own.
+LIBRARIES := .venv-libraries
+$(LIBRARIES)/.ready: tests/libraries/requirements.txt | $(VENV)/bin/python
+	$(VENV)/bin/python -m venv $(LIBRARIES)
+	$(LIBRARIES)/bin/python -m pip install -q --disable-pip-version-check -r $<
+	@touch $@
+
+test-libraries: $(LIBRARIES)/.ready build
+	PYTHONPATH=$(CURDIR)/python $(LIBRARIES)/bin/python -m pytest tests/libraries
+
 # Instructions per call of the hot paths, under valgrind, against benchmarks/recorded.
 instructions: setup-test build
 	@sh tools/prepare.sh --install --valgrind $(PYTHON)
@@ -155,4 +166,4 @@ clean:
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(LIBRARIES)

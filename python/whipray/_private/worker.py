@@ -92,7 +92,7 @@ def init(
     start.  RuntimeError when a session is open already, unless ignore_reinit_error.
     """
     given = locals()
-    if _other_ray(address):
+    if _other_ray(address) and not _core.attached():
         from whipray._private import handover
 
         return handover.start(given)

@@ -1,0 +1,1 @@
+"""Published libraries that import ray, on Whipray: run by `make test-libraries`."""
