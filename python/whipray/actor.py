@@ -229,7 +229,8 @@ def create(
     if worker.state.other is not None:
         from whipray._private import handover
 
-        return handover.remote(meta.modified_class, given).remote(*args, **kwargs)  # type: ignore[no-any-return]
+        there: ActorHandle[T] = handover.remote(meta.modified_class, given).remote(*args, **kwargs)
+        return there
     name, namespace = given.get("name") or "", given.get("namespace") or worker.state.namespace
     if not given.get("get_if_exists"):
         return _create_one(actor_class, given, name, namespace, args, kwargs)
