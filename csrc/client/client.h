@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "base/status.h"
+#include "sched/group.h"
 #include "shm/segment.h"
 
 typedef struct wr_client wr_client;
@@ -145,12 +146,14 @@ typedef struct {
   uint16_t options;
   wr_id actor;  /* for calls and creations */
   wr_id parent; /* the task that submits this one; idx 0: none */
+  wr_id group;  /* placement group of the shape, its number plus one; idx 0: none */
 } wr_task_spec;
 
 /* Makes a task with room for `len` bytes of arguments at *dst.  refs[0..ndeps) are arguments to be
  * resolved before the task runs, refs[ndeps..nrefs) are contained in arguments.  out[] receives
  * max(1, nreturns) ids, each with the creator's reference.  wr_task_submit makes it visible.
- * WR_FULL, WR_LIMIT (this process has max_pending unfinished calls on the actor). */
+ * WR_FULL, WR_LIMIT (this process has max_pending unfinished calls on the actor), WR_STALE (the
+ * placement group has been removed). */
 int wr_task_create(wr_client *c, const wr_task_spec *spec, size_t len, const wr_id *refs,
                    uint32_t nrefs, uint32_t ndeps, wr_id *out, uint8_t **dst);
 int wr_task_submit(wr_client *c, wr_idx task);
@@ -171,6 +174,18 @@ int wr_actor_create(wr_client *c, const wr_actor_spec *spec, wr_id *out);
 int wr_task_cancel(wr_client *c, wr_id *task, int force, uint32_t *slot);
 /* Calls f for every unfinished task that `parent` has submitted. */
 void wr_task_children(wr_client *c, wr_id parent, void (*f)(void *ctx, wr_id child), void *ctx);
+
+/* ---- placement groups (group.c) ------------------------------------------------------------- */
+
+/* The id of a group is (number, generation). */
+int wr_group_create(wr_client *c, const wr_group_spec *spec, wr_id *out);
+/* Begins the removal; whoever runs in the group is killed. */
+int wr_group_remove(wr_client *c, wr_id group);
+/* Waits until it is CREATED or REMOVED (enum wr_group_phase); WR_TIMEOUT, WR_INTR, WR_CLOSED. */
+int wr_group_wait(wr_client *c, wr_id group, int64_t deadline_ns);
+/* Object obj of this process, pending with its value written, is to be sealed when the group is
+ * created: WR_OK; WR_STATE: *other, held for the caller, stands for it already; WR_STALE. */
+int wr_group_ready(wr_client *c, wr_id group, wr_id obj, wr_id *other);
 
 /* ---- the worker's side (work.c) ------------------------------------------------------------- */
 

@@ -112,6 +112,7 @@ static void stop(node_job *job, const char *reason) {
     node_proc_kill(p, reason);
   }
   wr_sweep_job(&n->sweeper, job->slot);
+  node_groups_of_job(n, job->slot);
   if (job->kept) node_pools_fill(n);
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/status.h"
 #include "node/node.h"
+#include "sched/group.h"
 #include "wire/limits.h"
 
 typedef struct {
@@ -15,6 +16,7 @@ static holder holder_of(const node_entry *e) {
 }
 
 static int is_alive(const node *n, holder h) {
+  if (h.actor & WR_GROUP_BIT) return wr_group_lives(&n->seg, h.actor & ~WR_GROUP_BIT, h.gen);
   if (h.actor >= WR_MAX_ACTORS) return 0;
   uint64_t st = wr_load(&n->seg.actors[h.actor].state);
   uint32_t phase = WR_ACTOR_PHASE(st);
@@ -70,6 +72,7 @@ void node_name_claim(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   if (rc == WR_OK && (wr_in_u32(c, &h.actor) != WR_OK || wr_in_u32(c, &h.gen) != WR_OK))
     rc = WR_PROTO;
   h.actor &= ~WR_ACTOR_BIT;
+  if (h.actor & WR_GROUP_BIT) (void)wr_groups_know(&n->seg, h.actor & ~WR_GROUP_BIT, h.gen);
   if (rc == WR_OK && !is_alive(n, h)) rc = WR_INVAL;
   if (rc == WR_OK) {
     node_entry *e = living(n, view(&key));
@@ -118,6 +121,7 @@ static int list_one(node_entry *e, void *arg) {
   wr_bytes ns, name;
   holder h = holder_of(e);
   if (!is_alive(l->n, h)) return 1;
+  if (h.actor & WR_GROUP_BIT) return 0; /* listed elsewhere */
   split_key(e->key, &ns, &name);
   if (!l->all && (ns.len != l->ns.len || (ns.len && memcmp(ns.p, l->ns.p, ns.len) != 0))) return 0;
   l->count++;

@@ -123,6 +123,7 @@ struct node {
   uv_timer_t answers; /* limit on that wait; runs when the first one begins it */
   uv_timer_t review; /* retirement and retries; runs only while there is a reason */
   int reviewing;
+  uv_timer_t groups; /* runs while a placement group waits for its users to end */
   uv_timer_t trim;
   uint64_t trim_seen, trim_pages; /* activity and bytes of the segment at the last look */
   uint64_t trim_at, trim_kept; /* chunks: how far the present pass is, and what it has spared */
@@ -202,7 +203,13 @@ void node_trim_init(node *n);
 void node_resources_init(node *n, const node_config *cfg);
 int node_shape_get(node *n, uint32_t pool, wr_cursor *needs, uint32_t *shape);
 void node_shapes_free(node *n, uint32_t pool);
+void node_shapes_free_group(node *n, uint32_t group, uint32_t gen);
 uint32_t node_shape_runnable(node *n, uint32_t shape); /* queued tasks that could run now */
+
+/* groups.c */
+void node_groups_init(node *n);
+void node_groups_of_job(node *n, uint32_t job); /* the job has ended: removes its groups */
+void node_groups_of_actor(node *n, uint32_t actor, uint32_t gen); /* a detached actor is dead */
 
 /* output.c */
 int node_output_open(node_proc *p, int out_fd, int err_fd);
@@ -220,6 +227,7 @@ typedef void node_handler(node *n, node_proc *p, uint32_t id, wr_cursor *c);
 node_handler node_name_claim, node_name_get, node_name_list, node_name_drop;
 node_handler node_kv_put, node_kv_get, node_kv_del, node_kv_keys;
 node_handler node_kill_actor, node_interrupt, node_actor_up, node_stats;
+node_handler node_resources_find, node_group_remove;
 void node_names_forget(node *n, uint32_t actor, uint32_t gen);
 
 #endif

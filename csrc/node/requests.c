@@ -85,6 +85,7 @@ static const struct {
     {WR_MSG_KV_GET, 2, node_kv_get},        {WR_MSG_KV_DEL, 3, node_kv_del},
     {WR_MSG_KV_KEYS, 2, node_kv_keys},      {WR_MSG_STATS, 0, node_stats},
     {WR_MSG_EXITING, 1, on_exiting},        {WR_MSG_SESSION, 0, on_session},
+    {WR_MSG_RESOURCES, 1, node_resources_find}, {WR_MSG_GROUP_REMOVE, 2, node_group_remove},
 };
 
 /* The whole body is checked before a handler sees any of it. */

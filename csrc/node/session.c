@@ -122,12 +122,14 @@ static void take_own_slot(node *n) {
 }
 
 static void actor_died(void *ctx, uint32_t actor, uint32_t gen, int restarting) {
-  if (!restarting) node_names_forget(ctx, actor, gen);
+  if (restarting) return;
+  node_names_forget(ctx, actor, gen);
+  node_groups_of_actor(ctx, actor, gen);
 }
 
-static void end_process(void *ctx, uint32_t slot) {
+static void end_process(void *ctx, uint32_t slot, const char *reason) {
   node_proc *p = node_proc_find(ctx, slot);
-  if (p) node_proc_kill(p, "the process that created this actor has ended");
+  if (p) node_proc_kill(p, reason);
 }
 
 static void sweeper_wants(void *ctx, uint32_t pool) { node_pool_wanted(ctx, pool); }

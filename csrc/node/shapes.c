@@ -1,9 +1,10 @@
-#include <math.h>
 #include <string.h>
 
 #include "base/status.h"
 #include "node/node.h"
 #include "os/os.h"
+#include "sched/group.h"
+#include "sched/group_end.h"
 #include "sched/ledger.h"
 #include "shm/ring.h"
 #include "wire/limits.h"
@@ -12,12 +13,6 @@
 
 static int is_memory(const char *name) {
   return strcmp(name, "memory") == 0 || strcmp(name, "object_store_memory") == 0;
-}
-
-/* Fixed point, rounded to the nearest; INT32_MAX stands for more. */
-static uint32_t fixed(double amount, uint32_t shift) {
-  double v = ldexp(amount, -(int)shift) * WR_RES_SCALE + 0.5;
-  return v >= (double)INT32_MAX ? INT32_MAX : (uint32_t)v;
 }
 
 static int add_resource(node *n, const char *name, size_t len, double amount, uint32_t *out) {
@@ -29,7 +24,7 @@ static int add_resource(node *n, const char *name, size_t len, double amount, ui
   memset(r->name, 0, sizeof r->name);
   memcpy(r->name, name, len);
   r->unit_shift = is_memory(r->name) ? MEMORY_SHIFT : 0;
-  uint32_t total = fixed(amount, r->unit_shift);
+  uint32_t total = wr_ledger_fixed(amount, r->unit_shift);
   wr_store32(&r->total, total);
   wr_store(&r->avail, wr_tag_make(total, 0, 0));
   wr_store32(&h->nresources, idx + 1);
@@ -88,34 +83,63 @@ static int read_needs(node *n, wr_cursor *c, wr_need needs[WR_SHAPE_RESOURCES], 
     int rc = find_resource(n, (const char *)name.p, name.len, &need.res);
     if (rc == WR_NOTFOUND) rc = add_resource(n, (const char *)name.p, name.len, 0, &need.res);
     if (rc != WR_OK) return rc;
-    need.amount = fixed(amount, n->seg.resources[need.res].unit_shift);
+    need.amount = wr_ledger_fixed(amount, n->seg.resources[need.res].unit_shift);
     if (need.amount == 0) need.amount = 1;
     insert_need(needs, count, need);
   }
   return WR_OK;
 }
 
-static int same_shape(const wr_shape *s, uint32_t pool, const wr_need *needs, uint32_t n) {
-  return wr_load32(&s->state) == 1 && s->pool == pool && s->n == n &&
+/* Where in a group the claims of a shape come from: see wr_shape. */
+typedef struct {
+  uint32_t group, gen, bundle;
+} place;
+
+static int same_shape(const wr_shape *s, uint32_t pool, const place *at, const wr_need *needs,
+                      uint32_t n) {
+  return wr_load32(&s->state) == 1 && s->pool == pool && s->n == n && s->group == at->group &&
+         (!at->group || (s->group_gen == at->gen && s->bundle == at->bundle)) &&
          memcmp(s->need, needs, n * sizeof *needs) == 0;
+}
+
+/* The fields behind the needs: group, its generation, number of the bundle plus one. */
+static int read_place(node *n, wr_cursor *c, place *at) {
+  *at = (place){0, 0, 0};
+  if (c->p == c->end) return WR_OK;
+  if (wr_in_u32(c, &at->group) != WR_OK || wr_in_u32(c, &at->gen) != WR_OK ||
+      wr_in_u32(c, &at->bundle) != WR_OK || at->group > WR_MAX_GROUPS)
+    return WR_PROTO;
+  if (!at->group) return WR_OK;
+  const wr_group *g = &n->seg.groups[at->group - 1];
+  if (!wr_groups_know(&n->seg, at->group - 1, at->gen)) return WR_STALE;
+  uint32_t first = g->first, count = g->n;
+  if (first >= WR_MAX_BUNDLES || count > WR_MAX_BUNDLES - first || at->bundle > count)
+    return WR_INVAL;
+  if (at->bundle) at->bundle += first;
+  return WR_OK;
 }
 
 int node_shape_get(node *n, uint32_t pool, wr_cursor *c, uint32_t *shape) {
   wr_need needs[WR_SHAPE_RESOURCES];
   uint32_t count, unused = 0;
+  place at;
   int rc = read_needs(n, c, needs, &count);
+  if (rc == WR_OK) rc = read_place(n, c, &at);
   if (rc != WR_OK) return rc;
   if (pool >= WR_MAX_POOLS || !n->pools[pool]) return WR_INVAL;
   for (uint32_t i = 1; i < WR_MAX_SHAPES; i++) {
     const wr_shape *s = &n->seg.shapes[i];
     *shape = i;
-    if (same_shape(s, pool, needs, count)) return WR_OK;
+    if (same_shape(s, pool, &at, needs, count)) return WR_OK;
     if (!unused && wr_load32(&s->state) == 0) unused = i;
   }
   if (!unused) return WR_LIMIT;
   wr_shape *s = &n->seg.shapes[unused];
   s->pool = pool;
   s->n = count;
+  s->group = at.group;
+  s->group_gen = at.gen;
+  s->bundle = at.bundle;
   memcpy(s->need, needs, count * sizeof *needs);
   wr_store32(&s->spilled, 0);
   wr_store32(&s->state, 1);
@@ -146,17 +170,41 @@ void node_shapes_free(node *n, uint32_t pool) {
   for (uint32_t i = 0; i < WR_MAX_SHAPES / 64; i++) wr_store(&n->seg.pools[pool].shapes[i], 0);
 }
 
+void node_shapes_free_group(node *n, uint32_t group, uint32_t gen) {
+  for (uint32_t i = 1; i < WR_MAX_SHAPES; i++) {
+    if (!wr_group_has_shape(&n->seg, group, gen, i)) continue;
+    wr_shape *s = &n->seg.shapes[i];
+    drain(n, s);
+    wr_a64 *bits = &n->seg.pools[s->pool % WR_MAX_POOLS].shapes[i / 64];
+    atomic_fetch_and(bits, ~(UINT64_C(1) << (i % 64)));
+    wr_store32(&s->state, 0);
+  }
+}
+
+/* Numbers for names of resources, made where a name is new. */
+void node_resources_find(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
+  uint32_t count, res;
+  wr_bytes name;
+  int rc = wr_in_array(c, &count);
+  wr_buf b = {0};
+  wr_out_array(&b, rc == WR_OK ? count : 0);
+  for (uint32_t i = 0; rc == WR_OK && i < count; i++) {
+    rc = wr_in_bytes(c, &name);
+    if (rc == WR_OK && name.len && memchr(name.p, 0, name.len)) rc = WR_INVAL;
+    if (rc == WR_OK) rc = find_resource(n, (const char *)name.p, name.len, &res);
+    if (rc == WR_NOTFOUND) rc = add_resource(n, (const char *)name.p, name.len, 0, &res);
+    wr_out_uint(&b, res);
+  }
+  if (rc == WR_OK) {
+    node_conn_reply(p->conn, id, &b);
+    return;
+  }
+  wr_buf_free(&b);
+  node_conn_error(p->conn, id, rc, wr_status_text(rc));
+}
+
 uint32_t node_shape_runnable(node *n, uint32_t shape) {
   const wr_shape *s = &n->seg.shapes[shape];
   uint64_t queued = wr_ring_len(&s->ready) + wr_ring_len(&s->overflow) + wr_load32(&s->spilled);
-  uint32_t count = s->n <= WR_SHAPE_RESOURCES ? s->n : 0;
-  uint64_t fit = queued < WR_MAX_PROCS ? queued : WR_MAX_PROCS;
-  for (uint32_t i = 0; i < count && fit; i++) {
-    wr_need need = s->need[i];
-    if (need.res >= WR_MAX_RESOURCES || need.amount == 0) continue;
-    int32_t avail = (int32_t)wr_tag_value(wr_load(&n->seg.resources[need.res].avail));
-    uint64_t times = avail > 0 ? (uint32_t)avail / need.amount : 0;
-    if (times < fit) fit = times;
-  }
-  return (uint32_t)fit;
+  return wr_ledger_times(&n->seg, shape, queued < WR_MAX_PROCS ? (uint32_t)queued : WR_MAX_PROCS);
 }

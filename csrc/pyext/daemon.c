@@ -9,8 +9,7 @@
 #include "wire/messages.h"
 #include "wire/pack.h"
 
-/* Sends a request, takes over its body, unpacks the answer.  NULL: an exception is set. */
-static PyObject *ask(wrpy_state *st, uint32_t type, wr_buf *body, const char *doing) {
+PyObject *wrpy_ask(wrpy_state *st, uint32_t type, wr_buf *body, const char *doing) {
   uint8_t *reply = NULL;
   size_t len = 0;
   int rc = body->failed ? WR_NOMEM : WR_OK;
@@ -67,7 +66,7 @@ static long long pool_of(wrpy_state *st, PyObject *env) {
     wr_buf_free(&body);
     return -1;
   }
-  PyObject *answer = ask(st, WR_MSG_POOL_REG, &body, "cannot register a runtime environment");
+  PyObject *answer = wrpy_ask(st, WR_MSG_POOL_REG, &body, "cannot register a runtime environment");
   long long pool = answer ? field(answer, 0) : -1;
   Py_XDECREF(answer);
   return pool;
@@ -76,19 +75,24 @@ static long long pool_of(wrpy_state *st, PyObject *env) {
 static PyObject *m_shape(PyObject *module, PyObject *args) {
   wrpy_state *st = wrpy_state_of(module);
   PyObject *resources, *env;
-  if (!PyArg_ParseTuple(args, "O!O!", &PyDict_Type, &resources, &PyDict_Type, &env) ||
+  unsigned int group = 0, gen = 0, bundle = 0;
+  if (!PyArg_ParseTuple(args, "O!O!|III", &PyDict_Type, &resources, &PyDict_Type, &env, &group,
+                        &gen, &bundle) ||
       wrpy_attached(st))
     return NULL;
   long long pool = pool_of(st, env);
   if (pool < 0) return NULL;
   wr_buf body = {0};
-  wr_out_array(&body, 2);
+  wr_out_array(&body, 5);
   wr_out_uint(&body, (uint64_t)pool);
   if (put_map(&body, resources, 1)) {
     wr_buf_free(&body);
     return NULL;
   }
-  PyObject *answer = ask(st, WR_MSG_SHAPE_REG, &body, "cannot register a resource demand");
+  wr_out_uint(&body, group);
+  wr_out_uint(&body, gen);
+  wr_out_uint(&body, bundle);
+  PyObject *answer = wrpy_ask(st, WR_MSG_SHAPE_REG, &body, "cannot register a resource demand");
   long long shape = answer ? field(answer, 0) : -1;
   Py_XDECREF(answer);
   return shape < 0 ? NULL : PyLong_FromLongLong(shape);
@@ -100,6 +104,7 @@ typedef struct {
   PyObject *methods, *info;
   wr_id cls, meta;
   long shape, place, concurrency, max_pending, restarts;
+  long group, group_gen, cause; /* cause: why it is dead from the start; 0: it is not */
   int is_async, detached;
   const char *name, *ns, *cls_name;
 } order;
@@ -142,6 +147,9 @@ static int read_order(wrpy_state *st, PyObject *spec, order *o) {
                  !need_long(spec, "max_concurrency", &o->concurrency) &&
                  !need_long(spec, "max_pending", &o->max_pending) &&
                  !need_long(spec, "max_restarts", &o->restarts) &&
+                 !need_long(spec, "group", &o->group) &&
+                 !need_long(spec, "group_gen", &o->group_gen) &&
+                 !need_long(spec, "cause", &o->cause) &&
                  !need_flag(spec, "is_async", &o->is_async) &&
                  !need_flag(spec, "detached", &o->detached) && !need_text(spec, "name", &o->name) &&
                  !need_text(spec, "namespace", &o->ns) && !need_text(spec, "cls_name", &o->cls_name)
@@ -156,7 +164,7 @@ static int claim_name(wrpy_state *st, const order *o, wr_id actor) {
   wr_out_text(&body, o->name);
   wr_out_uint(&body, actor.idx & ~WR_ACTOR_BIT);
   wr_out_uint(&body, actor.gen);
-  PyObject *answer = ask(st, WR_MSG_NAME_CLAIM, &body, "cannot register an actor's name");
+  PyObject *answer = wrpy_ask(st, WR_MSG_NAME_CLAIM, &body, "cannot register an actor's name");
   long long taken = answer ? field(answer, 0) : -1;
   Py_XDECREF(answer);
   if (taken == 0) return 0;
@@ -174,7 +182,7 @@ static PyObject *kill_actor(wrpy_state *st, wr_id actor, int no_restart) {
   wr_out_uint(&body, actor.idx & ~WR_ACTOR_BIT);
   wr_out_uint(&body, actor.gen);
   wr_out_bool(&body, no_restart);
-  return ask(st, WR_MSG_KILL_ACTOR, &body, "cannot kill the actor");
+  return wrpy_ask(st, WR_MSG_KILL_ACTOR, &body, "cannot kill the actor");
 }
 
 /* Undoes what is registered of an actor whose creation failed half way; keeps the exception. */
@@ -194,7 +202,8 @@ static PyObject *submit_creation(wrpy_state *st, const order *o, wr_id actor, Py
                        .flags = WR_TF_CREATION,
                        .parent = wrpy_parent(st),
                        .retries = 0,
-                       .actor = actor};
+                       .actor = actor,
+                       .group = {(wr_idx)o->group, (uint32_t)o->group_gen}};
   Py_ssize_t n = PyTuple_GET_SIZE(args), m = PyDict_GET_SIZE(kwargs), pos = 0, k = n;
   PyObject **stack = PyMem_Calloc((size_t)(n + m) + 1, sizeof *stack);
   PyObject *names = stack && m ? PyTuple_New(m) : NULL, *key, *value, *ref = NULL;
@@ -208,6 +217,14 @@ static PyObject *submit_creation(wrpy_state *st, const order *o, wr_id actor, Py
   Py_XDECREF(names);
   PyMem_Free(stack);
   return ref;
+}
+
+/* An actor that will never run: its calls say why. */
+static PyObject *stillborn(wrpy_state *st, const order *o, wr_id actor, PyObject *ref) {
+  wr_store32(&wrpy_sess.seg->actors[actor.idx & ~WR_ACTOR_BIT].cause, (uint32_t)o->cause);
+  PyObject *killed = kill_actor(st, actor, 1);
+  Py_XDECREF(killed);
+  return killed ? wrpy_handle_make(st, Py_NewRef(ref), o->methods, o->info) : NULL;
 }
 
 static PyObject *m_actor_create(PyObject *module, PyObject *args) {
@@ -237,6 +254,11 @@ static PyObject *m_actor_create(PyObject *module, PyObject *args) {
   PyObject *ref = wrpy_ref_wrap(st, actor, 1);
   if (!ref) return NULL;
   PyObject *creation = NULL, *handle = NULL;
+  if (o.cause) {
+    handle = stillborn(st, &o, actor, ref);
+    Py_DECREF(ref);
+    return handle;
+  }
   if (!o.name[0] || claim_name(st, &o, actor) == 0)
     creation = submit_creation(st, &o, actor, pos, kw);
   if (creation) handle = wrpy_handle_make(st, Py_NewRef(ref), o.methods, o.info);
@@ -259,7 +281,7 @@ static PyObject *m_get_actor(PyObject *module, PyObject *args) {
   wr_out_array(&body, 2);
   wr_out_text(&body, ns);
   wr_out_text(&body, name);
-  PyObject *answer = ask(st, WR_MSG_NAME_GET, &body, "cannot look up an actor's name");
+  PyObject *answer = wrpy_ask(st, WR_MSG_NAME_GET, &body, "cannot look up an actor's name");
   if (!answer) return NULL;
   if (PySequence_Size(answer) < 2) {
     Py_DECREF(answer);
@@ -285,7 +307,7 @@ static PyObject *m_named_actors(PyObject *module, PyObject *unused) {
   wr_buf body = {0};
   wr_out_array(&body, 1);
   wr_out_nil(&body);
-  PyObject *rows = ask(st, WR_MSG_NAME_LIST, &body, "cannot list the actors' names");
+  PyObject *rows = wrpy_ask(st, WR_MSG_NAME_LIST, &body, "cannot list the actors' names");
   PyObject *list = rows ? PyList_New(0) : NULL;
   for (Py_ssize_t i = 0; list && i < PySequence_Size(rows); i++) {
     PyObject *row = PySequence_GetItem(rows, i);
@@ -332,7 +354,7 @@ static int interrupt(wrpy_state *st, uint32_t slot, wr_id task, int force) {
   wr_out_uint(&body, task.idx);
   wr_out_uint(&body, task.gen);
   wr_out_bool(&body, force);
-  PyObject *answer = ask(st, WR_MSG_INTERRUPT, &body, "cannot interrupt a task");
+  PyObject *answer = wrpy_ask(st, WR_MSG_INTERRUPT, &body, "cannot interrupt a task");
   Py_XDECREF(answer);
   return answer ? 0 : -1;
 }
@@ -399,7 +421,8 @@ static PyObject *m_premap(PyObject *module, PyObject *arg) {
 }
 
 PyMethodDef wrpy_daemon_methods[] = {
-    {"shape", m_shape, METH_VARARGS, "shape(resources, env) -> number of that demand."},
+    {"shape", m_shape, METH_VARARGS,
+     "shape(resources, env, group=0, gen=0, bundle=0) -> number of that demand."},
     {"actor_create", m_actor_create, METH_VARARGS, "actor_create(spec, args, kwargs) -> handle."},
     {"get_actor", m_get_actor, METH_VARARGS, "get_actor(name, namespace) -> handle or None."},
     {"named_actors", m_named_actors, METH_NOARGS, "named_actors() -> [(name, namespace)]."},

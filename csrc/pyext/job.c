@@ -260,6 +260,20 @@ static PyObject *job_cancelled(PyObject *self, void *unused) {
   return PyBool_FromLong(wr_load32(&j->job.t->cancel) != 0);
 }
 
+/* The placement group that the task, or the actor of the call, is in. */
+static PyObject *job_group(PyObject *self, void *unused) {
+  (void)unused;
+  wrpy_job *j = (wrpy_job *)self;
+  if (!j->open || j->epoch != wrpy_sess.epoch) Py_RETURN_NONE;
+  const wr_task *t = j->job.t;
+  uint32_t shape = WR_TASK_SHAPE(wr_load(&t->tstate));
+  if ((t->flags & WR_TF_CALL) && t->actor && t->actor <= WR_MAX_ACTORS)
+    shape = wrpy_sess.seg->actors[t->actor - 1].shape;
+  if (shape >= WR_MAX_SHAPES) Py_RETURN_NONE;
+  const wr_shape *sh = &wrpy_sess.seg->shapes[shape];
+  return wrpy_group_id(sh->group, sh->group_gen);
+}
+
 static PyObject *job_retry_exceptions(PyObject *self, void *unused) {
   (void)unused;
   return PyBool_FromLong(((wrpy_job *)self)->flags & WR_TF_RETRY_EXC);
@@ -282,6 +296,7 @@ static PyGetSetDef getset[] = {
     {"cancelled", job_cancelled, NULL, "whether somebody cancelled it", NULL},
     {"retry_exceptions", job_retry_exceptions, NULL, NULL, NULL},
     {"attempt", job_attempt, NULL, NULL, NULL},
+    {"group", job_group, NULL, "id of its placement group, or None", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

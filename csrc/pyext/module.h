@@ -15,6 +15,7 @@
 #include "base/assert.h"
 #include "client/client.h"
 #include "pyext/codec.h"
+#include "wire/pack.h"
 
 #define WRPY_ID_BYTES 28
 #define WRPY_TASK_BYTES 24
@@ -31,6 +32,9 @@ typedef struct {
   wr_seg *seg;
   uint32_t epoch;      /* number of the session, 0: not attached */
   uint32_t last_epoch; /* never reused */
+  uint32_t stamp;      /* changes with all that prepared submitters depend on; 0: not attached */
+  uint32_t plain;      /* its value outside of tasks that hand something on to their children */
+  uint32_t last_stamp; /* never reused */
   uint64_t tag;        /* first bytes of the session's id */
   atomic_long users;   /* threads inside the client without the GIL */
   long views;          /* zero-copy values of this session that live */
@@ -141,6 +145,7 @@ void wrpy_copy_out(wr_enc *enc, uint8_t *dst);
 int wrpy_store(wrpy_state *st, wr_idx idx, wr_enc *enc);
 /* Encodes v and makes an object of it; *out gets the creator's reference. */
 int wrpy_put_value(wrpy_state *st, PyObject *v, wr_id *out);
+int wrpy_put_error(wrpy_state *st, PyObject *exc, wr_id *out); /* the value is an error */
 /* The value of a sealed object.  *is_error: it is an exception object that the caller raises. */
 PyObject *wrpy_load(wrpy_state *st, wr_id id, int *is_error);
 PyObject *wrpy_load_or_raise(wrpy_state *st, wr_id id);
@@ -263,6 +268,12 @@ extern PyMethodDef wrpy_worker_methods[], wrpy_serve_methods[];
 /* ---- session.c, daemon.c, inspect.c, pack.c
  * ---------------------------------------------------------- */
 
+/* Asks the daemon: takes over the body, unpacks the answer.  NULL: an exception is set. */
+PyObject *wrpy_ask(wrpy_state *st, uint32_t type, wr_buf *body, const char *doing);
+/* The id of a placement group, given by its number plus one; None for 0. */
+PyObject *wrpy_group_id(uint32_t group, uint32_t gen);
+
+extern PyMethodDef wrpy_group_methods[];
 extern PyMethodDef wrpy_session_methods[], wrpy_daemon_methods[], wrpy_inspect_methods[],
     wrpy_pack_methods[];
 PyObject *wrpy_unpack(const uint8_t *data, size_t len); /* one msgpack value */

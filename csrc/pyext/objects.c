@@ -141,6 +141,18 @@ static PyObject *m_put(PyObject *module, PyObject *value) {
   return wrpy_ref_wrap(st, id, 1);
 }
 
+/* An object that failed: get raises the exception. */
+static PyObject *m_put_error(PyObject *module, PyObject *exc) {
+  wrpy_state *st = wrpy_state_of(module);
+  wr_id id;
+  if (!PyExceptionInstance_Check(exc)) {
+    PyErr_SetString(PyExc_TypeError, "put_error() takes an exception");
+    return NULL;
+  }
+  if (wrpy_attached(st) || wrpy_put_error(st, exc, &id)) return NULL;
+  return wrpy_ref_wrap(st, id, 1);
+}
+
 /* ---- completion ----------------------------------------------------------------------------- */
 
 static PyObject *m_phase(PyObject *module, PyObject *ref) {
@@ -231,6 +243,7 @@ PyMethodDef wrpy_object_methods[] = {
      "the first error among the objects without waiting for the others."},
     {"put", m_put, METH_O,
      "put(value, /)\n--\n\nStores a snapshot of the value; returns an ObjectRef to it."},
+    {"put_error", m_put_error, METH_O, "put_error(exception) -> ObjectRef; get raises it."},
     {"phase", m_phase, METH_O, "phase(ref): 1 pending, 2 ready, 3 failed, negative: gone."},
     {"watch", m_watch, METH_O, "watch(ref): True if it is complete; else wakes wait_change later."},
     {"wait_change", m_wait_change, METH_VARARGS, "wait_change(seen, timeout=None) -> seen."},

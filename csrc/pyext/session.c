@@ -15,6 +15,7 @@ static void attached_as(wr_client *c) {
   memcpy(&wrpy_sess.tag, wrpy_sess.seg->h->session, sizeof wrpy_sess.tag);
   wrpy_sess.views = 0;
   wrpy_sess.epoch = ++wrpy_sess.last_epoch;
+  wrpy_sess.stamp = wrpy_sess.plain = ++wrpy_sess.last_stamp;
 }
 
 static int check_free(void) {
@@ -132,7 +133,7 @@ static PyObject *m_detach(PyObject *module, PyObject *unused) {
   if (!c) Py_RETURN_NONE;
   if (wrpy_sess.views > 0 && wrpy_sess.epoch && wrpy_keep_views() != WR_OK)
     return wrpy_fail_null(wrpy_state_of(module), WR_NOMEM, "keeping arrays of the session");
-  wrpy_sess.epoch = 0;
+  wrpy_sess.epoch = wrpy_sess.stamp = 0;
   Py_BEGIN_ALLOW_THREADS
   wait_for_users();
   Py_END_ALLOW_THREADS
@@ -153,7 +154,7 @@ static PyObject *m_forget(PyObject *module, PyObject *unused) {
   wr_client *c = wrpy_sess.client;
   wrpy_sess.client = NULL;
   wrpy_sess.seg = NULL;
-  wrpy_sess.epoch = 0;
+  wrpy_sess.epoch = wrpy_sess.stamp = 0;
   atomic_store(&wrpy_sess.users, 0);
   if (c) wr_client_forget(c);
   Py_RETURN_NONE;
@@ -169,6 +170,21 @@ static PyObject *m_epoch(PyObject *module, PyObject *unused) {
   (void)module;
   (void)unused;
   return PyLong_FromUnsignedLong(wrpy_sess.epoch);
+}
+
+static PyObject *m_stamp(PyObject *module, PyObject *unused) {
+  (void)module;
+  (void)unused;
+  return PyLong_FromUnsignedLong(wrpy_sess.stamp);
+}
+
+/* Submitters are prepared again: what they hand on to their tasks has changed. */
+static PyObject *m_set_context(PyObject *module, PyObject *special) {
+  (void)module;
+  int is_special = PyObject_IsTrue(special);
+  if (is_special < 0) return NULL;
+  if (wrpy_sess.epoch) wrpy_sess.stamp = is_special ? ++wrpy_sess.last_stamp : wrpy_sess.plain;
+  Py_RETURN_NONE;
 }
 
 /* Why the session that this process is attached to has ended; None while it has not. */
@@ -273,6 +289,9 @@ PyMethodDef wrpy_session_methods[] = {
      "end_reason() -> why the session has ended, or None."},
     {"attached", m_attached, METH_NOARGS, "Whether this process is in a session that lives."},
     {"epoch", m_epoch, METH_NOARGS, "Number of the session of this process; 0: none."},
+    {"stamp", m_stamp, METH_NOARGS, "What `epoch` of a submitter must be for it to be prepared."},
+    {"set_context", m_set_context, METH_O,
+     "set_context(special): what runs now hands something of its own on to what it submits."},
     {"info", m_info, METH_NOARGS, "Facts about this process in its session."},
     {"rpc", m_rpc, METH_VARARGS, "rpc(type, body) -> bytes: asks the daemon."},
     {"notify", m_notify, METH_VARARGS, "notify(type, body): tells the daemon."},

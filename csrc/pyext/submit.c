@@ -119,7 +119,7 @@ typedef struct {
   int nmin, nmax;
   int shape, nreturns, retries, options;
   char retry_exceptions;
-  unsigned int epoch;
+  unsigned int epoch, group, group_gen;
 } wrpy_submitter;
 
 /* The owner makes the submitter ready for the open session, or names in *other who takes the call
@@ -130,9 +130,13 @@ static int prepare(wrpy_state *st, wrpy_submitter *s, PyObject **other) {
   *other = found == Py_None ? NULL : found;
   if (*other) return 0;
   Py_DECREF(found);
-  if (s->epoch && s->epoch == wrpy_sess.epoch) return 0;
+  if (s->epoch && s->epoch == wrpy_sess.stamp) return 0;
   if (!wrpy_attached(st)) PyErr_SetString(PyExc_RuntimeError, "_prepare() left no valid epoch");
   return -1;
+}
+
+static int group_gone(const wrpy_submitter *s) {
+  return !wr_group_lives(wrpy_sess.seg, s->group - 1, s->group_gen);
 }
 
 PyObject *wrpy_kwargs_dict(PyObject *const *values, PyObject *kwnames) {
@@ -181,7 +185,8 @@ static int submitter_spec(wrpy_state *st, wrpy_submitter *s, wr_task_spec *spec)
                          .flags = s->retry_exceptions ? WR_TF_RETRY_EXC : 0,
                          .retries = wrpy_retries(s->retries),
                          .options = (uint16_t)s->options,
-                         .parent = wrpy_parent(st)};
+                         .parent = wrpy_parent(st),
+                         .group = {s->group, s->group_gen}};
   return 0;
 }
 
@@ -197,7 +202,7 @@ static PyObject *submitter_call(PyObject *self, PyObject *const *args, size_t na
   wrpy_submitter *s = (wrpy_submitter *)self;
   wrpy_state *st = wrpy_state_of_type(Py_TYPE(self));
   Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
-  if (WR_UNLIKELY(!s->epoch || s->epoch != wrpy_sess.epoch)) {
+  if (WR_UNLIKELY(!s->epoch || s->epoch != wrpy_sess.stamp || (s->group && group_gone(s)))) {
     PyObject *other;
     if (prepare(st, s, &other)) return NULL;
     if (other) return call_other(other, args, nargsf, kwnames);
@@ -206,7 +211,13 @@ static PyObject *submitter_call(PyObject *self, PyObject *const *args, size_t na
   if (WR_UNLIKELY(!plain) && wrpy_check_args(st, s->owner, NULL, args, nargs, kwnames)) return NULL;
   wr_task_spec spec;
   if (submitter_spec(st, s, &spec)) return NULL;
-  return wrpy_submit(st, &spec, args, nargs, kwnames);
+  PyObject *refs = wrpy_submit(st, &spec, args, nargs, kwnames);
+  if (WR_UNLIKELY(!refs && s->group) && wrpy_sess.epoch && group_gone(s)) {
+    PyErr_Clear(); /* it was removed meanwhile */
+    s->epoch = 0;
+    return submitter_call(self, args, nargsf, kwnames);
+  }
+  return refs;
 }
 
 static int submitter_init(PyObject *self, PyObject *args, PyObject *kwargs) {
@@ -260,7 +271,9 @@ static PyMemberDef submitter_members[] = {
     {"retries", T_INT, offsetof(wrpy_submitter, retries), 0, "-1: endless"},
     {"retry_exceptions", T_BOOL, offsetof(wrpy_submitter, retry_exceptions), 0, NULL},
     {"options", T_INT, offsetof(wrpy_submitter, options), 0, NULL},
-    {"epoch", T_UINT, offsetof(wrpy_submitter, epoch), 0, "session these fields are for"},
+    {"epoch", T_UINT, offsetof(wrpy_submitter, epoch), 0, "stamp() when they were filled in"},
+    {"group", T_UINT, offsetof(wrpy_submitter, group), 0, "placement group plus one; 0: none"},
+    {"group_gen", T_UINT, offsetof(wrpy_submitter, group_gen), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

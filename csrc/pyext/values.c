@@ -135,12 +135,12 @@ int wrpy_store(wrpy_state *st, wr_idx idx, wr_enc *enc) {
   return 0;
 }
 
-static int put_encoded(wrpy_state *st, wr_enc *enc, wr_id *out) {
+static int put_encoded(wrpy_state *st, wr_enc *enc, int is_error, wr_id *out) {
   int rc = wr_object_create(wrpy_sess.client, out);
   if (rc != WR_OK) return wrpy_fail(st, rc, "creating an object");
   uint32_t epoch = wrpy_sess.epoch;
   if (wrpy_store(st, out->idx, enc) == 0) {
-    rc = wr_object_seal(wrpy_sess.client, out->idx, 0, 0);
+    rc = wr_object_seal(wrpy_sess.client, out->idx, is_error, 0);
     if (rc == WR_OK) return 0;
     wrpy_fail(st, rc, "storing a value");
   }
@@ -148,13 +148,16 @@ static int put_encoded(wrpy_state *st, wr_enc *enc, wr_id *out) {
   return -1;
 }
 
-int wrpy_put_value(wrpy_state *st, PyObject *v, wr_id *out) {
+static int put(wrpy_state *st, PyObject *v, int is_error, wr_id *out) {
   wr_enc enc;
   if (wrpy_enc_value(&st->codec, v, &enc)) return -1;
-  int rc = put_encoded(st, &enc, out);
+  int rc = put_encoded(st, &enc, is_error, out);
   wrpy_enc_clear(&enc);
   return rc;
 }
+
+int wrpy_put_value(wrpy_state *st, PyObject *v, wr_id *out) { return put(st, v, 0, out); }
+int wrpy_put_error(wrpy_state *st, PyObject *exc, wr_id *out) { return put(st, exc, 1, out); }
 
 /* ---- reading -------------------------------------------------------------------------------- */
 

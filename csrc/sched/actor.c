@@ -99,6 +99,10 @@ static int put_cause(char *to, size_t cap, const wr_actor *a) {
       break;
     case WR_CAUSE_CONSTRUCTOR: text = "its constructor raised an error"; break;
     case WR_CAUSE_OWNER: text = "the process that created it has ended"; break;
+    case WR_CAUSE_GROUP: text = "its placement group was removed"; break;
+    case WR_CAUSE_UNSCHEDULABLE:
+      text = "it could not be scheduled: the node that it must run on does not exist";
+      break;
     case WR_CAUSE_CRASHED: {
       int n = snprintf(to, cap, "its process ");
       return n + wr_death_text(to + n, cap - (size_t)n, (int)wr_load32(&a->exit_code),
@@ -151,6 +155,16 @@ static void describe(char *text, size_t cap, const wr_seg *s, const wr_actor *a,
   if (call) snprintf(text + n, cap - (size_t)n, "\n\tlast_call: %u", call - 1);
 }
 
+/* The code tells which exception it becomes. */
+static const char *code_of(const wr_actor *a) {
+  switch (wr_load32(&a->cause)) {
+    case WR_CAUSE_GROUP: /* one that had been created died as any other */
+      return wr_load32(&a->last_pid) ? "ACTOR_DIED" : "ACTOR_GROUP_REMOVED";
+    case WR_CAUSE_UNSCHEDULABLE: return "ACTOR_UNSCHEDULABLE";
+    default: return "ACTOR_DIED";
+  }
+}
+
 void wr_actor_fail_call(wr_self *me, wr_idx task) {
   wr_task *t = wr_task_at(me->s, task);
   uint32_t idx = t->actor - 1;
@@ -166,7 +180,7 @@ void wr_actor_fail_call(wr_self *me, wr_idx task) {
   }
   if (copy_constructor_error(me, a, task)) return;
   describe(text, sizeof text, me->s, a, t->actor_gen);
-  wr_tasks_fail(me, task, "ACTOR_DIED", text);
+  wr_tasks_fail(me, task, code_of(a), text);
 }
 
 /* ---- mailboxes ----------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/status.h"
+#include "sched/group.h"
 #include "sched/ledger.h"
 #include "sched/sweep_memory.h"
 #include "sched/task.h"
@@ -149,6 +150,10 @@ static void count_ring(audit *a, const wr_ring *r) {
 
 static void count_references(audit *a) {
   count_holds(a);
+  for (uint32_t i = 0; i < WR_MAX_GROUPS && i < wr_load32(&a->s->h->ngroups); i++) {
+    wr_idx ready = (wr_idx)wr_load(&a->s->groups[i].ready); /* as if a task returned it */
+    if (is_record(a, ready)) a->marks[ready] |= MARK_EXTRA;
+  }
   wr_sweep_each(a->s, WR_REC_TASKS, count_of_task, a);
   wr_sweep_each(a->s, WR_REC_TASKS, count_of_object, a);
   wr_sweep_each(a->s, WR_REC_CELLS, count_of_object, a);
@@ -342,27 +347,62 @@ static void check_heap(audit *a) {
 
 /* ---- resources and processes ----------------------------------------------------------------- */
 
-static int64_t claimed(const wr_seg *s, uint32_t res) {
-  int64_t sum = 0;
-  uint32_t high = wr_load32(&s->h->proc_high);
-  for (uint32_t k = 1; k <= high && k < WR_MAX_PROCS; k++) {
-    uint64_t c = wr_load(&s->procs[k].claim);
-    if (!c || WR_CLAIM_SHAPE(c) >= WR_MAX_SHAPES) continue;
-    const wr_shape *sh = &s->shapes[WR_CLAIM_SHAPE(c)];
-    for (uint32_t i = 0; i < sh->n && i < WR_SHAPE_RESOURCES; i++)
-      if (sh->need[i].res == res && (WR_CLAIM_MASK(c) & 1u << i)) sum += sh->need[i].amount;
-  }
-  return sum;
-}
-
 static void check_resources(audit *a) {
   uint32_t n = wr_load32(&a->s->h->nresources);
   for (uint32_t i = 0; i < n && i < WR_MAX_RESOURCES; i++) {
     const wr_resource *r = &a->s->resources[i];
-    int64_t avail = (int32_t)wr_tag_value(wr_load(&r->avail)), held = claimed(a->s, i);
-    if (avail + held != (int64_t)wr_load32(&r->total))
-      report(a, "resource %.32s: %lld free and %lld claimed of %u", r->name, (long long)avail,
-             (long long)held, wr_load32(&r->total));
+    int64_t avail = (int32_t)wr_tag_value(wr_load(&r->avail));
+    int64_t held = wr_ledger_claimed(a->s, &r->avail), reserved = wr_groups_reserved(a->s, i);
+    if (avail + held + reserved != (int64_t)wr_load32(&r->total))
+      report(a, "resource %.32s: %lld free, %lld claimed and %lld reserved of %u", r->name,
+             (long long)avail, (long long)held, (long long)reserved, wr_load32(&r->total));
+  }
+}
+
+static void check_bundles(audit *a, uint32_t i, const wr_group *g, uint64_t owner) {
+  for (uint32_t k = g->first; k < g->first + g->n && k < WR_MAX_BUNDLES; k++) {
+    const wr_bundle *b = &a->s->bundles[k];
+    if (wr_load(&b->owner) != owner) report(a, "bundle %u is not that of group %u", k, i);
+    for (uint32_t n = 0; n < b->n && n < WR_SHAPE_RESOURCES; n++) {
+      int64_t avail = (int32_t)wr_tag_value(wr_load(&b->avail[n]));
+      int64_t held = wr_ledger_claimed(a->s, &b->avail[n]);
+      if (avail + held != (int64_t)b->need[n].amount)
+        report(a, "bundle %u of group %u: %lld free and %lld claimed of %u of resource %u",
+               k - g->first, i, (long long)avail, (long long)held, b->need[n].amount,
+               b->need[n].res);
+    }
+  }
+}
+
+static void check_group(audit *a, uint32_t i) {
+  const wr_group *g = &a->s->groups[i];
+  uint64_t st = wr_load(&g->state);
+  uint32_t phase = WR_GROUP_PHASE(st), slot = WR_GROUP_SLOT(st), held = wr_load32(&g->held);
+  int stands = phase == WR_GROUP_CREATED || phase == WR_GROUP_REMOVING;
+  if (slot && !slot_lives(a->s, slot))
+    report(a, "group %u is in the hands of slot %u, which does not live", i, slot);
+  if (phase == WR_GROUP_CREATED && held != (1u << g->nsum) - 1)
+    report(a, "group %u stands and holds %x of its %u resources", i, held, g->nsum);
+  if (!stands && phase != WR_GROUP_TAKING && phase != WR_GROUP_MAKING && held)
+    report(a, "group %u in phase %u holds resources", i, phase);
+  if ((phase == WR_GROUP_CREATED || phase == WR_GROUP_REMOVED) && wr_load(&g->ready))
+    report(a, "group %u in phase %u has not told those who wait for it", i, phase);
+  if (stands || phase == WR_GROUP_PENDING)
+    check_bundles(a, i, g, ((uint64_t)i + 1) | (uint64_t)WR_GROUP_GEN(st) << 32);
+}
+
+static void check_groups(audit *a) {
+  uint32_t n = wr_load32(&a->s->h->ngroups), high = wr_load32(&a->s->h->nbundles);
+  for (uint32_t i = 0; i < n && i < WR_MAX_GROUPS; i++) check_group(a, i);
+  for (uint32_t k = 0; k < high && k < WR_MAX_BUNDLES; k++) {
+    uint64_t owner = wr_load(&a->s->bundles[k].owner);
+    if (!owner) continue;
+    uint32_t i = ((uint32_t)owner - 1) % WR_MAX_GROUPS;
+    uint64_t st = wr_load(&a->s->groups[i].state);
+    uint32_t phase = WR_GROUP_PHASE(st);
+    if (WR_GROUP_GEN(st) != (uint32_t)(owner >> 32) || phase == WR_GROUP_FREE ||
+        phase == WR_GROUP_REMOVED)
+      report(a, "bundle %u belongs to group %u, which is gone", k, i);
   }
 }
 
@@ -414,6 +454,7 @@ int wr_audit_session(wr_seg *s, wr_audit *out, char *text, size_t cap) {
     check_rec_chunks(&a);
     check_heap(&a);
     check_resources(&a);
+    check_groups(&a);
     check_procs(&a);
     check_pools(&a);
     rc = out->violations > INT32_MAX ? INT32_MAX : (int)out->violations;

@@ -3,8 +3,10 @@
 #include "base/assert.h"
 #include "base/failpoint.h"
 #include "base/status.h"
+#include "sched/group.h"
 #include "sched/ledger.h"
 #include "sched/sweep_memory.h"
+#include "sched/task.h"
 #include "shm/ring.h"
 
 static uint64_t bit_of(uint32_t i) { return (uint64_t)1 << (i & 63); }
@@ -74,6 +76,7 @@ void wr_pool_kick(wr_self *me, uint32_t pool) {
 }
 
 void wr_pool_kick_all(wr_self *me) {
+  if (WR_UNLIKELY(wr_load32(&me->s->h->groups_waiting))) wr_groups_retry(me);
   uint32_t n = wr_load32(&me->s->h->npools);
   for (uint32_t i = 0; i < n && i < WR_MAX_POOLS; i++)
     if (wr_queue_has_work(me->s, i)) wr_pool_kick(me, i);
@@ -87,6 +90,17 @@ static int put(wr_seg *s, wr_shape *sh, wr_idx task) {
   return rc == WR_FULL ? wr_ring_put(s, &sh->overflow, task) : rc;
 }
 
+/* The daemon fails what it finds queued in a group that is to be removed; what comes later finds
+ * the group so.  (The actor of a creation is ended, and that with it.) */
+static void refuse_if_removed(wr_self *me, const wr_shape *sh, wr_idx i) {
+  const wr_task *t = wr_task_at(me->s, i);
+  uint32_t gen = WR_TASK_GEN(wr_load(&t->tstate));
+  wr_fence();
+  if (wr_group_lives(me->s, sh->group - 1, sh->group_gen) || (t->flags & WR_TF_CREATION)) return;
+  if (wr_tasks_claim(me, i, gen))
+    wr_tasks_fail(me, i, "TASK_GROUP_REMOVED", "the task's placement group has been removed");
+}
+
 void wr_queue_push(wr_self *me, uint32_t shape, wr_idx task) {
   wr_seg *s = me->s;
   WR_CHECK(shape < WR_MAX_SHAPES);
@@ -95,6 +109,7 @@ void wr_queue_push(wr_self *me, uint32_t shape, wr_idx task) {
   WR_FAILPOINT("queue.push");
   set_bit(&s->pools[sh->pool].shapes[shape / 64], bit_of(shape));
   wr_pool_kick(me, sh->pool);
+  if (WR_UNLIKELY(sh->group)) refuse_if_removed(me, sh, task);
 }
 
 typedef struct {
@@ -140,12 +155,17 @@ static int claim_task(wr_self *me, uint32_t shape, wr_idx i) {
 }
 
 /* Takes from one shape's queue until a task could be claimed or it is empty. */
-static int take_from(wr_self *me, uint32_t shape, wr_idx *task) {
+static int take_from(wr_self *me, uint32_t pool, uint32_t shape, wr_idx *task) {
   wr_shape *sh = &me->s->shapes[shape];
   uint32_t v;
   while (wr_ring_take(me->s, &sh->ready, &v, &me->p->hand) == WR_OK ||
          wr_ring_take(me->s, &sh->overflow, &v, &me->p->hand) == WR_OK) {
     WR_FAILPOINT("queue.taken");
+    if (WR_UNLIKELY(sh->pool != pool)) { /* the number has been given to another pool's shape */
+      wr_queue_push(me, shape, v);
+      wr_store32(&me->p->hand, 0);
+      return WR_AGAIN;
+    }
     int mine = claim_task(me, shape, v);
     if (mine) {
       WR_FAILPOINT("queue.claimed");
@@ -158,7 +178,7 @@ static int take_from(wr_self *me, uint32_t shape, wr_idx *task) {
   return WR_AGAIN;
 }
 
-static int try_shape(wr_self *me, uint32_t shape, wr_idx *task) {
+static int try_shape(wr_self *me, uint32_t pool, uint32_t shape, wr_idx *task) {
   wr_seg *s = me->s;
   wr_shape *sh = &s->shapes[shape];
   if (shape_empty(s, sh)) {
@@ -168,16 +188,18 @@ static int try_shape(wr_self *me, uint32_t shape, wr_idx *task) {
     atomic_fetch_or(w, bit_of(shape));
   }
   if (WR_UNLIKELY(wr_load32(&sh->spilled)) && rings_empty(s, sh)) gather_spilled(s, shape);
-  int keeps = wr_ledger_holds(me, shape) && !wr_ledger_overdrawn(s, shape);
+  uint32_t groups = wr_load32(&s->h->groups_waiting); /* have a turn between any two tasks */
+  int keeps = !groups && wr_ledger_holds(me, shape) && !wr_ledger_overdrawn(me, shape);
   if (!keeps) {
     int gave = wr_load(&me->p->claim) != 0;
     wr_ledger_release(me);
+    if (WR_UNLIKELY(groups)) wr_groups_retry(me);
     int rc = wr_ledger_claim(me, shape);
     if (gave) wr_pool_kick_all(me); /* what we gave back may be what others lack */
     if (rc < 0) return WR_AGAIN;
     WR_FAILPOINT("queue.resources");
   }
-  return take_from(me, shape, task);
+  return take_from(me, pool, shape, task);
 }
 
 int wr_queue_take(wr_self *me, uint32_t pool, wr_idx *task) {
@@ -192,7 +214,7 @@ int wr_queue_take(wr_self *me, uint32_t pool, wr_idx *task) {
     if (k == WR_MAX_SHAPES / 64) bits &= ~(~(uint64_t)0 << (first & 63));
     for (; bits; bits &= bits - 1) {
       uint32_t shape = w * 64 + (uint32_t)__builtin_ctzll(bits);
-      if (try_shape(me, shape, task) == WR_OK) return WR_OK;
+      if (try_shape(me, pool, shape, task) == WR_OK) return WR_OK;
     }
   }
   return WR_AGAIN;

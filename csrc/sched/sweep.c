@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "sched/actor.h"
 #include "sched/deps.h"
+#include "sched/group.h"
 #include "sched/ledger.h"
 #include "sched/queue.h"
 #include "sched/sweep_memory.h"
@@ -23,6 +24,8 @@ int wr_sweeper_init(wr_sweeper *sw, wr_seg *s, uint32_t daemon_slot,
 }
 
 void wr_sweeper_close(wr_sweeper *sw) { wr_self_close(&sw->self); }
+
+#define OWNER_GONE "the process that created this actor has ended"
 
 typedef struct {
   wr_sweeper *sw;
@@ -245,7 +248,7 @@ static void bury(wr_sweeper *sw, uint32_t actor, uint32_t slot) {
   while (!wr_cas(&a->state, &st, WR_ACTOR_STATE(WR_ACTOR_DEAD, 0, gen))) {
   }
   uint32_t placed = WR_ACTOR_SLOT(st); /* a process that runs its constructor, or is the actor */
-  if (placed && placed != slot && sw->kill_process) sw->kill_process(sw->ctx, placed);
+  if (placed && placed != slot && sw->kill_process) sw->kill_process(sw->ctx, placed, OWNER_GONE);
   pass p = {.sw = sw, .slot = slot, .actor = actor, .gen = gen};
   wr_sweep_each(s, WR_REC_TASKS, fail_call, &p);
   drop_creation(sw, creation, creation_gen, slot);
@@ -452,7 +455,7 @@ static void orphan_actors(wr_sweeper *sw, uint32_t slot) {
     if ((wr_load32(&a->flags) & WR_AF_DETACHED) && !never_comes(s, a, st)) continue;
     if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, WR_CAUSE_OWNER);
     uint32_t proc = wr_actor_kill(sw, i, WR_ACTOR_GEN(st), 1);
-    if (proc && proc != slot && sw->kill_process) sw->kill_process(sw->ctx, proc);
+    if (proc && proc != slot && sw->kill_process) sw->kill_process(sw->ctx, proc, OWNER_GONE);
   }
 }
 
@@ -487,6 +490,7 @@ int wr_sweep_slot(wr_sweeper *sw, uint32_t slot, const wr_death *why) {
   wr_sweep_intent(me, slot);
   settle_push(sw, slot);
   wr_ledger_return_dead(me, slot);
+  wr_groups_sweep(me, slot);
   pass t = {.sw = sw, .slot = slot, .was = actor, .why = why, .hand = wr_load32(&p->hand)};
   t.draining = wr_load32(&p->drain) != 0;
   wr_sweep_each(s, WR_REC_TASKS, visit_task, &t);
@@ -541,7 +545,7 @@ int wr_sweep_job(wr_sweeper *sw, uint32_t driver_slot) {
     if (a->job != driver_slot || (wr_load32(&a->flags) & WR_AF_DETACHED)) continue;
     if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, WR_CAUSE_OWNER);
     uint32_t proc = wr_actor_kill(sw, i, WR_ACTOR_GEN(st), 1);
-    if (proc && sw->kill_process) sw->kill_process(sw->ctx, proc);
+    if (proc && sw->kill_process) sw->kill_process(sw->ctx, proc, OWNER_GONE);
   }
   wr_sweep_each(s, WR_REC_TASKS, cancel_job_task, &p);
   return WR_OK;

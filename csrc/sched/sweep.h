@@ -12,8 +12,8 @@ struct wr_sweeper {
   void *ctx;
   /* An actor's process died; `restarting` 1: its creation task is queued again. */
   void (*actor_died)(void *ctx, uint32_t actor, uint32_t gen, int restarting);
-  /* A process must end: an actor whose owner has gone.  May be NULL in tests. */
-  void (*kill_process)(void *ctx, uint32_t slot);
+  /* A process must end, with its owner or its placement group.  May be NULL in tests. */
+  void (*kill_process)(void *ctx, uint32_t slot, const char *reason);
 };
 
 int wr_sweeper_init(wr_sweeper *sw, wr_seg *s, uint32_t daemon_slot,

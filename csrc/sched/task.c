@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "sched/actor.h"
 #include "sched/deps.h"
+#include "sched/group.h"
 #include "sched/queue.h"
 #include "store/heap.h"
 #include "store/records.h"
@@ -88,6 +89,10 @@ int wr_tasks_build(wr_self *me, const wr_task_spec2 *spec, size_t len, const wr_
   rc = place_args(me, i, gen, refs, nrefs, wr_tasks_nextra(t), len);
   if (rc == WR_OK) rc = make_extra(me, t, i, out);
   if (rc == WR_OK && nrefs) rc = wr_pins_take(me, wr_tasks_pins(me->s, t));
+  if (rc == WR_OK && WR_UNLIKELY(spec->group)) { /* the daemon sees us from here, or we see it */
+    wr_fence();
+    if (!wr_group_lives(me->s, spec->group - 1, spec->group_gen)) rc = WR_STALE;
+  }
   if (rc < 0) {
     wr_tasks_discard(me, i);
     return rc;
@@ -240,7 +245,7 @@ void wr_tasks_finish(wr_self *me, wr_idx task, int is_error, uint16_t flags) {
   wr_refs_clear(me, task, gen, WR_REF_TASK);
 }
 
-static void put_error(wr_self *me, wr_idx i, const char *code, const char *text) {
+void wr_tasks_put_error(wr_self *me, wr_idx i, const char *code, const char *text) {
   wr_object *o = wr_obj(me->s, i);
   if (WR_OBJ_PHASE(wr_load(&o->state)) != WR_OBJ_PENDING) return;
   uint8_t buf[1024], *dst;
@@ -256,10 +261,10 @@ static void put_error(wr_self *me, wr_idx i, const char *code, const char *text)
 void wr_tasks_fail(wr_self *me, wr_idx task, const char *code, const char *text) {
   wr_task *t = wr_task_at(me->s, task);
   uint32_t n = wr_tasks_nextra(t);
-  put_error(me, task, code, text);
+  wr_tasks_put_error(me, task, code, text);
   for (uint32_t k = 0; k < n; k++) {
     wr_idx e = wr_tasks_extra(me->s, t)[k];
-    if (e) put_error(me, e, code, text);
+    if (e) wr_tasks_put_error(me, e, code, text);
   }
   wr_tasks_finish(me, task, 1, WR_VAL_SYSERR);
 }

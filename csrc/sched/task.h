@@ -16,9 +16,11 @@ typedef struct {
   uint16_t shape, nreturns, flags, options;
   int16_t retries;
   uint32_t parent, parent_gen; /* task that submits this one, or 0 */
+  uint32_t group, group_gen;   /* of its shape: placement group plus one, or 0 */
 } wr_task_spec2;
 
-/* Builds a task: see wr_task_create in client/client.h.  out[] gets the idx of the returns. */
+/* Builds a task: see wr_task_create in client/client.h.  out[] gets the idx of the returns.
+ * WR_STALE: the placement group has been removed. */
 int wr_tasks_build(wr_self *me, const wr_task_spec2 *spec, size_t len, const wr_idx *refs,
                    uint32_t nrefs, uint32_t ndeps, wr_idx *out, uint8_t **dst);
 void wr_tasks_discard(wr_self *me, wr_idx task);
@@ -48,6 +50,8 @@ void wr_tasks_unlinked(wr_self *me, wr_idx task);
 /* The task is RUNNING under this process (or, for the sweep, under `slot`, which is dead).  Seals
  * every return that is not sealed yet, lets dependents go, drops pins, lets the record go. */
 void wr_tasks_finish(wr_self *me, wr_idx task, int is_error, uint16_t flags);
+/* Gives a pending object an engine-made error for a value; the caller seals it. */
+void wr_tasks_put_error(wr_self *me, wr_idx i, const char *code, const char *text);
 /* Gives every unsealed return an engine-made error, then finishes. */
 void wr_tasks_fail(wr_self *me, wr_idx task, const char *code, const char *text);
 /* What an attempt has reserved for the returns goes: another attempt comes. */

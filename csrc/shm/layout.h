@@ -17,8 +17,10 @@
  *             operation, so that a sweep can tell whether a dead process's operation took effect
  *   hold      one reference of a process on a record it did not create; the hold table is the truth
  *   pin       one reference of a record (a task's argument, a value that contains refs) on another
- *   shape     resources + pool; ready tasks of one shape share a queue
+ *   shape     resources + pool, perhaps in a group; ready tasks of one shape share a queue
  *   pool      the workers of one job and one runtime environment
+ *   group     a placement group: resources that were taken from the ledger all at once
+ *   bundle    a part of a group's resources, with amounts of its own for claims inside the group
  *
  * Rules
  *   - every transition is one atomic operation on one word; several in a row are listed, with what
@@ -57,8 +59,11 @@
 #define WR_INLINE_VALUE 32u /* bytes of a value inside an object record */
 #define WR_INLINE_ARGS 120u /* bytes of encoded arguments inside a task record */
 #define WR_RES_SCALE 10000  /* resource amounts are fixed point, 1/10000 */
+#define WR_MAX_GROUPS 4096u
+#define WR_MAX_BUNDLES 16384u
 
 #define WR_ACTOR_BIT 0x80000000u
+#define WR_GROUP_BIT 0x40000000u /* in the table of names: a group, not an actor */
 
 typedef uint32_t wr_idx;
 
@@ -248,7 +253,9 @@ enum wr_actor_cause {
   WR_CAUSE_EXITED = 2,      /* exit_actor(), or out of scope */
   WR_CAUSE_CONSTRUCTOR = 3, /* the constructor failed: the creation task's object has the error */
   WR_CAUSE_CRASHED = 4,     /* its process died */
-  WR_CAUSE_OWNER = 5        /* its job or its owner ended */
+  WR_CAUSE_OWNER = 5,       /* its job or its owner ended */
+  WR_CAUSE_GROUP = 6,       /* its placement group was removed */
+  WR_CAUSE_UNSCHEDULABLE = 7 /* no node is as it asked */
 };
 
 typedef struct {
@@ -314,7 +321,9 @@ enum wr_op_kind {
   WR_OP_UNPIN = 4,  /* unpin idx for the list at offset op_arg, then count down */
   WR_OP_PUSH = 5,   /* push task idx on its actor's mailbox */
   WR_OP_TAKE = 6,   /* take resource idx from the ledger, then set bit op_arg in the claim */
-  WR_OP_GIVE = 7    /* give resource idx back, then clear bit op_arg in the claim */
+  WR_OP_GIVE = 7,   /* give resource idx back, then clear bit op_arg in the claim */
+  WR_OP_RESERVE = 8, /* take resource idx for a group, then set the bit in its `held` */
+  WR_OP_RETURN = 9   /* give resource idx of a group back, then clear the bit in its `held` */
 };
 /* op: kind:8 | 0:4 | seq:20 | idx:32 */
 #define WR_OP(kind, seq, idx) \
@@ -341,7 +350,7 @@ typedef struct {
   wr_a64 op_arg;
   wr_a32 hand;    /* task taken from or about to be put on a queue */
   wr_a32 drain;   /* object whose waiting list is being walked */
-  wr_a64 claim;   /* shape + 1:16 | mask of its resources that are held:16; 0: nothing */
+  wr_a64 claim;   /* shape + 1:16 | mask of its resources held:16 | bundle:32; 0: nothing */
   wr_a64 letting; /* extra return (idx | gen << 32) whose task flag is about to be cleared */
   wr_a64 tasks_done, tasks_failed; /* counters for observers */
   uint64_t pad1[1];
@@ -376,6 +385,9 @@ typedef struct {
   uint32_t n;
   wr_a32 spilled; /* not 0: QUEUED tasks for which the rings had no room; the records tell which */
   wr_need need[WR_SHAPE_RESOURCES];
+  uint32_t group;     /* index of the group whose bundles the claims come from, plus one; 0: none */
+  uint32_t group_gen;
+  uint32_t bundle;    /* index of the only bundle that will do, plus one; 0: any of the group */
   wr_ring ready;    /* first choice */
   wr_ring overflow; /* used while `ready` is full, and until it is empty again */
 } wr_shape;
@@ -403,6 +415,59 @@ typedef struct {
   char name[48];             /* "" : free; NUL terminated */
 } wr_resource;
 _Static_assert(sizeof(wr_resource) == 64, "shared layout: bump WR_SEGMENT_VERSION");
+
+/* ---- placement groups ---------------------------------------------------------------------- */
+
+enum wr_group_phase {
+  WR_GROUP_FREE = 0,
+  WR_GROUP_MAKING = 1,   /* the process in the slot fills it in */
+  WR_GROUP_PENDING = 2,  /* waits until its resources are free */
+  WR_GROUP_TAKING = 3,   /* the process in the slot takes its resources */
+  WR_GROUP_CREATED = 4,
+  WR_GROUP_REMOVING = 5, /* the process in the slot gives them back */
+  WR_GROUP_REMOVED = 6   /* kept for those who ask; to be used again like a free one */
+};
+/* state: phase:4 | slot:12 | flags:16 | gen:32 */
+#define WR_GROUP_PHASE(s) ((uint32_t)((s) & 0xF))
+#define WR_GROUP_SLOT(s) ((uint32_t)((s) >> 4) & 0xFFF)
+#define WR_GROUP_FLAGS(s) ((uint32_t)((s) >> 16) & 0xFFFF)
+#define WR_GROUP_GEN(s) ((uint32_t)((s) >> 32))
+#define WR_GROUP_STATE(phase, slot, flags, gen) \
+  ((uint64_t)(phase) | (uint64_t)(slot) << 4 | (uint64_t)(flags) << 16 | (uint64_t)(gen) << 32)
+
+#define WR_GF_KNOWN 0x01u      /* the daemon has shapes in it, or its name: only that removes it */
+#define WR_GF_WATCHED 0x02u    /* somebody waits for it: tell all who wait when its phase changes */
+#define WR_GF_DOOMED 0x04u     /* the daemon removes it as soon as it can: nothing starts in it */
+#define WR_GF_DETACHED 0x08u   /* outlives its job */
+#define WR_GF_INFEASIBLE 0x10u /* asks for what the node never has: stays pending */
+
+/* Invariants: only the process in the slot writes `held`.  What `held` names has been taken from
+ * the ledger, and is taken by nobody else.  In a bundle of a created group, what is free and what
+ * claims name add up to what it has.  Bundles lie one after the other and name their group. */
+typedef struct {
+  _Alignas(64) wr_a64 state;
+  wr_a64 ready;      /* idx | gen << 32 of an object to be sealed once it is created; 0: none */
+  wr_a32 held;       /* bit i: sum[i] has been taken from the ledger */
+  uint32_t nsum;
+  uint32_t first, n; /* bundles */
+  uint16_t job;      /* driver's slot */
+  uint16_t strategy;
+  uint32_t actor, actor_gen; /* the detached actor it ends with, plus one; 0: with its job */
+  uint32_t pad[2];
+  _Alignas(64) wr_need sum[WR_SHAPE_RESOURCES]; /* of all bundles */
+  char name[128]; /* cut to fit, terminated; the daemon has it whole */
+} wr_group;
+_Static_assert(sizeof(wr_group) == 256, "shared layout: bump WR_SEGMENT_VERSION");
+
+typedef struct {
+  _Alignas(64) wr_a64 owner; /* group + 1 | gen << 32; 0: free */
+  uint64_t last;             /* the owner that need[] is from, also after it has gone */
+  uint32_t n;
+  uint8_t pad[44];
+  wr_need need[WR_SHAPE_RESOURCES];
+  wr_a64 avail[WR_SHAPE_RESOURCES]; /* tagged; signed */
+} wr_bundle;
+_Static_assert(sizeof(wr_bundle) == 192, "shared layout: bump WR_SEGMENT_VERSION");
 
 /* ---- chunk tables -------------------------------------------------------------------------- */
 
@@ -438,6 +503,7 @@ typedef struct {
   uint64_t size;                                           /* of the segment */
   uint8_t session[16];                                     /* random */
   uint64_t procs, actors, pools, shapes, resources, rings; /* offsets */
+  uint64_t groups, bundles;                                /* offsets */
   uint64_t rec_table, rec_freed, heap_table, heap_freed;   /* offsets */
   uint64_t recs, heap; /* offsets of the two areas, chunk aligned */
   uint64_t heap_chunks;
@@ -454,6 +520,9 @@ typedef struct {
   _Alignas(64) wr_a64 heap_high; /* hint: first heap chunk never used */
   wr_a64 heap_low;               /* hint: below this no heap chunk is free */
   wr_a32 room_wanted;            /* hint: how often the heap was found full */
+  _Alignas(64) wr_a32 groups_waiting; /* not 0: some groups may be pending; the records tell */
+  wr_a32 ngroups, nbundles;           /* in use: high-water marks */
+  wr_a32 group_next, bundle_next;     /* hints: where to look for a free one */
   _Alignas(64) char end_reason[320]; /* written by the daemon before it sets `ended`; terminated */
 } wr_header;
 

@@ -24,6 +24,10 @@ static void lay_out(wr_header *h, uint64_t heap_chunks) {
   at = align_up(at + sizeof(wr_shape) * WR_MAX_SHAPES, 4096);
   h->resources = at;
   at = align_up(at + sizeof(wr_resource) * WR_MAX_RESOURCES, 4096);
+  h->groups = at;
+  at = align_up(at + sizeof(wr_group) * WR_MAX_GROUPS, 4096);
+  h->bundles = at;
+  at = align_up(at + sizeof(wr_bundle) * WR_MAX_BUNDLES, 4096);
   h->rec_table = at;
   at = align_up(at + sizeof(wr_a64) * WR_REC_CHUNKS, 4096);
   h->rec_freed = at;
@@ -48,6 +52,8 @@ static void point(wr_seg *s) {
   s->pools = wr_at(s, h->pools);
   s->shapes = wr_at(s, h->shapes);
   s->resources = wr_at(s, h->resources);
+  s->groups = wr_at(s, h->groups);
+  s->bundles = wr_at(s, h->bundles);
   s->rec_table = wr_at(s, h->rec_table);
   s->rec_freed = wr_at(s, h->rec_freed);
   s->heap_table = wr_at(s, h->heap_table);

@@ -13,6 +13,8 @@ typedef struct {
   wr_pool *pools;
   wr_shape *shapes;
   wr_resource *resources;
+  wr_group *groups;
+  wr_bundle *bundles;
   wr_a64 *rec_table;  /* words of the record chunks */
   wr_a32 *rec_freed;  /* hint: records freed by others, per chunk */
   wr_a64 *heap_table;

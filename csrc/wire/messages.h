@@ -20,7 +20,9 @@ enum wr_message {
   WR_MSG_WANT = 4,        /* [pool uint]: tasks wait and no worker is idle; not answered */
   WR_MSG_ACTOR_UP = 5,    /* [actor uint]: the sending worker is that actor now */
   WR_MSG_POOL_REG = 6,    /* [env map str->str] -> [pool uint]; {}: the job's own environment */
-  WR_MSG_SHAPE_REG = 7,   /* [pool uint, resources map str->float] -> [shape uint] */
+  WR_MSG_SHAPE_REG = 7,   /* [pool uint, resources map str->float] -> [shape uint]; in a placement
+                             group with three more fields: its number plus one, its generation,
+                             number of the bundle plus one or 0: any */
   WR_MSG_NAME_CLAIM = 8,  /* [ns str, name str, actor uint, gen uint] -> [0], or taken:
                              [1, actor, gen] */
   WR_MSG_NAME_GET = 9,    /* [ns str, name str] -> [actor uint, gen uint] or [] */
@@ -35,6 +37,8 @@ enum wr_message {
   WR_MSG_STATS = 18,      /* [] -> [map str->uint] */
   WR_MSG_EXITING = 19,    /* [reason str]: the sending worker leaves on purpose; not an error */
   WR_MSG_SESSION = 20,    /* [] -> the fields of WELCOME */
+  WR_MSG_RESOURCES = 21,  /* [[name str, ...]] -> [number uint, ...] */
+  WR_MSG_GROUP_REMOVE = 22, /* [group uint, gen uint] -> [found bool]: begun, and soon done */
 
   /* answers */
   WR_MSG_REPLY = 64,

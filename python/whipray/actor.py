@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any, Generic, NoReturn, TypeVar
 
 from whipray import _core
-from whipray._private import actor_table, exporting, options, signatures, worker
+from whipray._private import actor_table, exporting, options, signatures, strategies, worker
+from whipray.exceptions import RaySystemError
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -262,14 +263,22 @@ def _create_one(
     )
     env = options.env_vars(given.get("runtime_env"))
     place, held = options.actor_shapes(given)
+    target = strategies.target_of(given, held, place, meta.class_name)
+    shapes, cause = _shapes(place, held, env, target)
+    group, generation = (0, 0) if cause else target.numbers()
     orders = {"max_concurrency": concurrency, "groups": groups, "name": name, "held": held}
+    if group:
+        orders["captures"] = target.capture
     spec = {
         "cls": cls,
         "meta": description,
         "methods": methods,
         "info": facts,
-        "shape": worker.shape_of(held, env),
-        "place_shape": worker.shape_of(place, env),
+        "shape": shapes[1],
+        "place_shape": shapes[0],
+        "group": group,
+        "group_gen": generation,
+        "cause": cause,
         "max_concurrency": concurrency + sum(groups.values()),
         "is_async": meta.is_asyncio,
         "detached": given.get("lifetime") == "detached",
@@ -279,7 +288,30 @@ def _create_one(
         "namespace": namespace,
         "cls_name": meta.class_name,
     }
-    return _core.actor_create(spec, (*args, orders), kwargs)  # type: ignore[return-value]
+    try:
+        return _core.actor_create(spec, (*args, orders), kwargs)  # type: ignore[return-value]
+    except RaySystemError:
+        if cause or not target.is_removed():
+            raise
+        return _create_one(actor_class, given, name, namespace, args, kwargs)
+
+
+def _shapes(
+    place: dict[str, float],
+    held: dict[str, float],
+    env: dict[str, str] | None,
+    target: strategies.Target,
+) -> tuple[tuple[int, int], int]:
+    """(queues for placing and holding, why the actor can not run; 0: it can)."""
+    cause = strategies.UNSCHEDULABLE if target.unschedulable else 0
+    if not cause and not target.is_removed():
+        try:
+            return (worker.shape_of(place, env, target), worker.shape_of(held, env, target)), 0
+        except RaySystemError:
+            if not target.is_removed():
+                raise
+    anywhere = worker.shape_of({}, env)
+    return (anywhere, anywhere), cause or strategies.GROUP_REMOVED
 
 
 def _concurrency(meta: ActorClassMetadata, given: dict[str, Any], groups: dict[str, int]) -> int:

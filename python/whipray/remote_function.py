@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Generic, TypeVar
 
-from whipray import _core
-from whipray._private import exporting, options, signatures, worker
+from whipray import _core, exceptions
+from whipray._private import exporting, options, signatures, strategies, worker
 
 R = TypeVar("R")
 
@@ -127,7 +127,8 @@ def prepare(
 ) -> Any:
     """Make `submitter` ready for the open session, which is started if there is none.
 
-    Where a real Ray has taken over, it returns who submits there instead.
+    Returns who takes the call instead: a real Ray that has taken over, or whoever gives back the
+    error of tasks that can not run at all.
     """
     worker.ensure_attached()
     if worker.state.other is not None:
@@ -137,13 +138,36 @@ def prepare(
     nreturns = _returns(exports.function, task_options.get("num_returns"))
     env = options.env_vars(task_options.get("runtime_env"))
     retries = task_options.get("max_retries")
-    submitter.fn = exports.ref(task_options)
-    submitter.shape = worker.shape_of(options.wanted(task_options, 1), env)
+    resources = options.wanted(task_options, 1)
+    name = exporting.short_name(exports.function)
+    target = strategies.target_of(task_options, resources, {}, name)
+    if target.unschedulable:
+        return _failing(exceptions.TaskUnschedulableError(target.unschedulable), nreturns)
+    if target.is_removed():
+        return _failing(exceptions.TaskPlacementGroupRemoved(), nreturns)
+    submitter.fn = exports.ref(task_options, target.capture if target.group else None)
+    try:
+        submitter.shape = worker.shape_of(resources, env, target)
+    except exceptions.RaySystemError:
+        if not target.is_removed():
+            raise
+        return _failing(exceptions.TaskPlacementGroupRemoved(), nreturns)
     submitter.nreturns = nreturns
+    submitter.group, submitter.group_gen = target.numbers()
     submitter.retries = default_retries() if retries is None else retries
     submitter.retry_exceptions = bool(task_options.get("retry_exceptions"))
-    submitter.epoch = _core.epoch()
+    submitter.epoch = _core.stamp()
     return None
+
+
+def _failing(error: BaseException, nreturns: int) -> Any:
+    """What stands in for the submitter of tasks that fail before they begin."""
+
+    def submit(*args: Any, **kwargs: Any) -> Any:
+        refs = [_core.put_error(error) for _ in range(nreturns)]
+        return refs if nreturns > 1 else refs[0] if refs else None
+
+    return submit
 
 
 def default_retries() -> int:

@@ -151,17 +151,20 @@ class RuntimeContext:
         return str(worker.state.context["gcs_address"]) if worker.state.context else ""
 
     def get_placement_group_id(self) -> str | None:
-        """None: placement groups do not exist yet."""
-        return None
+        """Id of the placement group that the task or actor is in, or None."""
+        raw, _ = worker.state.group
+        return None if raw is None else raw.hex()
 
     @property
     def should_capture_child_tasks_in_placement_group(self) -> bool:
-        """False: placement groups do not exist yet."""
-        return False
+        """Whether what is submitted here goes into this task's or actor's placement group."""
+        return worker.state.group[1]
 
     def get_node_labels(self) -> dict[str, str]:
         """Labels of the node."""
-        return {"ray.io/node-id": self.get_node_id()}
+        from whipray._private import labels
+
+        return dict(labels.of_node())
 
     # -- older names --
 

@@ -12,6 +12,7 @@
 
 #include "base/failpoint.h"
 #include "sched/actor.h"
+#include "sched/group_end.h"
 
 const char *const kill_places[] = {
     "actor.alive", "actor.bound", "actor.claim", "actor.exit", "actor.failed", "actor.fetched",
@@ -20,6 +21,9 @@ const char *const kill_places[] = {
     "deps.drain", "deps.moved", "deps.node", "deps.pushed", "deps.ready", "deps.taken",
     "deps.walk", "finish.after_pins", "finish.answered", "finish.before_pins",
     "finish.finished", "finish.kept", "finish.letting", "finish.sealed", "finish.written",
+    "group.answer", "group.answering", "group.bundles", "group.claimed", "group.emptied",
+    "group.filled", "group.filling", "group.ready", "group.ready_set", "group.removed",
+    "group.removing", "group.returned", "group.taken", "group.waiting",
     "heap.block", "heap.claim", "heap.freed", "heap.given", "heap.run.first", "heap.run.freed",
     "heap.span.empty", "heap.span.raw", "heap.unclaim", "ledger.cpu_given", "loose.made",
     "queue.claimed",
@@ -121,6 +125,19 @@ static void end_detached(world *w) {
   }
 }
 
+/* As the daemon does when their job has ended. */
+static void end_groups(world *w) {
+  wr_seg *s = &w->x.seg;
+  wr_audit a;
+  session_audit(&w->x, &a);
+  for (uint32_t i = 0; i < wr_load32(&s->h->ngroups); i++) {
+    uint32_t gen = WR_GROUP_GEN(wr_load(&s->groups[i].state));
+    if (!wr_group_doom(s, i, gen)) continue;
+    CHECK_EQ(wr_group_clear(&w->x.sweeper, i, gen), WR_OK);
+    wr_groups_finish(&w->x.sweeper.self, i);
+  }
+}
+
 static void drop_promise(wr_client *d, const promise *p) {
   if (wr_obj(&d->seg, p->id.idx)->creator == d->slot)
     wr_creator_drop(d, p->id);
@@ -131,6 +148,7 @@ static void drop_promise(wr_client *d, const promise *p) {
 static void close_world(world *w) {
   open_gate(w);
   session_work(&w->x);
+  if (wr_load32(&w->x.seg.h->ngroups)) end_groups(w);
   for (uint32_t i = 0; i < w->npromised; i++) check_promise(w, &w->promised[i]);
   wr_audit a;
   session_audit(&w->x, &a);

@@ -30,7 +30,10 @@ static void set_shape(session *x, uint32_t i, uint32_t cpus, uint32_t gpus) {
   wr_store32(&sh->state, 1);
 }
 
-static void on_kill(void *ctx, uint32_t slot) { ((session *)ctx)->to_kill = slot; }
+static void on_kill(void *ctx, uint32_t slot, const char *reason) {
+  CHECK(reason && reason[0]);
+  ((session *)ctx)->to_kill = slot;
+}
 
 static void on_actor(void *ctx, uint32_t actor, uint32_t gen, int restarting) {
   session *x = ctx;
@@ -172,6 +175,8 @@ uint64_t session_hash(const session *x) {
   v = mix(v, s->actors, sizeof *s->actors * wr_load32(&h->nactors));
   v = mix(v, s->shapes, sizeof *s->shapes * SESSION_SHAPES);
   v = mix(v, s->resources, sizeof *s->resources * 2);
+  v = mix(v, s->groups, sizeof *s->groups * wr_load32(&h->ngroups));
+  v = mix(v, s->bundles, sizeof *s->bundles * wr_load32(&h->nbundles));
   v = mix(v, s->rec_table, sizeof *s->rec_table * wr_load32(&h->rec_high));
   v = mix(v, s->heap_table, sizeof *s->heap_table * wr_load(&h->heap_high));
   v = mix(v, s->recs, WR_CHUNK * wr_load32(&h->rec_high));

@@ -114,7 +114,7 @@ TEST(memory_that_nobody_names_is_found) {
 TEST(resources_that_do_not_add_up_are_found) {
   open_full();
   atomic_fetch_sub(&x.seg.resources[WR_RES_CPU].avail, WR_RES_SCALE);
-  expect(1, "resource CPU: 70000 free and 0 claimed of 80000");
+  expect(1, "resource CPU: 70000 free, 0 claimed and 0 reserved of 80000");
   wr_store(&x.seg.procs[w->slot].claim, WR_CLAIM(SHAPE_CPU, 1));
   wr_audit a;
   session_audit(&x, &a);

@@ -2,6 +2,8 @@
  * there, and survivors find everything whole.  See kill.h. */
 #include "kill.h"
 
+#include "sched/group.h"
+#include "sched/ledger.h"
 #include "sched/queue.h"
 #include "shm/ring.h"
 
@@ -285,6 +287,70 @@ static void act_broken(world *w, wr_client *v) {
   work_run(v, &job);
 }
 
+/* ---- placement groups ------------------------------------------------------------------------ */
+
+static wr_id make_group(wr_client *c, uint32_t cpus, uint32_t gpus) {
+  wr_need all = {WR_RES_CPU, (cpus - 1) * WR_RES_SCALE}, gpu = {1, gpus * WR_RES_SCALE};
+  wr_bundle_spec b[2] = {{.n = 1, .need = {{WR_RES_CPU, WR_RES_SCALE}}},
+                         {.n = 2, .need = {all, gpu}}};
+  wr_group_spec spec = {.bundles = b, .n = 2, .name = ""};
+  wr_id id;
+  CHECK_EQ(wr_group_create(c, &spec, &id), WR_OK);
+  return id;
+}
+
+/* An object that stands for the group: sealed with it, or with its removal. */
+static void await_group(world *w, wr_client *v, wr_id group, uint32_t seed) {
+  wr_id obj, other;
+  uint8_t *dst;
+  CHECK_EQ(wr_object_create(v, &obj), WR_OK);
+  CHECK_EQ(wr_value_reserve(v, obj.idx, 700, NULL, 0, &dst), WR_OK);
+  pattern_fill(dst, 700, seed);
+  kill_offer(w, obj, 700, seed, 1);
+  int rc = wr_group_ready(v, group, obj, &other);
+  CHECK(rc == WR_OK || rc == WR_STATE);
+  if (rc == WR_STATE) {
+    wr_unhold(v, other);
+    CHECK_EQ(wr_object_seal(v, obj.idx, 0, 0), WR_OK);
+  }
+  wr_creator_drop(v, obj);
+}
+
+static void prepare_groups(world *w) { make_group(w->d, 2, 1); }
+
+static void act_groups(world *w, wr_client *v) {
+  wr_id first = make_group(v, 3, 2), second = make_group(v, 6, 1), third = make_group(v, 7, 4);
+  CHECK_EQ(wr_group_wait(v, first, 0), WR_GROUP_CREATED);
+  CHECK_EQ(wr_group_wait(v, second, 0), WR_TIMEOUT);
+  await_group(w, v, second, 101);
+  await_group(w, v, second, 102);
+  await_group(w, v, third, 103);
+  CHECK_EQ(wr_group_remove(v, first), WR_OK);
+  CHECK_EQ(wr_group_wait(v, second, 0), WR_GROUP_CREATED);
+  await_group(w, v, second, 104);
+  CHECK_EQ(wr_group_remove(v, third), WR_OK);
+  CHECK_EQ(wr_group_remove(v, second), WR_OK);
+}
+
+/* Tasks whose claims come from the bundles of a group. */
+static void prepare_grouped(world *w) {
+  enum { SHAPE_GROUPED = SESSION_SHAPES };
+  wr_id group = make_group(w->d, 3, 2);
+  wr_shape *sh = &w->x.seg.shapes[SHAPE_GROUPED];
+  CHECK(wr_groups_know(&w->x.seg, group.idx, group.gen));
+  sh->pool = SESSION_POOL;
+  sh->n = 1;
+  sh->need[0] = (wr_need){WR_RES_CPU, WR_RES_SCALE};
+  sh->group = group.idx + 1;
+  sh->group_gen = group.gen;
+  wr_store32(&sh->state, 1);
+  session_client(&w->x, WR_ROLE_WORKER);
+  wr_task_spec in = {.retries = -1, .shape = SHAPE_GROUPED, .group = {group.idx + 1, group.gen}};
+  promise_task(w, (order){ORDER_ECHO, 110, 8, 0}, in, NULL, 0, 0, NULL);
+  promise_task(w, (order){ORDER_SPAWN, 111, 300, 0}, in, NULL, 0, 0, NULL);
+  promise_task(w, (order){ORDER_ECHO, 112, 8, 0}, (wr_task_spec)ALWAYS, NULL, 0, 0, NULL);
+}
+
 /* ---- all of them ----------------------------------------------------------------------------- */
 
 static const scenario driver = {"driver", WR_ROLE_DRIVER, prepare_driver, act_driver};
@@ -293,9 +359,12 @@ static const scenario lasting = {"restarting actor", WR_ROLE_WORKER, prepare_las
 static const scenario mortal = {"mortal actor", WR_ROLE_WORKER, prepare_mortal, act_actor};
 static const scenario broken = {"broken actor", WR_ROLE_WORKER, prepare_broken, act_broken};
 static const scenario retiring = {"retiring actor", WR_ROLE_WORKER, prepare_retiring, act_actor};
+static const scenario groups = {"placement groups", WR_ROLE_DRIVER, prepare_groups, act_groups};
+static const scenario grouped = {"worker in a group", WR_ROLE_WORKER, prepare_grouped, act_worker};
 
 TEST_LIMIT(a_process_dies_anywhere, 600) {
-  static const scenario *const all[] = {&driver, &worker, &lasting, &mortal, &broken, &retiring};
+  static const scenario *const all[] = {&driver, &worker, &lasting, &mortal, &broken, &retiring,
+                                       &groups, &grouped};
   uint8_t seen[128] = {0};
   uint32_t failed = 0, missed = 0;
   CHECK_LE(kill_nplaces, sizeof seen);

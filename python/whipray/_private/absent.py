@@ -8,10 +8,7 @@ _OF_RAY = {
     "java_function job_submission llm rllib runtime_env serve show_in_dashboard train "
     "tune workflow",
     "whipray.util": "accelerators actor_group client collective connect "
-    "connect_to_client dask debugpy disconnect get_current_placement_group "
-    "get_placement_group iter lightgbm pdb placement_group "
-    "placement_group_table remove_placement_group rpdb scheduling_strategies "
-    "spark tracing ActorGroup",
+    "connect_to_client dask debugpy disconnect iter lightgbm pdb rpdb spark tracing ActorGroup",
 }
 
 

@@ -31,9 +31,12 @@ class FunctionExports:
         self._refs: dict[Any, _core.ObjectRef[Any]] = {}
         self._lock = threading.Lock()
 
-    def ref(self, options: dict[str, Any]) -> _core.ObjectRef[Any]:
-        """Reference of the export for these options, made if need be."""
+    def ref(self, options: dict[str, Any], captures: bool | None = None) -> _core.ObjectRef[Any]:
+        """Reference of the export for these options, made if need be; `captures`: it runs in a
+        placement group, and whether its children do."""
         extras = task_extras(options)
+        if captures is not None:
+            extras["captures"] = captures
         key = repr(extras), tuple(extras.get("retry_exceptions") or ())
         with self._lock:
             if self._epoch != _core.epoch():

@@ -24,6 +24,12 @@ class Aliased:
             self._calls += 1
             if self._calls >= limit:
                 _core.quit_soon()
+        if "captures" not in self.extras:
+            return self._run(args, kwargs)
+        with placed(self.extras["captures"]):
+            return self._run(args, kwargs)
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         threads = worker.thread_count(self.extras.get("resources", {}))
         if threads is None or threads == os.environ.get(worker.THREADS):
             return self.function(*args, **kwargs)
@@ -33,6 +39,22 @@ class Aliased:
             return self.function(*args, **kwargs)
         finally:
             os.environ[worker.THREADS] = before
+
+
+class placed:
+    """While a task runs in a placement group: which one, and whether its children go there."""
+
+    def __init__(self, captures: bool) -> None:
+        self._captures = captures
+
+    def __enter__(self) -> None:
+        job = _core.current_job()
+        worker.state.group = (None if job is None else job.group, self._captures)
+        _core.set_context(self._captures)
+
+    def __exit__(self, *exc: object) -> None:
+        worker.state.group = (None, False)
+        _core.set_context(False)
 
 
 _functions: dict[bytes, tuple[Any, str]] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from whipray._private import strategies
+from whipray._private import labels, strategies
 
 GRAIN = 10_000
 """Resources are counted in units of 1/GRAIN."""
@@ -162,8 +162,8 @@ def _runtime_env(name: str, value: Any) -> None:
 # ---- the tables ----------------------------------------------------------------------------------
 
 _COMMON: dict[str, Check] = {
-    "label_selector": _typed(dict),
-    "fallback_strategy": _typed(list),
+    "label_selector": labels.check_selector,
+    "fallback_strategy": labels.check_fallback,
     "accelerator_type": _typed(str),
     "memory": check_amount,
     "name": _typed(str),

@@ -37,6 +37,7 @@ class Actor:
         self.max_concurrency: int = orders["max_concurrency"]
         self.groups: dict[str, int] = orders["groups"]
         self.held: dict[str, float] = orders["held"]
+        self.captures: bool | None = orders.get("captures")
         self.instance: Any = None
         self.shown = cls.__name__
         self.leaving = False
@@ -151,6 +152,9 @@ class Handlers:
         cls, order = loaded
         actor = running.actor = Actor(cls, order, args[-1])
         actor.retry_filters = _retry_filters(cls, order)
+        if actor.captures is not None:
+            worker.state.group = (job.group, actor.captures)
+            _core.set_context(actor.captures)
         threads = worker.thread_count(actor.held)
         if threads is not None:
             os.environ[worker.THREADS] = threads

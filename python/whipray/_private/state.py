@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from whipray import _core
-from whipray._private import machine, worker
+from whipray._private import labels, machine, worker
 
 TINY = 1e-9
 
@@ -28,10 +28,20 @@ def _rows() -> list[tuple[str, float, float]]:
     for name in (f"node:{node_ip()}", "node:__internal_head__"):
         if name not in known:
             rows.append((name, 1.0, 1.0))
+    rows += _group_rows()
     if "object_store_memory" not in known:
         size = float(_store_bytes())
         rows.append(("object_store_memory", size, size))
     return rows
+
+
+def _group_rows() -> list[tuple[str, float, float]]:
+    """The resources that placement groups have reserved, under the names that work in them uses."""
+    if not _core.groups():
+        return []
+    from whipray.util.placement_group import resource_rows
+
+    return list(resource_rows())
 
 
 def _store_bytes() -> int:
@@ -72,7 +82,7 @@ def nodes() -> list[dict[str, Any]]:
             "DeathReasonMessage": "",
             "alive": True,
             "Resources": cluster_resources(),
-            "Labels": {"ray.io/node-id": node_id},
+            "Labels": labels.of_node(),
         }
     ]
 

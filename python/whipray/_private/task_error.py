@@ -262,6 +262,12 @@ def from_code(code: str, message: str, extra: dict[str, Any]) -> BaseException:
 
     if code == "ACTOR_DIED":
         return _actor_died(message, extra)
+    if code == "TASK_GROUP_REMOVED":
+        return e.TaskPlacementGroupRemoved()
+    if code == "ACTOR_GROUP_REMOVED":
+        return e.ActorPlacementGroupRemoved()
+    if code == "ACTOR_UNSCHEDULABLE":
+        return e.ActorUnschedulableError(_facts_in(message)[0])
     if code == "ACTOR_UNAVAILABLE":
         text, facts = _facts_in(message)
         return e.ActorUnavailableError(text, _hex(extra.get("actor_id")) or facts.get("actor_id"))

@@ -7,7 +7,12 @@ import sys
 from typing import Any
 
 from whipray import _core
+from whipray._private import labels as labels_of_node
 from whipray._private import machine, options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from whipray._private import strategies
 
 ENV_KEY = "WHIPRAY_TASK_ENV"
 """In a worker: the env_vars of its task or actor as JSON, inherited by what it submits."""
@@ -46,6 +51,9 @@ class State:
         self.other: Any = None
         """The module of the real Ray that has taken over, see `handover`."""
         self.resources_of_task: dict[int, dict[str, float]] = {}
+        self.group: tuple[bytes | None, bool] = (None, False)
+        """Id of the placement group that the running task or actor is in; whether its children
+        go there too."""
 
     def clear(self) -> None:
         """Forget the session that has ended."""
@@ -110,6 +118,7 @@ def init(
         raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
     space = namespace or os.environ.get("RAY_NAMESPACE") or _anonymous()
     env = options.job_env(runtime_env)
+    node_labels = labels_of_node.checked(labels)
     target = machine.find_address(address)
     if target is not None:
         _refuse_resources_with_address(num_cpus, num_gpus, resources, object_store_memory)
@@ -129,6 +138,7 @@ def init(
         if temp_dir:
             config["temp_dir"] = temp_dir
         info = _core.start(machine.daemon_path(), _core.pack(config))
+        labels_of_node.publish(node_labels)
     return _opened(info, space, env, runtime_env, _logs(log_to_driver))
 
 
@@ -338,19 +348,42 @@ def _after_fork() -> None:
 # ---- shapes --------------------------------------------------------------------------------------
 
 
-def shape_of(resources: dict[str, float], env_vars: dict[str, str] | None) -> int:
+SHAPES_KEPT = 1000
+"""More than a session has room for: most are of placement groups that have been removed."""
+NO_SUCH_NODE = "node with other labels"
+"""A resource that no node has."""
+
+
+def shape_of(
+    resources: dict[str, float],
+    env_vars: dict[str, str] | None,
+    target: strategies.Target | None = None,
+) -> int:
     """Id of the queue for work with these resources and environment, in the open session."""
     epoch = _core.epoch()
-    if state.shapes_epoch != epoch:
+    if state.shapes_epoch != epoch or len(state.shapes) > SHAPES_KEPT:
         state.shapes.clear()
         state.shapes_epoch = epoch
+    unmatched = target.unmatched if target else ""
+    place = (*target.numbers(), target.bundle + 1) if target and target.group else (0, 0, 0)
     merged = merged_env(env_vars)
-    key = (tuple(sorted(resources.items())), tuple(sorted(merged.items())))
+    key = (tuple(sorted(resources.items())), tuple(sorted(merged.items())), place, unmatched)
     found = state.shapes.get(key)
     if found is None:
-        found = state.shapes[key] = _core.shape(resources, tagged_env(merged))
-        _warn_of_the_impossible(resources)
+        asked = {**resources, NO_SUCH_NODE: 1.0} if unmatched else resources
+        found = state.shapes[key] = _core.shape(asked, tagged_env(merged), *place)
+        if unmatched:
+            _say(f"asks for a node with {unmatched}, but this session's only node is not like that")
+        elif not place[0]:
+            _warn_of_the_impossible(resources)
     return found
+
+
+def _say(what: str) -> None:
+    sys.stderr.write(
+        f"(whipray) A task or actor {what}: it will wait for ever. Cancel it, ask for less, or "
+        "give init() more.\n"
+    )
 
 
 def _warn_of_the_impossible(resources: dict[str, float]) -> None:
@@ -359,10 +392,7 @@ def _warn_of_the_impossible(resources: dict[str, float]) -> None:
     missing = {name: n for name, n in resources.items() if n > totals.get(name, 0)}
     if missing:
         there = {name: totals.get(name, 0.0) for name in missing}
-        sys.stderr.write(
-            f"(whipray) A task or actor asks for {missing}, but this session has only {there}: it "
-            "will wait for ever. Cancel it, ask for less, or give init() more.\n"
-        )
+        _say(f"asks for {missing}, but this session has only {there}")
 
 
 def merged_env(env_vars: dict[str, str] | None) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys as _sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import ModuleType as _ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from whipray import _core
@@ -13,29 +14,64 @@ if TYPE_CHECKING:
     from whipray.util import joblib as joblib
     from whipray.util import multiprocessing as multiprocessing
     from whipray.util import queue as queue
+    from whipray.util import scheduling_strategies as scheduling_strategies
     from whipray.util import state as state
     from whipray.util.actor_pool import ActorPool
+    from whipray.util.placement_group import (
+        get_current_placement_group,
+        get_placement_group,
+        placement_group,
+        placement_group_table,
+        remove_placement_group,
+    )
 
 T = TypeVar("T")
 _MODULES = frozenset(
-    "actor_pool annotations debug joblib metrics multiprocessing queue serialization state".split()
+    "actor_pool annotations debug joblib metrics multiprocessing queue scheduling_strategies "
+    "serialization state".split()
 )
 
 __all__ = [
     "ActorPool",
     "as_completed",
     "deregister_serializer",
+    "get_current_placement_group",
     "get_node_ip_address",
+    "get_placement_group",
     "inspect_serializability",
     "joblib",
     "list_named_actors",
     "log_once",
     "map_unordered",
     "multiprocessing",
+    "placement_group",
+    "placement_group_table",
     "queue",
     "register_serializer",
+    "remove_placement_group",
+    "scheduling_strategies",
     "state",
 ]
+
+_GROUPS = frozenset(
+    "placement_group remove_placement_group get_placement_group placement_group_table "
+    "get_current_placement_group".split()
+)
+
+
+class _Util(_ModuleType):
+    """`util.placement_group` is the function, although there is a module of that name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "placement_group" and isinstance(value, _ModuleType):
+            value = value.placement_group
+        super().__setattr__(name, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return __import__, (self.__name__, None, None, ("",))
+
+
+_sys.modules[__name__].__class__ = _Util
 
 
 def __getattr__(name: str) -> Any:
@@ -46,6 +82,9 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         __import__(f"whipray.util.{name}")
         return _sys.modules[f"whipray.util.{name}"]
+    if name in _GROUPS:
+        __import__("whipray.util.placement_group")
+        return getattr(_sys.modules["whipray.util.placement_group"], name)
     from whipray._private.absent import no_attribute
 
     raise no_attribute(__name__, name)

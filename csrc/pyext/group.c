@@ -1,0 +1,325 @@
+/* Placement groups.  An id has 18 bytes: number and generation, six of the session, the job. */
+#include <string.h>
+
+#include "os/os.h"
+#include "pyext/module.h"
+#include "sched/ledger.h"
+#include "wire/messages.h"
+#include "wire/pack.h"
+
+enum { ID_BYTES = 18, SESSION_BYTES = 6 };
+
+static PyObject *id_bytes(uint32_t idx, uint32_t gen, uint32_t job) {
+  uint8_t raw[ID_BYTES];
+  memcpy(raw, &idx, 4);
+  memcpy(raw + 4, &gen, 4);
+  memcpy(raw + 8, wrpy_sess.seg->h->session, SESSION_BYTES);
+  memcpy(raw + 8 + SESSION_BYTES, &job, 4);
+  return PyBytes_FromStringAndSize((const char *)raw, sizeof raw);
+}
+
+PyObject *wrpy_group_id(uint32_t group, uint32_t gen) {
+  if (!group || group > WR_MAX_GROUPS) Py_RETURN_NONE;
+  return id_bytes(group - 1, gen, wrpy_sess.seg->groups[group - 1].job);
+}
+
+/* 0, or -1 with an exception.  The id of a group of another session names none: generation 0. */
+static int read_id(wrpy_state *st, PyObject *obj, wr_id *out) {
+  char *raw;
+  Py_ssize_t n;
+  if (wrpy_attached(st) || PyBytes_AsStringAndSize(obj, &raw, &n)) return -1;
+  if (n != ID_BYTES) {
+    PyErr_SetString(PyExc_ValueError, "this is not the id of a placement group");
+    return -1;
+  }
+  memcpy(&out->idx, raw, 4);
+  memcpy(&out->gen, raw + 4, 4);
+  if (out->idx >= WR_MAX_GROUPS || memcmp(raw + 8, wrpy_sess.seg->h->session, SESSION_BYTES) != 0)
+    *out = (wr_id){0, 0};
+  return 0;
+}
+
+/* ---- making --------------------------------------------------------------------------------- */
+
+static int find_resource(const char *name, uint32_t *out) {
+  const wr_seg *s = wrpy_sess.seg;
+  uint32_t n = wr_load32(&s->h->nresources);
+  for (*out = 0; *out < n && *out < WR_MAX_RESOURCES; ++*out)
+    if (strncmp(s->resources[*out].name, name, sizeof s->resources[0].name) == 0) return 1;
+  return 0;
+}
+
+/* A name that nobody has used yet. */
+static int add_resource(wrpy_state *st, const char *name, uint32_t *out) {
+  wr_buf body = {0};
+  wr_out_array(&body, 1);
+  wr_out_array(&body, 1);
+  wr_out_text(&body, name);
+  PyObject *answer = wrpy_ask(st, WR_MSG_RESOURCES, &body, "cannot name a resource");
+  PyObject *v = answer ? PySequence_GetItem(answer, 0) : NULL;
+  long n = v ? PyLong_AsLong(v) : -1;
+  Py_XDECREF(v);
+  Py_XDECREF(answer);
+  *out = (uint32_t)n;
+  return n < 0 ? -1 : 0;
+}
+
+static int read_bundle(wrpy_state *st, PyObject *dict, wr_bundle_spec *b) {
+  PyObject *key, *value;
+  Py_ssize_t pos = 0;
+  b->n = 0;
+  while (PyDict_Next(dict, &pos, &key, &value)) {
+    uint32_t res;
+    double amount = PyFloat_AsDouble(value);
+    const char *name = PyUnicode_AsUTF8(key);
+    if (!name || (amount == -1 && PyErr_Occurred())) return -1;
+    if (amount <= 0) continue;
+    if (b->n == WR_SHAPE_RESOURCES) {
+      PyErr_Format(PyExc_ValueError, "a bundle has at most %u kinds of resources",
+                   WR_SHAPE_RESOURCES);
+      return -1;
+    }
+    if (!find_resource(name, &res) && add_resource(st, name, &res)) return -1;
+    uint32_t fixed = wr_ledger_fixed(amount, wrpy_sess.seg->resources[res].unit_shift);
+    b->need[b->n++] = (wr_need){res, fixed ? fixed : 1};
+  }
+  return 0;
+}
+
+static wr_bundle_spec *read_bundles(wrpy_state *st, PyObject *list, uint32_t *n) {
+  Py_ssize_t count = PyList_GET_SIZE(list);
+  wr_bundle_spec *all = PyMem_Calloc((size_t)count + 1, sizeof *all);
+  if (!all) return (wr_bundle_spec *)PyErr_NoMemory();
+  *n = (uint32_t)count;
+  for (Py_ssize_t i = 0; i < count; i++) {
+    PyObject *dict = PyList_GET_ITEM(list, i);
+    if (PyDict_Check(dict) && read_bundle(st, dict, &all[i]) == 0) continue;
+    if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "bundles are dicts");
+    PyMem_Free(all);
+    return NULL;
+  }
+  return all;
+}
+
+static PyObject *m_group_create(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
+  PyObject *list;
+  unsigned int flags, strategy;
+  const char *name;
+  wr_group_spec spec = {0};
+  wr_id id;
+  if (!PyArg_ParseTuple(args, "O!IIs", &PyList_Type, &list, &flags, &strategy, &name) ||
+      wrpy_attached(st))
+    return NULL;
+  wr_bundle_spec *bundles = read_bundles(st, list, &spec.n);
+  if (!bundles) return NULL;
+  spec.bundles = bundles;
+  spec.flags = flags;
+  spec.strategy = (uint16_t)strategy;
+  spec.name = name;
+  int rc = wr_group_create(wrpy_sess.client, &spec, &id);
+  PyMem_Free(bundles);
+  if (rc != WR_OK) return wrpy_fail_null(st, rc, "cannot create a placement group");
+  return wrpy_group_id(id.idx + 1, id.gen);
+}
+
+static PyObject *m_group_remove(PyObject *module, PyObject *obj) {
+  wrpy_state *st = wrpy_state_of(module);
+  wr_id id;
+  int rc;
+  if (read_id(st, obj, &id)) return NULL;
+  if (!id.gen) Py_RETURN_NONE;
+  WRPY_LEAVE
+  rc = wr_group_remove(wrpy_sess.client, id);
+  WRPY_ENTER
+  if (rc != WR_OK) return wrpy_fail_null(st, rc, "cannot remove the placement group");
+  Py_RETURN_NONE;
+}
+
+/* ---- names ---------------------------------------------------------------------------------- */
+
+static PyObject *m_group_claim_name(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
+  PyObject *obj;
+  const char *name, *ns;
+  wr_id id;
+  if (!PyArg_ParseTuple(args, "O!ss", &PyBytes_Type, &obj, &name, &ns) || read_id(st, obj, &id))
+    return NULL;
+  wr_buf body = {0};
+  wr_out_array(&body, 4);
+  wr_out_text(&body, ns);
+  wr_out_text(&body, name);
+  wr_out_uint(&body, id.idx | WR_GROUP_BIT);
+  wr_out_uint(&body, id.gen);
+  PyObject *answer = wrpy_ask(st, WR_MSG_NAME_CLAIM, &body, "cannot register the group's name");
+  PyObject *taken = answer ? PySequence_GetItem(answer, 0) : NULL;
+  int is_taken = taken ? PyObject_IsTrue(taken) : -1;
+  Py_XDECREF(taken);
+  Py_XDECREF(answer);
+  return is_taken < 0 ? NULL : PyBool_FromLong(!is_taken);
+}
+
+static PyObject *m_group_of_name(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
+  const char *name, *ns;
+  if (!PyArg_ParseTuple(args, "ss", &name, &ns) || wrpy_attached(st)) return NULL;
+  wr_buf body = {0};
+  wr_out_array(&body, 2);
+  wr_out_text(&body, ns);
+  wr_out_text(&body, name);
+  PyObject *answer = wrpy_ask(st, WR_MSG_NAME_GET, &body, "cannot look up a group's name");
+  if (!answer) return NULL;
+  unsigned int idx = 0, gen = 0;
+  PyObject *pair = PySequence_Tuple(answer);
+  int found = pair && PyTuple_GET_SIZE(pair) == 2 && PyArg_ParseTuple(pair, "II", &idx, &gen);
+  Py_XDECREF(pair);
+  Py_DECREF(answer);
+  if (PyErr_Occurred()) return NULL;
+  return wrpy_group_id(found && (idx & WR_GROUP_BIT) ? (idx & ~WR_GROUP_BIT) + 1 : 0, gen);
+}
+
+/* ---- waiting -------------------------------------------------------------------------------- */
+
+static PyObject *m_group_wait(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
+  PyObject *obj, *timeout;
+  int64_t deadline;
+  wr_id id;
+  if (!PyArg_ParseTuple(args, "OO", &obj, &timeout) || wrpy_deadline(timeout, &deadline) ||
+      read_id(st, obj, &id))
+    return NULL;
+  uint32_t epoch = wrpy_sess.epoch;
+  if (!id.gen) return PyLong_FromLong(WR_GROUP_REMOVED);
+  for (;;) {
+    int rc = wr_group_wait(wrpy_sess.client, id, 0);
+    if (rc > 0) return PyLong_FromLong(rc);
+    int64_t slice = wrpy_slice(deadline);
+    if (slice == 0) return PyLong_FromLong(WR_GROUP_PENDING);
+    int64_t until = (int64_t)wr_os_now_ns() + slice;
+    WRPY_LEAVE
+    rc = wr_group_wait(wrpy_sess.client, id, until);
+    WRPY_ENTER
+    if (PyErr_CheckSignals()) return NULL;
+    if (epoch != wrpy_sess.epoch) rc = WR_CLOSED;
+    if (rc > 0) return PyLong_FromLong(rc);
+    if (rc != WR_TIMEOUT && rc != WR_INTR)
+      return wrpy_fail_null(st, rc, "waiting for a placement group");
+  }
+}
+
+/* An object with a value that somebody else will seal, or, if that is over, sealed here. */
+static PyObject *stand_for(wrpy_state *st, wr_id group, wr_id obj) {
+  wr_id other;
+  for (;;) {
+    int rc = wr_group_ready(wrpy_sess.client, group, obj, &other);
+    if (rc == WR_OK) return wrpy_ref_wrap(st, obj, 1);
+    if (rc == WR_STATE) {
+      wr_creator_drop(wrpy_sess.client, obj);
+      return wrpy_ref_wrap(st, other, 0);
+    }
+    if (rc != WR_STALE) return wrpy_fail_null(st, rc, "waiting for a placement group");
+  }
+}
+
+static PyObject *m_group_ready(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
+  PyObject *obj, *value;
+  wr_id group, id;
+  wr_enc enc;
+  if (!PyArg_ParseTuple(args, "OO", &obj, &value) || read_id(st, obj, &group)) return NULL;
+  int created = wr_group_open(wrpy_sess.seg, group.idx, group.gen);
+  if (created) return wrpy_put_value(st, value, &id) ? NULL : wrpy_ref_wrap(st, id, 1);
+  if (wrpy_enc_value(&st->codec, value, &enc)) return NULL;
+  int rc = wr_object_create(wrpy_sess.client, &id);
+  if (rc == WR_OK && wrpy_store(st, id.idx, &enc)) {
+    wr_creator_drop(wrpy_sess.client, id);
+    wrpy_enc_clear(&enc);
+    return NULL;
+  }
+  wrpy_enc_clear(&enc);
+  return rc == WR_OK ? stand_for(st, group, id) : wrpy_fail_null(st, rc, "creating an object");
+}
+
+/* ---- looking -------------------------------------------------------------------------------- */
+
+static double amount_of(int64_t fixed, uint32_t res) {
+  uint32_t shift = wrpy_sess.seg->resources[res % WR_MAX_RESOURCES].unit_shift;
+  return (double)fixed / WR_RES_SCALE * (double)(UINT64_C(1) << (shift & 63));
+}
+
+/* {name: (has, free)} */
+static PyObject *bundle_row(const wr_bundle *b) {
+  PyObject *d = PyDict_New();
+  for (uint32_t i = 0; d && i < b->n && i < WR_SHAPE_RESOURCES; i++) {
+    uint32_t res = b->need[i].res % WR_MAX_RESOURCES;
+    int32_t avail = (int32_t)wr_tag_value(wr_load(&b->avail[i]));
+    PyObject *v = Py_BuildValue("(dd)", amount_of(b->need[i].amount, res), amount_of(avail, res));
+    if (!v || PyDict_SetItemString(d, wrpy_sess.seg->resources[res].name, v)) Py_CLEAR(d);
+    Py_XDECREF(v);
+  }
+  return d;
+}
+
+/* Those that still say what they were are shown, also after the group has gone. */
+static PyObject *bundle_rows(const wr_group *g, uint64_t owner) {
+  PyObject *list = PyList_New(0);
+  for (uint32_t k = g->first; list && k < g->first + g->n && k < WR_MAX_BUNDLES; k++) {
+    const wr_bundle *b = &wrpy_sess.seg->bundles[k];
+    PyObject *row = b->last == owner ? bundle_row(b) : PyDict_New();
+    if (!row || PyList_Append(list, row)) Py_CLEAR(list);
+    Py_XDECREF(row);
+  }
+  return list;
+}
+
+static PyObject *group_row(uint32_t i, uint64_t st) {
+  const wr_group *g = &wrpy_sess.seg->groups[i];
+  uint32_t gen = WR_GROUP_GEN(st), phase = WR_GROUP_PHASE(st);
+  if (WR_GROUP_FLAGS(st) & WR_GF_DOOMED) phase = WR_GROUP_REMOVED;
+  return Py_BuildValue("(NIIIIsN)", wrpy_group_id(i + 1, gen), phase, WR_GROUP_FLAGS(st),
+                       (unsigned)g->strategy, (unsigned)g->job, g->name,
+                       bundle_rows(g, ((uint64_t)i + 1) | (uint64_t)gen << 32));
+}
+
+static int is_shown(uint64_t st) {
+  return WR_GROUP_PHASE(st) != WR_GROUP_FREE && WR_GROUP_PHASE(st) != WR_GROUP_MAKING;
+}
+
+static PyObject *m_group(PyObject *module, PyObject *obj) {
+  wr_id id;
+  if (read_id(wrpy_state_of(module), obj, &id)) return NULL;
+  uint64_t st = wr_load(&wrpy_sess.seg->groups[id.idx].state);
+  if (!id.gen || WR_GROUP_GEN(st) != id.gen || !is_shown(st)) Py_RETURN_NONE;
+  return group_row(id.idx, st);
+}
+
+static PyObject *m_groups(PyObject *module, PyObject *unused) {
+  (void)unused;
+  if (wrpy_attached(wrpy_state_of(module))) return NULL;
+  const wr_seg *s = wrpy_sess.seg;
+  PyObject *list = PyList_New(0);
+  for (uint32_t i = 0; list && i < wr_load32(&s->h->ngroups) && i < WR_MAX_GROUPS; i++) {
+    uint64_t st = wr_load(&s->groups[i].state);
+    PyObject *row = is_shown(st) ? group_row(i, st) : NULL;
+    if (row ? PyList_Append(list, row) : PyErr_Occurred() != NULL) Py_CLEAR(list);
+    Py_XDECREF(row);
+  }
+  return list;
+}
+
+PyMethodDef wrpy_group_methods[] = {
+    {"group_create", m_group_create, METH_VARARGS,
+     "group_create(bundles, flags, strategy, name) -> id."},
+    {"group_remove", m_group_remove, METH_O, "group_remove(id): begins the removal."},
+    {"group_claim_name", m_group_claim_name, METH_VARARGS,
+     "group_claim_name(id, name, namespace) -> False: it is taken."},
+    {"group_of_name", m_group_of_name, METH_VARARGS,
+     "group_of_name(name, namespace) -> id | None."},
+    {"group_wait", m_group_wait, METH_VARARGS, "group_wait(id, timeout) -> its phase then."},
+    {"group_ready", m_group_ready, METH_VARARGS,
+     "group_ready(id, value) -> ObjectRef that gets the value once the group is created."},
+    {"group", m_group, METH_O,
+     "group(id) -> (id, phase, flags, strategy, job, name, [{resource: (has, free)}]) | None."},
+    {"groups", m_groups, METH_NOARGS, "groups() -> rows as of group()."},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,172 @@
+"""Labels of the node, and what options ask of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from whipray import _core
+
+NODE_ID = "ray.io/node-id"
+RESERVED = "ray.io/"
+_NAME = r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
+_SPACE, _KEY = "whipray.node", b"labels"
+"""Where the labels given to init are kept for all processes of the session."""
+_MSG_KV_PUT, _MSG_KV_GET = 14, 15
+
+_known: dict[int, dict[str, str]] = {}
+
+
+def publish(labels: dict[str, str]) -> None:
+    """Make labels known to the whole session, just after its start."""
+    if labels:
+        body = [_SPACE, _KEY, _core.pack(labels), True]
+        _core.rpc(_MSG_KV_PUT, _core.pack(body))
+
+
+def of_node() -> dict[str, str]:
+    """The labels of the session's only node."""
+    epoch = _core.epoch()
+    if epoch not in _known:
+        from whipray._private.ids import node_id_of
+
+        found = _core.unpack(_core.rpc(_MSG_KV_GET, _core.pack([_SPACE, _KEY])))
+        _known.clear()
+        _known[epoch] = {
+            NODE_ID: node_id_of(str(_core.info()["session"])).hex(),
+            **(dict(_core.unpack(found[0])) if found else {}),
+        }
+    return _known[epoch]
+
+
+# ---- checks --------------------------------------------------------------------------------------
+
+
+def _fits(pattern: str, text: str) -> bool:
+    import re
+
+    return re.fullmatch(pattern, text) is not None
+
+
+def wrong_key(key: Any) -> str | None:
+    """What is wrong with the name of a label; None: nothing."""
+    if not isinstance(key, str):
+        return f"Invalid label key `{key}`: labels are named by strings."
+    prefix, slash, name = key.rpartition("/")
+    if slash and (len(prefix) > 253 or not _fits(rf"{_NAME}(?:\.{_NAME})*", prefix)):
+        return (
+            f"Invalid label key prefix `{prefix}`. Prefix must be a series of DNS labels separated "
+            "by dots (.), not longer than 253 characters in total."
+        )
+    if not _fits(_NAME, name):
+        return (
+            f"Invalid label key name `{name}`. Name must be 63 chars or less beginning and ending "
+            "with an alphanumeric character."
+        )
+    return None
+
+
+def wrong_selector(selector: dict[str, Any] | None) -> str | None:
+    """What is wrong with a label selector; None: nothing."""
+    for key, value in (selector or {}).items():
+        wrong = wrong_key(key)
+        if wrong is None and value is not None and value != "":
+            listed = rf"!?in\({_NAME}(?:, ?{_NAME})*\)"
+            if not isinstance(value, str) or not _fits(rf"{listed}|!?{_NAME}", value):
+                wrong = (
+                    f"Invalid label selector value `{value}`. It is a value, or in(value, ...), "
+                    "either with ! before it; values are 63 chars or less beginning and ending "
+                    "with an alphanumeric character."
+                )
+        if wrong is not None:
+            return wrong
+    return None
+
+
+def check_selector(name: str, value: Any) -> None:
+    """For the option `label_selector`."""
+    if value is None:
+        return
+    if not isinstance(value, dict):
+        raise TypeError(f"The type of keyword '{name}' must be dict, but received {type(value)}")
+    wrong = wrong_selector(value)
+    if wrong:
+        raise ValueError(wrong)
+
+
+def check_fallback(name: str, value: Any) -> None:
+    """For the option `fallback_strategy`."""
+    if value is None:
+        return
+    if not isinstance(value, list):
+        raise TypeError(f"The type of keyword '{name}' must be list, but received {type(value)}")
+    for strategy in value:
+        if not isinstance(strategy, dict):
+            raise ValueError("Each element in fallback_strategy must be a dictionary.")
+        if not strategy:
+            raise ValueError("Empty dictionary found in `fallback_strategy`.")
+        for option in strategy:
+            if option != "label_selector":
+                raise ValueError(
+                    f"Unsupported option found: '{option}'. Only ['label_selector'] is currently "
+                    "supported."
+                )
+        if not isinstance(strategy["label_selector"], dict):
+            raise ValueError('The value of "label_selector" must be a dictionary.')
+        check_selector(name, strategy["label_selector"])
+
+
+def checked(given: Any) -> dict[str, str]:
+    """The labels given to init."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise TypeError(f"labels must be a dict of strings, not {type(given)}")
+    for key, value in given.items():
+        wrong = wrong_key(key)
+        if wrong:
+            raise ValueError(wrong)
+        if key.startswith(RESERVED):
+            raise ValueError(
+                f"Custom label keys `{key}` cannot start with the prefix `{RESERVED}`. This is "
+                "reserved for Ray defined labels."
+            )
+        if not isinstance(value, str) or (value and not _fits(_NAME, value)):
+            raise ValueError(
+                f"Invalid label key value `{value}`. Value must be 63 chars or less beginning and "
+                "ending with an alphanumeric character."
+            )
+    return dict(given)
+
+
+# ---- matching ------------------------------------------------------------------------------------
+
+
+def matches(selector: dict[str, str] | None) -> bool:
+    """Is the node as the selector asks: `value`, `in(a, b)`, either after `!`?"""
+    labels = of_node() if selector else {}
+    return all(_holds(labels.get(key), want) for key, want in (selector or {}).items())
+
+
+def _holds(value: str | None, want: str | None) -> bool:
+    text = want or ""
+    negated = text.startswith("!")
+    text = text.removeprefix("!")
+    wanted = [text]
+    if text.startswith("in(") and text.endswith(")"):
+        wanted = [part.strip() for part in text[3:-1].split(",")]
+    return (value in wanted) != negated
+
+
+def fulfils(expressions: Any) -> bool:
+    """Is the node as the expressions of a NodeLabelSchedulingStrategy ask?"""
+    labels = of_node()
+    return all(_true(expression.operator, labels.get(expression.key)) for expression in expressions)
+
+
+def _true(operator: Any, value: str | None) -> bool:
+    kind = type(operator).__name__
+    if kind == "Exists":
+        return value is not None
+    if kind == "DoesNotExist":
+        return value is None
+    return (value in operator.values) == (kind == "In")
