@@ -22,6 +22,8 @@ static const struct {
     {WR_NOTFOUND, "NOTFOUND", "not found"},
     {WR_DEAD, "DEAD", "the process or actor has died"},
     {WR_STATE, "STATE", "not allowed in this state"},
+    {WR_AWAY, "AWAY", "the value is on disk"},
+    {WR_LOST, "LOST", "what was spilled to disk is damaged or gone"},
 };
 
 static int find(int code) {

@@ -21,7 +21,9 @@ enum {
   WR_EXISTS = -14,   /* the name is taken */
   WR_NOTFOUND = -15, /* no such name or record */
   WR_DEAD = -16,     /* the actor or process has died */
-  WR_STATE = -17     /* the record is not in a state that allows this */
+  WR_STATE = -17,    /* the record is not in a state that allows this */
+  WR_AWAY = -18,     /* the value is on disk: it has to be fetched first */
+  WR_LOST = -19      /* the value was on disk, and is not there any more */
 };
 
 const char *wr_status_name(int code);

@@ -94,8 +94,21 @@ typedef struct {
   int is_error;
   int is_block; /* data lies in the heap: a view of it may be kept while the object is held */
 } wr_view;
-/* WR_OK, WR_AGAIN (pending) or WR_STALE. */
+/* WR_OK, WR_AGAIN (pending), WR_AWAY (on disk), WR_LOST (no longer there) or WR_STALE.  What a view
+ * shows of a block of WR_SPILL_MIN bytes and more stays there only for who has taken a view before
+ * (wr_view_hold): take it, then look (again). */
 int wr_value_view(wr_client *c, wr_id id, wr_view *out);
+
+/* ---- values on disk (away.c) ----------------------------------------------------------------- */
+
+/* A hold under which the value stays in memory, once it is there. */
+int wr_view_hold(wr_client *c, wr_id id);
+void wr_view_unhold(wr_client *c, wr_id id);
+/* Asks whiprayd for the value of an object that is WR_AWAY and waits until it is in memory, or
+ * lost: as wr_wait_objects. */
+int wr_value_fetch(wr_client *c, wr_id id, int64_t deadline_ns);
+/* Tells whiprayd that `bytes` found no room; it wakes this process after it has made some. */
+void wr_room_ask(wr_client *c, uint64_t bytes);
 
 /* Before this process leaves a session that goes on: the value's bytes stay where they are mapped,
  * as a private copy, whatever becomes of the object.  WR_NOMEM. */

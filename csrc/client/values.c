@@ -73,13 +73,20 @@ int wr_object_seal(wr_client *c, wr_idx idx, int is_error, uint16_t flags) {
   return rc;
 }
 
+#define WR_OBJ_VIEWABLE (0xFu | (uint32_t)WR_OBJ_PLACE_MASK)
+
+static int why_not(uint64_t st) {
+  if (WR_OBJ_PHASE(st) == WR_OBJ_PENDING) return WR_AGAIN;
+  if (WR_OBJ_PHASE(st) != WR_OBJ_READY) return WR_STALE;
+  return WR_OBJ_PLACE(st) == WR_IN_LOST ? WR_LOST : WR_AWAY;
+}
+
 int wr_value_view(wr_client *c, wr_id id, wr_view *out) {
   const wr_object *o = wr_obj(&c->seg, id.idx);
   uint64_t st = wr_load(&o->state);
-  uint32_t phase = WR_OBJ_PHASE(st);
+  uint32_t phase = (uint32_t)st & WR_OBJ_VIEWABLE; /* READY or ERROR: its value is in memory */
   if (WR_OBJ_GEN(st) != id.gen) return WR_STALE;
-  if (phase == WR_OBJ_PENDING) return WR_AGAIN;
-  if (phase != WR_OBJ_READY && phase != WR_OBJ_ERROR) return WR_STALE;
+  if (phase != WR_OBJ_READY && phase != WR_OBJ_ERROR) return why_not(st);
   out->flags = o->flags;
   out->is_error = phase == WR_OBJ_ERROR;
   out->is_block = (o->flags & WR_VAL_BLOCK) != 0;

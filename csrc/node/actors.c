@@ -101,7 +101,12 @@ void node_stats(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
              {"drivers", drivers},       {"jobs", jobs},          {"spawned", n->spawned},
              {"deaths", n->deaths},      {"names", n->names.n},   {"kv_entries", n->kv.n},
              {"kv_bytes", n->kv.bytes},  {"requests", n->requests}, {"log_lines", n->log_lines},
-             {"fork_servers", n->nservers}};
+             {"fork_servers", n->nservers},
+             {"spilled_objects", n->spilled_objects},
+             {"spilled_bytes", n->spilled_bytes},
+             {"restored_objects", n->restored_objects},
+             {"restored_bytes", n->restored_bytes},
+             {"spill_files", node_spill_files(n)}};
   wr_buf b = {0};
   wr_out_array(&b, 1);
   wr_out_map(&b, sizeof all / sizeof all[0]);

@@ -82,6 +82,13 @@ static int parse_cpus(node_config *cfg, wr_cursor *c) {
   return cfg->num_cpus >= 0 && cfg->num_cpus <= 100000 ? WR_OK : WR_PROTO;
 }
 
+static int parse_spill(node_config *cfg, wr_cursor *c) {
+  int on;
+  if (wr_in_bool(c, &on) != WR_OK) return WR_PROTO;
+  cfg->no_spill = !on;
+  return WR_OK;
+}
+
 static int is_key(wr_bytes key, const char *name) {
   return key.len == strlen(name) && memcmp(key.p, name, key.len) == 0;
 }
@@ -101,6 +108,8 @@ static int parse_item(node_config *cfg, wr_bytes key, wr_cursor *c, const char *
   KEY("log_to_driver", wr_in_bool(c, &cfg->log_to_driver));
   KEY("namespace", parse_namespace(cfg, c));
   KEY("temp_dir", parse_text(&cfg->temp_dir, c));
+  KEY("spill", parse_spill(cfg, c));
+  KEY("spill_dir", parse_text(&cfg->spill_dir, c));
   KEY("idle_workers", wr_in_u32(c, &cfg->idle_workers));
   KEY("driver_pid", wr_in_u32(c, &cfg->driver_pid));
 #undef KEY
@@ -127,6 +136,6 @@ int node_config_parse(node_config *cfg, wr_cursor *c, const char **wrong) {
 void node_config_free(node_config *cfg) {
   wr_buf *const all[] = {&cfg->python,  &cfg->cwd,     &cfg->temp_dir,
                          &cfg->sys_path, &cfg->preload, &cfg->imports,
-                         &cfg->env};
+                         &cfg->env,      &cfg->spill_dir};
   for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) wr_buf_free(all[i]);
 }

@@ -4,9 +4,9 @@
  *   preload [str] modules that every worker has from its start
  *   imports [str] modules that workers are likely to need: imported after the first has started
  *   log_to_driver bool | namespace str | temp_dir str | idle_workers int (0: as many as CPUs)
- *   driver_pid int
+ *   driver_pid int | spill bool (default true) | spill_dir str (default: the session's directory)
  * Unknown keys are ignored; a known key of the wrong type is an error.  A joining driver's
- * num_cpus, resources, object_store_memory and temp_dir mean nothing. */
+ * num_cpus, resources, object_store_memory, temp_dir, spill and spill_dir mean nothing. */
 #ifndef WR_NODE_CONFIG_H
 #define WR_NODE_CONFIG_H
 
@@ -24,13 +24,14 @@ typedef struct {
   uint64_t store_bytes;
   node_quantity resources[WR_MAX_RESOURCES];
   uint32_t nresources;
-  wr_buf python, cwd, temp_dir; /* NUL terminated text */
+  wr_buf python, cwd, temp_dir, spill_dir; /* NUL terminated text */
   wr_buf sys_path, preload, imports; /* entries one after the other, each NUL terminated */
   wr_buf env;                        /* "NAME=value", each NUL terminated */
   char ns[256];
   int log_to_driver;
   uint32_t idle_workers;
   uint32_t driver_pid;
+  int no_spill;
 } node_config;
 
 /* On failure *wrong names the key. */

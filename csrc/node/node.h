@@ -132,6 +132,8 @@ struct node {
   uv_signal_t children, terminate;
   node_table names, kv;
   uint32_t nservers; /* fork servers that live */
+  struct node_spill *spill;
+  uint64_t spilled_objects, spilled_bytes, restored_objects, restored_bytes;
   int ending, finished;
   char end_reason[512];
   uint64_t deaths, spawned, log_lines, requests;
@@ -152,6 +154,8 @@ int node_session_open(node *n, const node_config *cfg, char *err, size_t cap);
 void node_session_listen(node *n);
 void node_session_close(node *n);
 void node_session_clean_stale(node *n);
+/* Removes what sessions that have died left in `base`; not what is in `own`. */
+void node_clean_stale_in(const char *base, const char *own);
 int node_send_welcome(node_conn *c, uint32_t id, const node_job *job, const node_proc *p);
 
 /* procs.c */
@@ -199,6 +203,11 @@ void node_pools_init(node *n);
 /* trim.c */
 void node_trim_init(node *n);
 
+/* spill.c */
+int node_spill_open(node *n, const node_config *cfg);
+void node_spill_close(node *n); /* waits for threads that read or write */
+uint64_t node_spill_files(const node *n);
+
 /* shapes.c */
 void node_resources_init(node *n, const node_config *cfg);
 int node_shape_get(node *n, uint32_t pool, wr_cursor *needs, uint32_t *shape);
@@ -226,6 +235,7 @@ int node_owner_arrived(node *n, int fd);
 typedef void node_handler(node *n, node_proc *p, uint32_t id, wr_cursor *c);
 node_handler node_name_claim, node_name_get, node_name_list, node_name_drop;
 node_handler node_kv_put, node_kv_get, node_kv_del, node_kv_keys;
+node_handler node_on_room, node_on_fetch;
 node_handler node_kill_actor, node_interrupt, node_actor_up, node_stats;
 node_handler node_resources_find, node_group_remove;
 void node_names_forget(node *n, uint32_t actor, uint32_t gen);

@@ -67,11 +67,15 @@ static void write_pid(node *n) {
   if (n->lock_fd >= 0) wr_os_write_some(n->lock_fd, text, (size_t)len);
 }
 
+typedef struct {
+  const char *base, *own;
+} stale;
+
 static void clean_one(const char *name, void *arg) {
-  const node *n = arg;
+  const stale *s = arg;
   char path[400];
-  snprintf(path, sizeof path, "%s/%s", n->base_dir, name);
-  if (strcmp(path, n->dir) == 0 || wr_os_dir_age_s(path) < STALE_AGE_S) return;
+  snprintf(path, sizeof path, "%s/%s", s->base, name);
+  if (strcmp(path, s->own) == 0 || wr_os_dir_age_s(path) < STALE_AGE_S) return;
   char pid_file[420];
   snprintf(pid_file, sizeof pid_file, "%s/pid", path);
   int fd = wr_os_lock_file(pid_file, 0);
@@ -79,7 +83,12 @@ static void clean_one(const char *name, void *arg) {
   wr_os_close(fd);
 }
 
-void node_session_clean_stale(node *n) { wr_os_list_dir(n->base_dir, "session-", clean_one, n); }
+void node_clean_stale_in(const char *base, const char *own) {
+  stale s = {base, own};
+  wr_os_list_dir(base, "session-", clean_one, &s);
+}
+
+void node_session_clean_stale(node *n) { node_clean_stale_in(n->base_dir, n->dir); }
 
 static void open_log(node *n) {
   snprintf(n->log_path, sizeof n->log_path, "%s/logs/whiprayd.log", n->dir);
@@ -156,7 +165,7 @@ int node_session_open(node *n, const node_config *cfg, char *err, size_t cap) {
   n->keep_workers = asked < cores ? asked : cores;
   if (cfg->idle_workers) n->keep_workers = cfg->idle_workers;
   node_resources_init(n, cfg);
-  return WR_OK;
+  return node_spill_open(n, cfg);
 }
 
 void node_session_listen(node *n) {
@@ -171,6 +180,7 @@ void node_session_listen(node *n) {
 void node_session_close(node *n) {
   node_watch_close(n->listen_watch);
   n->listen_watch = NULL;
+  node_spill_close(n);
   if (n->dir[0]) wr_os_remove_tree(n->dir);
   wr_os_close(n->lock_fd);
   n->lock_fd = -1;

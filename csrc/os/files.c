@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -121,4 +122,61 @@ int wr_os_random(void *out, size_t n) {
     got += (size_t)k;
   }
   return WR_OK;
+}
+
+/* ---- files of values ------------------------------------------------------------------------- */
+
+#define AT_ONCE ((size_t)1 << 30) /* the kernel takes a little less than 2 GiB in one call */
+
+int wr_os_create_file(const char *path) {
+  int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  return fd >= 0 ? fd : WR_IO;
+}
+
+int wr_os_open_file(const char *path) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  return fd >= 0 ? fd : WR_IO;
+}
+
+int wr_os_write_at(int fd, const void *buf, size_t len, uint64_t off) {
+  const char *p = buf;
+  while (len) {
+    ssize_t n = pwrite(fd, p, len < AT_ONCE ? len : AT_ONCE, (off_t)off);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return WR_IO;
+    p += n;
+    len -= (size_t)n;
+    off += (uint64_t)n;
+  }
+  return WR_OK;
+}
+
+int wr_os_read_at(int fd, void *buf, size_t len, uint64_t off) {
+  char *p = buf;
+  while (len) {
+    ssize_t n = pread(fd, p, len < AT_ONCE ? len : AT_ONCE, (off_t)off);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return WR_IO;
+    if (n == 0) return WR_CLOSED;
+    p += n;
+    len -= (size_t)n;
+    off += (uint64_t)n;
+  }
+  return WR_OK;
+}
+
+void wr_os_remove_file(const char *path) { unlink(path); }
+
+int wr_os_disk_usage(const char *path, double *used) {
+  struct statvfs v;
+  if (statvfs(path, &v) != 0) return WR_IO;
+  *used = v.f_blocks ? 1.0 - (double)v.f_bavail / (double)v.f_blocks : 0.0;
+  return WR_OK;
+}
+
+int wr_os_disk_is_full(int error) { return error == ENOSPC || error == EDQUOT; }
+
+int wr_os_disk_full(void) {
+  errno = ENOSPC;
+  return WR_IO;
 }

@@ -26,4 +26,15 @@ void wr_os_redirect_output(int fd); /* makes fd the standard output and error */
 char **wr_os_environment(void);     /* borrowed */
 int wr_os_random(void *out, size_t n);
 
+/* Files of values.  Create makes a file that is not there yet, mode 0600: a descriptor.  WR_IO with
+ * errno set; wr_os_disk_is_full tells whether an errno says so. */
+int wr_os_create_file(const char *path);
+int wr_os_open_file(const char *path); /* for reading */
+int wr_os_write_at(int fd, const void *buf, size_t len, uint64_t off); /* all of it */
+int wr_os_read_at(int fd, void *buf, size_t len, uint64_t off); /* all of it; WR_CLOSED: too short */
+void wr_os_remove_file(const char *path);
+int wr_os_disk_usage(const char *path, double *used); /* of the file system: 0 to 1 */
+int wr_os_disk_is_full(int error);
+int wr_os_disk_full(void); /* WR_IO, with the errno of a full disk */
+
 #endif

@@ -23,7 +23,6 @@
   INT64_C(500000000) /* longest sleep before signals and the session are looked at */
 #define WRPY_BIG_COPY ((size_t)256 << 10) /* copies from here on run without the GIL */
 #define WRPY_BIG_ARG ((size_t)64 << 10)   /* arguments from here on become objects of their own */
-#define WRPY_VIEW_MIN ((size_t)1024)      /* smaller values are copied out rather than held */
 
 /* ---- the session of this process ----------------------------------------------------------- */
 
@@ -136,7 +135,9 @@ extern PyType_Spec wrpy_hold_spec;
 int wrpy_keep_views(void); /* gives views that live a copy of what they show; WR_OK or WR_NOMEM */
 /* Waits for room in the store: 0 means try again. */
 typedef struct {
-  uint64_t start, nap;
+  uint64_t since;  /* when something moved last; 0: not asked yet */
+  uint32_t steps;  /* `spill_steps` at that time */
+  uint64_t seen;   /* wake-ups */
 } wrpy_room;
 int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len);
 /* Copies an encoded value to dst, without the GIL when it is large. */

@@ -200,7 +200,7 @@ static PyObject *m_wait_change(PyObject *module, PyObject *args) {
 static int export_bytes(wrpy_state *st, const Py_buffer *data, wr_id *id) {
   int rc = wr_object_create(wrpy_sess.client, id);
   if (rc != WR_OK) return wrpy_fail(st, rc, "exporting a function");
-  wrpy_room room = {0, 0};
+  wrpy_room room = {0};
   uint8_t *dst = NULL;
   size_t len = (size_t)data->len;
   while ((rc = wr_value_reserve(wrpy_sess.client, id->idx, len, NULL, 0, &dst)) == WR_FULL)

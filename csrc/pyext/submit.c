@@ -20,7 +20,7 @@ static int refused(wrpy_state *st, const wr_task_spec *spec, int rc) {
 }
 
 static int make_task(wrpy_state *st, const wr_task_spec *spec, wr_enc *enc, wr_id *out) {
-  wrpy_room room = {0, 0};
+  wrpy_room room = {0};
   uint8_t *dst = NULL;
   uint32_t epoch = wrpy_sess.epoch;
   for (;;) {

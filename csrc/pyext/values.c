@@ -1,9 +1,10 @@
 /* Values in the store: writing what was encoded, reading it back, holding what a view shows. */
+#include "os/files.h"
 #include "os/os.h"
 #include "pyext/module.h"
 
-#define ROOM_WAIT_NS UINT64_C(10000000000) /* a full store gets this long to make room */
-#define ROOM_NAP_MAX UINT64_C(50000000)
+#define PATIENCE_NS INT64_C(10000000000) /* without any progress of whiprayd, or others */
+#define NAP_NS INT64_C(50000000)
 
 /* ---- the base of zero-copy views ------------------------------------------------------------ */
 
@@ -39,12 +40,11 @@ int wrpy_keep_views(void) {
 }
 
 static PyObject *hold_new(wrpy_state *st, wr_id id) {
-  uint32_t gen;
-  int rc = wr_hold(wrpy_sess.client, id.idx, id.gen, &gen);
+  int rc = wr_view_hold(wrpy_sess.client, id);
   if (rc != WR_OK) return wrpy_fail_null(st, rc, "holding an object");
   wrpy_hold *h = PyObject_New(wrpy_hold, st->hold_type);
   if (!h) {
-    wr_unhold(wrpy_sess.client, id);
+    wr_view_unhold(wrpy_sess.client, id);
     return NULL;
   }
   h->id = id;
@@ -60,7 +60,7 @@ static void hold_dealloc(PyObject *self) {
   delist(h);
   if (h->epoch == wrpy_sess.epoch) {
     wrpy_sess.views--;
-    wr_unhold(wrpy_sess.client, h->id);
+    wr_view_unhold(wrpy_sess.client, h->id);
   }
   PyObject_Free(self);
   Py_DECREF(type);
@@ -80,33 +80,46 @@ PyType_Spec wrpy_hold_spec = {
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
-static int no_room(wrpy_state *st, size_t len, double waited) {
-  char text[200];
-  PyOS_snprintf(
-      text, sizeof text,
-      "no room for an object of %zu bytes in an object store of %llu bytes (waited %.1f s)", len,
-      (unsigned long long)(wrpy_sess.seg->heap_chunks * WR_CHUNK), waited);
-  return wrpy_raise(st, "ObjectStoreFullError", "%s", text);
+static int no_room(wrpy_state *st, const char *what, size_t len) {
+  uint32_t trouble = wr_load32(&wrpy_sess.seg->h->spill_trouble);
+  const char *cls = wr_os_disk_is_full((int)trouble) ? "OutOfDiskError" : "ObjectStoreFullError";
+  return wrpy_raise(st, cls,
+                    "no room %s %zu bytes in an object store of %zu bytes: the rest of it is in use "
+                    "by arrays that live, or can not be spilled%s%s (waited %d s)",
+                    what, len, (size_t)(wrpy_sess.seg->heap_chunks * WR_CHUNK),
+                    trouble ? ": " : "", trouble ? strerror((int)trouble) : "",
+                    (int)(PATIENCE_NS / 1000000000));
 }
 
-/* Readers elsewhere may let go of something soon; so may garbage in cycles here. */
-int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len) {
+static uint32_t steps(void) { return wr_load32(&wrpy_sess.seg->h->spill_steps); }
+
+/* 1: as long again; 0: nothing has moved for too long. */
+static int still_patient(wrpy_room *room) {
   uint64_t now = wr_os_now_ns();
-  uint64_t store = wrpy_sess.seg->heap_chunks * WR_CHUNK;
+  if (!room->since || room->steps != steps()) {
+    room->since = now;
+    room->steps = steps();
+  }
+  return now - room->since < (uint64_t)PATIENCE_NS;
+}
+
+/* whiprayd spills what it can.  Readers elsewhere may let go of something soon; so may garbage in
+ * cycles here. */
+int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len) {
+  size_t store = wrpy_sess.seg->heap_chunks * WR_CHUNK;
   if (len >= store)
     return wrpy_raise(st, "ObjectStoreFullError",
                       "an object of %zu bytes can never fit into an object store of %zu bytes: "
-                      "give init() a larger object_store_memory", len, (size_t)store);
-  if (!room->start) {
-    room->start = now;
-    room->nap = 500000;
-    PyGC_Collect();
-    return 0;
-  }
-  if (now - room->start > ROOM_WAIT_NS) return no_room(st, len, (double)(now - room->start) / 1e9);
+                      "give init() a larger object_store_memory", len, store);
+  int first = !room->since;
+  if (first) room->seen = wr_wakeups(wrpy_sess.client);
+  if (!still_patient(room)) return no_room(st, "for an object of", len);
+  if (first) PyGC_Collect();
   uint32_t epoch = wrpy_sess.epoch;
-  Py_BEGIN_ALLOW_THREADS wr_os_sleep_ns(room->nap);
-  Py_END_ALLOW_THREADS if (room->nap < ROOM_NAP_MAX) room->nap *= 2;
+  WRPY_LEAVE
+  wr_room_ask(wrpy_sess.client, len);
+  (void)wr_wait_change(wrpy_sess.client, &room->seen, NAP_NS);
+  WRPY_ENTER
   if (PyErr_CheckSignals()) return -1;
   return epoch == wrpy_sess.epoch ? 0 : wrpy_fail(st, WR_CLOSED, "waiting for room");
 }
@@ -123,7 +136,7 @@ void wrpy_copy_out(wr_enc *enc, uint8_t *dst) {
 }
 
 int wrpy_store(wrpy_state *st, wr_idx idx, wr_enc *enc) {
-  wrpy_room room = {0, 0};
+  wrpy_room room = {0};
   uint8_t *dst = NULL;
   for (;;) {
     int rc = wr_value_reserve(wrpy_sess.client, idx, enc->total, enc->refs, enc->nrefs, &dst);
@@ -180,25 +193,60 @@ static PyObject *engine_error(wrpy_state *st, const wr_view *view) {
   return exc;
 }
 
-static PyObject *decode_view(wrpy_state *st, wr_id id, const wr_view *view) {
+/* Where a view of the value is kept: base keeps it. */
+static PyObject *decode_view(wrpy_state *st, const wr_view *view, PyObject *base) {
   if (WR_UNLIKELY(view->is_error && view->flags & WR_VAL_SYSERR)) return engine_error(st, view);
   wr_dec_ctx cx;
   wrpy_dec_init(&cx, st, view->refs, view->nrefs);
-  if (view->is_block && view->len >= WRPY_VIEW_MIN) {
-    cx.base = hold_new(st, id);
-    if (!cx.base) return NULL;
+  cx.base = base;
+  return wrpy_dec_value(&st->codec, view->data, view->len, &cx);
+}
+
+static int sleep_for_value(void *arg, int64_t until_ns) {
+  return wr_value_fetch(wrpy_sess.client, *(const wr_id *)arg, until_ns);
+}
+
+/* Waits until a value that is on disk is in memory; it stays there for who holds a view of it. */
+static int fetch(wrpy_state *st, wr_id id) {
+  wrpy_room room = {0};
+  for (int rc = 1; rc == 1;) {
+    if (!still_patient(&room))
+      return no_room(st, "to read back", wr_obj(wrpy_sess.seg, id.idx)->v.b.len);
+    rc = wrpy_wait_in_slices(st, sleep_for_value, &id, (int64_t)wr_os_now_ns() + WRPY_SLICE_NS);
+    if (rc < 0) return -1;
   }
-  PyObject *value = wrpy_dec_value(&st->codec, view->data, view->len, &cx);
-  Py_XDECREF(cx.base);
+  return 0;
+}
+
+/* Of a large value, or one on disk: it is looked at once more after the hold has been taken. */
+static PyObject *load_held(wrpy_state *st, wr_id id, wr_view *view) {
+  PyObject *hold = hold_new(st, id), *value = NULL;
+  int rc = WR_OK;
+  while (hold && (rc = wr_value_view(wrpy_sess.client, id, view)) == WR_AWAY)
+    if (fetch(st, id)) break;
+  if (rc == WR_OK && hold)
+    value = decode_view(st, view, hold);
+  else if (rc == WR_LOST)
+    wrpy_raise(st, "ObjectLostError", "the file to which object %u was spilled is damaged or gone",
+               id.idx);
+  else if (!PyErr_Occurred())
+    wrpy_fail(st, rc, "reading an object");
+  Py_XDECREF(hold);
   return value;
 }
 
 PyObject *wrpy_load(wrpy_state *st, wr_id id, int *is_error) {
   wr_view view;
   int rc = wr_value_view(wrpy_sess.client, id, &view);
-  if (WR_UNLIKELY(rc != WR_OK)) return wrpy_fail_null(st, rc, "reading an object");
-  *is_error = view.is_error;
-  return decode_view(st, id, &view);
+  PyObject *value;
+  if (WR_LIKELY(rc == WR_OK && !(view.is_block && view.len >= WR_SPILL_MIN)))
+    value = decode_view(st, &view, NULL);
+  else if (rc == WR_OK || rc == WR_AWAY || rc == WR_LOST)
+    value = load_held(st, id, &view);
+  else
+    return wrpy_fail_null(st, rc, "reading an object");
+  if (value) *is_error = view.is_error;
+  return value;
 }
 
 static void raise_value(wrpy_state *st, PyObject *exc) {

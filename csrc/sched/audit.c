@@ -99,7 +99,7 @@ static void count_holds(audit *a) {
     if (WR_REC_KIND(w) != WR_REC_HOLDS) continue;
     const wr_a32 *table = (const wr_a32 *)(const void *)(s->recs + (uint64_t)c * WR_CHUNK);
     for (uint32_t k = 0; k < WR_HOLDS_PER_CHUNK; k++) {
-      wr_idx i = wr_load32(&table[k]);
+      wr_idx i = wr_load32(&table[k]) & ~WR_HOLD_VIEW;
       if (!i) continue;
       a->out->holds++;
       if (WR_REC_SLOT(w))
@@ -128,11 +128,29 @@ static void count_of_task(void *ctx, wr_idx i) {
   }
 }
 
+static int is_away(uint64_t st) {
+  return WR_OBJ_PLACE(st) == WR_IN_FILE || WR_OBJ_PLACE(st) == WR_IN_LOST;
+}
+
+/* Values that are not simply in memory.  LEAVING does not outlast one step of whiprayd, which is not
+ * in the middle of one when a session is audited. */
+static void check_place(audit *a, wr_idx i, uint64_t st) {
+  const wr_object *o = wr_obj(a->s, i);
+  uint32_t place = WR_OBJ_PLACE(st);
+  if (WR_OBJ_PHASE(st) != WR_OBJ_READY || place > WR_IN_LOST || !(o->flags & WR_VAL_BLOCK))
+    report(a, "object %u in phase %u has its value in place %u", i, WR_OBJ_PHASE(st), place);
+  else if (is_away(st) && (o->v.b.block || o->v.b.off || o->v.b.nrefs))
+    report(a, "object %u is spilled and names memory at %#llx", i,
+           (unsigned long long)o->v.b.block);
+  a->out->spilled += (uint64_t)is_away(st);
+}
+
 static void count_of_object(void *ctx, wr_idx i) {
   audit *a = ctx;
   const wr_object *o = wr_obj(a->s, i);
   uint64_t st = wr_load(&o->state);
-  if (!object_lives(WR_OBJ_PHASE(st)) || !(o->flags & WR_VAL_BLOCK)) return;
+  if (st & WR_OBJ_PLACE_MASK) check_place(a, i, st);
+  if (!object_lives(WR_OBJ_PHASE(st)) || !(o->flags & WR_VAL_BLOCK) || is_away(st)) return;
   if (!wr_heap_owned(a->s, o->v.b.block, i, WR_OBJ_GEN(st)))
     report(a, "object %u names a value at %#llx, which is not its own", i,
            (unsigned long long)o->v.b.block);

@@ -15,6 +15,7 @@
 typedef struct {
   uint64_t objects;     /* living ones, returns of tasks among them; exported functions apart */
   uint64_t functions;   /* exported, kept until the session ends */
+  uint64_t spilled;     /* of the objects: their value is not in memory */
   uint64_t value_bytes; /* of the values of living objects, exported functions apart */
   uint64_t nodes;       /* entries of waiting lists, stale ones too */
   uint64_t tasks[WR_AUDIT_PHASES];

@@ -101,7 +101,7 @@ static void drop_record(void *ctx, wr_idx i) {
 static void drop_holds(wr_self *me, uint32_t chunk) {
   wr_a32 *table = (wr_a32 *)(void *)(me->s->recs + (uint64_t)chunk * WR_CHUNK);
   for (uint32_t k = 0; k < WR_HOLDS_PER_CHUNK; k++) {
-    wr_idx i = wr_load32(&table[k]);
+    wr_idx i = wr_load32(&table[k]) & ~WR_HOLD_VIEW;
     if (!i || !valid_target(me->s, i)) continue;
     uint32_t gen = wr_gen_of(me->s, i);
     uint64_t now = wr_tag_add(wr_tagger_of(me), wr_refs(me->s, i), (uint32_t)-1);

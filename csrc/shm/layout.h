@@ -16,6 +16,7 @@
  *   tagged    a 64-bit word: 32 bits of value and a tag (slot, sequence) that names the last
  *             operation, so that a sweep can tell whether a dead process's operation took effect
  *   hold      one reference of a process on a record it did not create; the hold table is the truth
+ *   view      a hold of a process that also looks at the bytes of the value: they must stay there
  *   pin       one reference of a record (a task's argument, a value that contains refs) on another
  *   shape     resources + pool, perhaps in a group; ready tasks of one shape share a queue
  *   pool      the workers of one job and one runtime environment
@@ -56,6 +57,7 @@
 #define WR_RING_SHORT 65536u
 #define WR_RING_LONG 4194304u
 #endif
+#define WR_SPILL_MIN 1024u  /* bytes: smaller values are never spilled, and need no view */
 #define WR_INLINE_VALUE 32u /* bytes of a value inside an object record */
 #define WR_INLINE_ARGS 120u /* bytes of encoded arguments inside a task record */
 #define WR_RES_SCALE 10000  /* resource amounts are fixed point, 1/10000 */
@@ -97,14 +99,31 @@ enum wr_object_phase {
   WR_OBJ_DYING = 4, /* claimed for freeing by the slot in the w0 field */
   WR_OBJ_NODE = 5   /* not an object: a node of a waiting list */
 };
-/* state: phase:4 | w0:12 | w1:12 | many:1 | 0:3 | gen:32.  w0 and w1 are slots to wake when the
- * object is sealed; `many` says that more wait: wake every process that waits for objects. */
+/* state: phase:4 | w0:12 | w1:12 | many:1 | place:3 | gen:32.  w0 and w1 are slots to wake when the
+ * object is sealed, or its value is back in memory; `many` says that more wait: wake every process
+ * that waits for objects. */
 #define WR_OBJ_PHASE(s) ((uint32_t)((s) & 0xF))
 #define WR_OBJ_W0(s) ((uint32_t)((s) >> 4) & 0xFFF)
 #define WR_OBJ_W1(s) ((uint32_t)((s) >> 16) & 0xFFF)
 #define WR_OBJ_MANY ((uint64_t)1 << 28)
+#define WR_OBJ_PLACE(s) ((uint32_t)((s) >> 29) & 7)
+#define WR_OBJ_IN(place) ((uint64_t)(place) << 29)
+#define WR_OBJ_PLACE_MASK WR_OBJ_IN(7)
 #define WR_OBJ_GEN(s) ((uint32_t)((s) >> 32))
 #define WR_OBJ_STATE(phase, gen) ((uint64_t)(phase) | (uint64_t)(gen) << 32)
+
+/* Where the value of a READY object is; nothing but MEMORY in any other phase.  whiprayd alone moves
+ * an object from place to place, and only one that no view shows (see WR_HOLD_VIEW).  While the
+ * place is LEAVING or COMING, v.b.block and v.b.off are whiprayd's, and an object that has lost its
+ * last reference is left to it; in FILE and LOST both are 0, whoever lets go of the last reference
+ * frees the record, and whiprayd drops the bytes on disk once it sees that. */
+enum wr_object_place {
+  WR_IN_MEMORY = 0,
+  WR_IN_LEAVING = 1, /* whiprayd looks for views and then frees the memory, or does not */
+  WR_IN_FILE = 2,    /* spilled */
+  WR_IN_COMING = 3,  /* whiprayd reads it back */
+  WR_IN_LOST = 4     /* what was on disk is not the value any more */
+};
 
 /* deps: head node idx:32 | 0:16 | closer slot:12 | 0:2 | done:1 | closed:1 */
 #define WR_DEPS_CLOSED ((uint64_t)1 << 63)
@@ -131,7 +150,10 @@ typedef struct {
       uint64_t off;      /* of the value, 64-byte aligned */
       uint64_t len;      /* of the value */
       uint64_t block;    /* start of the block: the list of contained refs, then the value */
-      uint32_t producer; /* task of a pending extra return */
+      union {
+        uint32_t producer; /* task of a pending extra return */
+        wr_a32 touched;    /* of a value: `births` when it was made or last looked at; a hint */
+      };
       uint32_t nrefs;
     } b;
   } v;
@@ -478,6 +500,10 @@ enum wr_rec_kind { WR_REC_NONE = 0, WR_REC_CELLS = 1, WR_REC_TASKS = 2, WR_REC_H
 #define WR_REC_KIND(w) ((uint32_t)((w) & 0xF))
 #define WR_REC_SLOT(w) ((uint32_t)((w) >> 4) & 0xFFF)
 #define WR_HOLDS_PER_CHUNK ((uint32_t)(WR_CHUNK / 4))
+/* Entry of a hold table: idx of the record, 0: none.  With this bit the process has views of the
+ * value.  It sets the bit first and looks at the place second; whiprayd makes the place LEAVING
+ * first and looks for bits second: one of them sees the other. */
+#define WR_HOLD_VIEW 0x40000000u
 
 enum wr_heap_kind { WR_HEAP_FREE = 0, WR_HEAP_RUN = 1, WR_HEAP_INNER = 2, WR_HEAP_SPAN = 3 };
 /* word of a heap chunk: 0 free, or kind:4 | slot:12 | low:16 | high:32 where
@@ -520,6 +546,10 @@ typedef struct {
   _Alignas(64) wr_a64 heap_high; /* hint: first heap chunk never used */
   wr_a64 heap_low;               /* hint: below this no heap chunk is free */
   wr_a32 room_wanted;            /* hint: how often the heap was found full */
+  wr_a32 births;        /* values made that could be spilled: the clock of `touched` */
+  wr_a32 spill_steps;   /* moves while whiprayd gets on with spilling and restoring */
+  wr_a32 spill_trouble; /* errno of the last attempt to spill; 0: it went well */
+  wr_a32 files_dropped; /* hint: how often a spilled object has been freed */
   _Alignas(64) wr_a32 groups_waiting; /* not 0: some groups may be pending; the records tell */
   wr_a32 ngroups, nbundles;           /* in use: high-water marks */
   wr_a32 group_next, bundle_next;     /* hints: where to look for a free one */

@@ -27,6 +27,13 @@ int wr_objects_create(wr_self *me, uint32_t refs, wr_idx *idx, uint32_t *gen) {
   return WR_OK;
 }
 
+/* Values are spilled in the order in which they were made or last looked at. */
+static inline void touch_new(wr_seg *s, wr_object *o, uint64_t len) {
+  if (len < WR_SPILL_MIN) return;
+  uint32_t now = atomic_fetch_add_explicit(&s->h->births, 1, memory_order_relaxed);
+  atomic_store_explicit(&o->v.b.touched, now, memory_order_relaxed);
+}
+
 int wr_objects_reserve(wr_self *me, wr_idx idx, uint64_t len, const wr_idx *refs, uint32_t nrefs,
                        uint8_t **dst) {
   wr_object *o = wr_obj(me->s, idx);
@@ -56,6 +63,7 @@ int wr_objects_reserve(wr_self *me, wr_idx idx, uint64_t len, const wr_idx *refs
   atomic_thread_fence(memory_order_release);
   o->v.b.nrefs = nrefs;
   o->flags |= WR_VAL_BLOCK; /* from here a sweep finds the block through the object */
+  touch_new(me->s, o, len);
   WR_FAILPOINT("value.named");
   if (nrefs) return wr_pins_take(me, wr_at(me->s, off));
   return WR_OK;
@@ -72,6 +80,7 @@ int wr_objects_adopt(wr_self *me, wr_idx idx, uint64_t run, uint64_t off, uint64
   o->len = 0;
   atomic_thread_fence(memory_order_release);
   o->flags |= WR_VAL_BLOCK;
+  touch_new(me->s, o, len);
   WR_FAILPOINT("value.adopted");
   int rc = wr_heap_give(me, run, idx, WR_OBJ_GEN(wr_load_relaxed(&o->state)));
   if (rc < 0) o->flags &= (uint16_t)~WR_VAL_BLOCK;
@@ -109,6 +118,14 @@ int wr_objects_seal(wr_self *me, wr_idx idx, int is_error, uint16_t flags) {
   return WR_OK;
 }
 
+/* The state with `slot` among those to be woken. */
+static uint64_t with_watcher(uint64_t st, uint32_t slot) {
+  if (WR_OBJ_W0(st) == slot || WR_OBJ_W1(st) == slot) return st;
+  if (WR_OBJ_W0(st) == 0) return st | (uint64_t)slot << 4;
+  if (WR_OBJ_W1(st) == 0) return st | (uint64_t)slot << 16;
+  return st | WR_OBJ_MANY;
+}
+
 int wr_objects_watch(wr_seg *s, wr_idx idx, uint32_t gen, uint32_t slot) {
   wr_object *o = wr_obj(s, idx);
   uint64_t st = wr_load(&o->state), now;
@@ -117,13 +134,19 @@ int wr_objects_watch(wr_seg *s, wr_idx idx, uint32_t gen, uint32_t slot) {
     uint32_t phase = WR_OBJ_PHASE(st);
     if (phase == WR_OBJ_READY || phase == WR_OBJ_ERROR) return 1;
     if (phase != WR_OBJ_PENDING) return WR_STALE;
-    if (WR_OBJ_W0(st) == slot || WR_OBJ_W1(st) == slot) return 0;
-    if (WR_OBJ_W0(st) == 0)
-      now = st | (uint64_t)slot << 4;
-    else if (WR_OBJ_W1(st) == 0)
-      now = st | (uint64_t)slot << 16;
-    else
-      now = st | WR_OBJ_MANY;
+    now = with_watcher(st, slot);
+  } while (now != st && !wr_cas(&o->state, &st, now));
+  return 0;
+}
+
+int wr_objects_watch_value(wr_seg *s, wr_idx idx, uint32_t gen, uint32_t slot) {
+  wr_object *o = wr_obj(s, idx);
+  uint64_t st = wr_load(&o->state), now;
+  do {
+    if (WR_OBJ_GEN(st) != gen || WR_OBJ_PHASE(st) != WR_OBJ_READY) return WR_STALE;
+    uint32_t place = WR_OBJ_PLACE(st);
+    if (place == WR_IN_MEMORY || place == WR_IN_LOST) return 1;
+    now = with_watcher(st, slot);
   } while (now != st && !wr_cas(&o->state, &st, now));
   return 0;
 }

@@ -25,6 +25,9 @@ int wr_objects_seal(wr_self *me, wr_idx idx, int is_error, uint16_t flags);
 /* Registers `slot` to be woken at the seal: 1 sealed already, 0 registered, WR_STALE. */
 int wr_objects_watch(wr_seg *s, wr_idx idx, uint32_t gen, uint32_t slot);
 
+/* The same for a sealed object whose value is not in memory: 1: it is, or never will be again. */
+int wr_objects_watch_value(wr_seg *s, wr_idx idx, uint32_t gen, uint32_t slot);
+
 /* Engine-made error as a value: msgpack [code, text, {}] in buf; returns its length. */
 size_t wr_error_value(uint8_t *buf, size_t cap, const char *code, const char *text);
 

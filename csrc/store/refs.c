@@ -151,6 +151,30 @@ void wr_hold_drop(wr_self *me, wr_idx idx) {
   unpin_hold(me, idx, pos);
 }
 
+/* ---- views --------------------------------------------------------------------------------- */
+
+int wr_view_take(wr_self *me, wr_idx idx, uint32_t gen) {
+  int rc = wr_hold_take(me, idx, gen, NULL);
+  if (rc < 0) return rc;
+  wr_held *h = &me->holds[*wr_map32_get(&me->held, idx + 1)];
+  atomic_store_explicit(&wr_obj(me->s, idx)->v.b.touched, wr_load32(&me->s->h->births),
+                        memory_order_relaxed);
+  if (h->views++ == 0) {
+    wr_store32(hold_entry(me, h->pos), idx | WR_HOLD_VIEW);
+    WR_FAILPOINT("view.marked");
+    wr_fence(); /* pairs with the one in wr_away_begin */
+  }
+  return WR_OK;
+}
+
+void wr_view_drop(wr_self *me, wr_idx idx) {
+  uint32_t *slot = wr_map32_get(&me->held, idx + 1);
+  if (!slot) return;
+  wr_held *h = &me->holds[*slot];
+  if (--h->views == 0 && h->count > 1) wr_store32(hold_entry(me, h->pos), idx);
+  wr_hold_drop(me, idx);
+}
+
 /* ---- flags --------------------------------------------------------------------------------- */
 
 void wr_refs_clear(wr_self *me, wr_idx idx, uint32_t gen, uint32_t bits) {
@@ -222,6 +246,14 @@ static void finish_dying(wr_self *me, wr_idx idx, uint32_t gen) {
   wr_rec_release(me, idx);
 }
 
+/* 1: whiprayd moves the value right now, and looks for references when it has done so.  The fence
+ * pairs with the one there: either we see the new place, or it sees that no reference is left. */
+static int in_other_hands(wr_object *o, uint64_t st) {
+  uint32_t place = WR_OBJ_PLACE(st);
+  wr_fence();
+  return (place == WR_IN_LEAVING || place == WR_IN_COMING) && wr_load(&o->state) == st;
+}
+
 static void reap_one(wr_self *me, wr_idx idx, uint32_t gen) {
   if (idx & WR_ACTOR_BIT) {
     retire_actor(me, idx, gen);
@@ -232,8 +264,11 @@ static void reap_one(wr_self *me, wr_idx idx, uint32_t gen) {
   for (;;) {
     uint32_t phase = WR_OBJ_PHASE(st);
     if (WR_OBJ_GEN(st) != gen || phase == WR_OBJ_FREE || phase >= WR_OBJ_DYING) return;
+    if (WR_UNLIKELY(st & WR_OBJ_PLACE_MASK) && in_other_hands(o, st)) return;
     if (wr_cas(&o->state, &st, WR_OBJ_STATE(WR_OBJ_DYING, gen) | (uint64_t)me->slot << 4)) break;
   }
+  WR_FAILPOINT("reap.claimed");
+  if (WR_UNLIKELY(st & WR_OBJ_PLACE_MASK)) atomic_fetch_add(&me->s->h->files_dropped, 1);
   finish_dying(me, idx, gen);
 }
 

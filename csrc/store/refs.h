@@ -24,6 +24,10 @@ void wr_pins_drop(wr_self *me, wr_pins *pins);
 /* Holds of this process.  gen 0 accepts any living record and reports its generation. */
 int wr_hold_take(wr_self *me, wr_idx idx, uint32_t gen, uint32_t *gen_out);
 void wr_hold_drop(wr_self *me, wr_idx idx);
+/* A hold under which the bytes of the value stay where they are, from the moment on at which they
+ * are found in memory after this call. */
+int wr_view_take(wr_self *me, wr_idx idx, uint32_t gen);
+void wr_view_drop(wr_self *me, wr_idx idx);
 
 /* Clears flag bits (WR_REF_CREATOR, WR_REF_TASK) of the record (idx, gen). */
 void wr_refs_clear(wr_self *me, wr_idx idx, uint32_t gen, uint32_t bits);

@@ -25,6 +25,7 @@ typedef struct {
 
 typedef struct {
   uint32_t gen, count, pos;
+  uint32_t views; /* how many of `count` are views */
 } wr_held;
 
 typedef struct wr_self wr_self;

@@ -207,7 +207,7 @@ static void count_holds(audit *a) {
     const wr_a32 *table = (const wr_a32 *)(const void *)(a->s->recs + (uint64_t)c * WR_CHUNK);
     if (WR_REC_KIND(wr_load(&a->s->rec_table[c])) != WR_REC_HOLDS) continue;
     for (uint32_t k = 0; k < WR_HOLDS_PER_CHUNK; k++)
-      if (wr_load32(&table[k])) counted(a, wr_load32(&table[k]));
+      if (wr_load32(&table[k])) counted(a, wr_load32(&table[k]) & ~WR_HOLD_VIEW);
   }
 }
 

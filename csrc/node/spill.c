@@ -1,0 +1,491 @@
+/* Spilling: values that found no room make whiprayd move others to disk, and who needs one of those
+ * asks for it back.
+ *
+ * What to spill: the values that were made or looked at least recently and that nobody views; see
+ * store/away.h for how they move.  Writing happens on a thread while the value is still in memory
+ * and may be read; only then does it leave.  What has been read back keeps its place on disk, so
+ * that it need not be written again.  Nothing here waits, and nothing is owed to a client that
+ * died: requests are hints that clients repeat. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/status.h"
+#include "node/node.h"
+#include "node/pieces.h"
+#include "node/spill_io.h"
+#include "os/files.h"
+#include "os/os.h"
+#include "store/away.h"
+
+#define MARGIN 16u                /* one part in so many of the store is freed beyond the need */
+#define BATCH (UINT64_C(64) << 20) /* bytes that go into one file, unless one value has more */
+#define READS 4u                  /* at once */
+#define TICK_MS 50u
+#define FETCH_LIFE_NS UINT64_C(5000000000) /* clients repeat what they want more often */
+#define RETRY_NS UINT64_C(1000000000)      /* after a failed write */
+
+typedef struct {
+  uv_work_t work;
+  node *n;
+  char path[NODE_FILE_PATH];
+  node_file *file;
+  node_spilled *v;
+  size_t count;
+  int rc, error;
+} write_job;
+
+typedef struct {
+  uv_work_t work;
+  node *n;
+  char path[NODE_FILE_PATH];
+  node_file *file;
+  node_spilled v;
+  uint8_t *dst;
+  int rc;
+} read_job;
+
+typedef struct {
+  wr_idx idx;
+  uint32_t gen;
+  uint64_t asked; /* when, last */
+} fetch;
+
+struct node_spill {
+  node *n;
+  node_pieces pieces;
+  int off, made;    /* switched off; the directory is there */
+  int lock_fd;      /* of a directory apart from the session's own; -1 */
+  char base[160];   /* of that directory; "" */
+  double capacity;  /* the disk counts as full beyond this share */
+  write_job *writing;
+  uint32_t reading;
+  fetch *fetches;
+  uint32_t nfetches, cap_fetches;
+  uint64_t want;    /* bytes asked for since the last pass */
+  uint64_t asking[WR_MAX_PROCS / 64]; /* slots that wait for room */
+  uint64_t not_before;
+  uv_timer_t tick;
+  uint32_t dropped, sweeps; /* of the header, at the last review of the pieces */
+  wr_a32 stop;
+};
+
+static node_spill_ctx ctx_of(node *n) {
+  return (node_spill_ctx){n->session, &n->seg.h->spill_steps, &n->spill->stop};
+}
+
+static void step(node *n) { atomic_fetch_add(&n->seg.h->spill_steps, 1); }
+
+/* ---- the directory --------------------------------------------------------------------------- */
+
+static double capacity(void) {
+  const char *text = getenv("RAY_local_fs_capacity_threshold");
+  double share = text ? atof(text) : 0;
+  return share > 0 && share <= 1 ? share : 0.95;
+}
+
+static int make_dir(struct node_spill *sp) {
+  char path[360];
+  if (sp->made) return WR_OK;
+  if (sp->base[0] && wr_os_private_dir(sp->base) != WR_OK) return WR_IO;
+  if (wr_os_private_dir(sp->pieces.dir) != WR_OK) return WR_IO;
+  if (sp->base[0]) {
+    snprintf(path, sizeof path, "%s/pid", sp->pieces.dir);
+    sp->lock_fd = wr_os_lock_file(path, 1);
+  }
+  sp->made = 1;
+  return WR_OK;
+}
+
+/* WR_IO with errno: nothing can be written now. */
+static int check_disk(struct node_spill *sp) {
+  double used;
+  int rc = make_dir(sp);
+  if (rc == WR_OK) rc = wr_os_disk_usage(sp->pieces.dir, &used);
+  if (rc == WR_OK && used > sp->capacity) rc = wr_os_disk_full();
+  return rc;
+}
+
+static void in_trouble(node *n, int error) {
+  struct node_spill *sp = n->spill;
+  if (wr_load32(&n->seg.h->spill_trouble) != (uint32_t)error && error)
+    node_note("cannot spill to %s: %s", sp->pieces.dir, strerror(error));
+  wr_store32(&n->seg.h->spill_trouble, (uint32_t)error);
+  sp->not_before = error ? wr_os_now_ns() + RETRY_NS : 0;
+}
+
+/* ---- who waits ------------------------------------------------------------------------------- */
+
+static void wake_asking(node *n) {
+  struct node_spill *sp = n->spill;
+  for (uint32_t w = 0; w < WR_MAX_PROCS / 64; w++)
+    for (; sp->asking[w]; sp->asking[w] &= sp->asking[w] - 1)
+      wr_wake(&n->seg, w * 64 + (uint32_t)__builtin_ctzll(sp->asking[w]));
+}
+
+/* ---- leaving --------------------------------------------------------------------------------- */
+
+static void note_view(void *ctx, wr_idx idx) { (void)wr_map32_put(ctx, idx + 1, 1); }
+
+/* Values whose bytes are on disk: their memory goes, unless somebody views them by now. */
+static void evict(node *n, const node_spilled *v, size_t count) {
+  wr_self *me = &n->sweeper.self;
+  wr_map32 views = {0};
+  uint8_t *begun = wr_alloc(count + 1);
+  if (!begun) return;
+  for (size_t i = 0; i < count; i++)
+    begun[i] = node_pieces_find(&n->spill->pieces, v[i].idx, v[i].gen) &&
+               wr_away_begin(&n->seg, v[i].idx, v[i].gen);
+  wr_away_settle();
+  wr_away_each_view(&n->seg, note_view, &views);
+  for (size_t i = 0; i < count; i++) {
+    if (!begun[i]) continue;
+    if (wr_map32_get(&views, v[i].idx + 1)) {
+      wr_away_stay(me, v[i].idx, v[i].gen);
+    } else {
+      wr_away_leave(me, v[i].idx, v[i].gen);
+      n->spilled_objects++;
+      n->spilled_bytes += v[i].len;
+      step(n);
+    }
+  }
+  wr_map32_free(&views);
+  wr_free(begun);
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static void pass(node *n);
+static void serve_fetches(node *n);
+static void tick_on(node *n);
+
+static void write_in_thread(uv_work_t *work) {
+  write_job *job = work->data;
+  node_spill_ctx cx = ctx_of(job->n);
+  job->rc = node_spill_write(&cx, job->path, job->v, job->count, &job->error);
+}
+
+static void note_pieces(node *n, const write_job *job) {
+  for (size_t i = 0; i < job->count; i++) {
+    const node_spilled *v = &job->v[i];
+    node_piece p = {v->idx, v->gen, v->at, v->len, job->file};
+    if (wr_away_wanted(&n->seg, v->idx, v->gen)) (void)node_pieces_add(&n->spill->pieces, &p);
+  }
+}
+
+static void on_written(uv_work_t *work, int status) {
+  write_job *job = work->data;
+  node *n = job->n;
+  struct node_spill *sp = n->spill;
+  sp->writing = NULL;
+  if (status == 0 && job->rc == WR_OK) {
+    note_pieces(n, job);
+    in_trouble(n, 0);
+    if (!n->ending) evict(n, job->v, job->count);
+  } else if (!n->ending) {
+    in_trouble(n, job->error ? job->error : EIO);
+  }
+  node_file_release(&sp->pieces, job->file);
+  wr_free(job->v);
+  wr_free(job);
+  if (n->ending) return;
+  serve_fetches(n);
+  wake_asking(n);
+}
+
+static void start_write(node *n, node_spilled *v, size_t count) {
+  struct node_spill *sp = n->spill;
+  write_job *job = wr_alloc(sizeof *job);
+  node_file *file = job ? node_file_new(&sp->pieces) : NULL;
+  if (!file) {
+    wr_free(job);
+    wr_free(v);
+    return;
+  }
+  *job = (write_job){.n = n, .file = file, .v = v, .count = count};
+  job->work.data = job;
+  node_file_path(&sp->pieces, file, job->path);
+  sp->writing = job;
+  tick_on(n);
+  uv_queue_work(n->loop, &job->work, write_in_thread, on_written);
+}
+
+/* ---- choosing -------------------------------------------------------------------------------- */
+
+typedef struct {
+  wr_spillable *v;
+  size_t n, cap;
+  uint32_t now;
+  wr_map32 views;
+} choice;
+
+static void note_candidate(void *ctx, const wr_spillable *s) {
+  choice *c = ctx;
+  if (wr_map32_get(&c->views, s->idx + 1)) return;
+  if (c->n == c->cap) {
+    size_t cap = c->cap ? c->cap * 2 : 256;
+    wr_spillable *v = wr_realloc(c->v, cap * sizeof *v);
+    if (!v) return;
+    c->v = v;
+    c->cap = cap;
+  }
+  c->v[c->n] = *s;
+  c->v[c->n++].touched = c->now - s->touched; /* its age */
+}
+
+static int oldest_first(const void *a, const void *b) {
+  uint32_t x = ((const wr_spillable *)a)->touched, y = ((const wr_spillable *)b)->touched;
+  return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static node_spilled spilled_of(const wr_seg *s, const wr_spillable *c) {
+  return (node_spilled){.idx = c->idx, .gen = c->gen, .data = wr_at(s, c->off), .len = c->len};
+}
+
+/* Takes the oldest until they make up `bytes`: those whose bytes are on disk already to clean[], the
+ * others, no more than a batch, to dirty[]. */
+static void choose(node *n, const choice *c, uint64_t bytes, node_spilled *clean, size_t *nclean,
+                   node_spilled *dirty, size_t *ndirty) {
+  uint64_t got = 0, batch = 0;
+  *nclean = *ndirty = 0;
+  for (size_t i = 0; i < c->n && got < bytes; i++) {
+    const wr_spillable *s = &c->v[i];
+    if (node_pieces_find(&n->spill->pieces, s->idx, s->gen)) {
+      clean[(*nclean)++] = spilled_of(&n->seg, s);
+    } else if (batch == 0 || batch + s->len <= BATCH) {
+      dirty[(*ndirty)++] = spilled_of(&n->seg, s);
+      batch += s->len;
+    } else {
+      continue;
+    }
+    got += s->room;
+  }
+}
+
+/* Makes room for what was asked for since the last time. */
+static void pass(node *n) {
+  struct node_spill *sp = n->spill;
+  if (!sp->want || sp->writing || sp->off || n->ending) return;
+  uint64_t bytes = sp->want + n->seg.heap_chunks * WR_CHUNK / MARGIN;
+  choice c = {.now = wr_load32(&n->seg.h->births)};
+  sp->want = 0;
+  wr_away_each_view(&n->seg, note_view, &c.views);
+  wr_away_each(&n->seg, note_candidate, &c);
+  if (c.n) qsort(c.v, c.n, sizeof *c.v, oldest_first);
+  node_spilled *clean = wr_alloc((c.n + 1) * sizeof *clean);
+  node_spilled *dirty = wr_alloc((c.n + 1) * sizeof *dirty);
+  size_t nclean = 0, ndirty = 0;
+  if (clean && dirty) choose(n, &c, bytes, clean, &nclean, dirty, &ndirty);
+  if (nclean) evict(n, clean, nclean);
+  if (ndirty && wr_os_now_ns() >= sp->not_before) {
+    if (check_disk(sp) == WR_OK) {
+      start_write(n, dirty, ndirty);
+      dirty = NULL;
+    } else {
+      in_trouble(n, errno);
+    }
+  }
+  if (nclean) wake_asking(n);
+  wr_free(clean);
+  wr_free(dirty);
+  wr_free(c.v);
+  wr_map32_free(&c.views);
+}
+
+static void need(node *n, uint64_t bytes) {
+  uint64_t most = n->seg.heap_chunks * WR_CHUNK;
+  n->spill->want = bytes > most - n->spill->want ? most : n->spill->want + bytes;
+}
+
+/* ---- coming back ----------------------------------------------------------------------------- */
+
+static void read_in_thread(uv_work_t *work) {
+  read_job *job = work->data;
+  node_spill_ctx cx = ctx_of(job->n);
+  job->rc = node_spill_read(&cx, job->path, &job->v, job->dst);
+}
+
+static void on_read(uv_work_t *work, int status) {
+  read_job *job = work->data;
+  node *n = job->n;
+  int whole = status == 0 && job->rc == WR_OK;
+  n->spill->reading--;
+  wr_away_arrive(&n->sweeper.self, job->v.idx, job->v.gen, whole ? WR_IN_MEMORY : WR_IN_LOST);
+  if (whole) {
+    n->restored_objects++;
+    n->restored_bytes += job->v.len;
+  } else {
+    node_note("the file %s does not hold object %u any more", job->path, job->v.idx);
+  }
+  step(n);
+  node_file_release(&n->spill->pieces, job->file);
+  wr_free(job);
+  if (!n->ending) serve_fetches(n);
+}
+
+static int start_read(node *n, const node_piece *p) {
+  read_job *job = wr_alloc(sizeof *job);
+  if (!job) return WR_NOMEM;
+  uint8_t *dst;
+  int rc = wr_away_return(&n->sweeper.self, p->idx, p->gen, p->len, &dst);
+  if (rc != WR_OK) {
+    wr_free(job);
+    return rc;
+  }
+  *job = (read_job){.n = n, .file = p->file, .dst = dst};
+  job->v = (node_spilled){.idx = p->idx, .gen = p->gen, .len = p->len, .at = p->at};
+  job->work.data = job;
+  node_file_path(&n->spill->pieces, p->file, job->path);
+  p->file->users++;
+  n->spill->reading++;
+  uv_queue_work(n->loop, &job->work, read_in_thread, on_read);
+  return WR_OK;
+}
+
+/* 1: the request stays. */
+static int serve(node *n, const fetch *f) {
+  struct node_spill *sp = n->spill;
+  const wr_object *o = wr_obj(&n->seg, f->idx);
+  uint64_t st = wr_load(&o->state);
+  if (WR_OBJ_GEN(st) != f->gen || WR_OBJ_PHASE(st) != WR_OBJ_READY) return 0;
+  if (WR_OBJ_PLACE(st) != WR_IN_FILE) return WR_OBJ_PLACE(st) == WR_IN_LEAVING;
+  const node_piece *p = node_pieces_find(&sp->pieces, f->idx, f->gen);
+  if (!p) {
+    wr_away_lose(&n->sweeper.self, f->idx, f->gen);
+    return 0;
+  }
+  if (sp->reading >= READS) return 1;
+  int rc = start_read(n, p);
+  if (rc == WR_FULL) need(n, p->len);
+  return rc != WR_OK && rc != WR_STALE;
+}
+
+static void serve_fetches(node *n) {
+  struct node_spill *sp = n->spill;
+  uint64_t now = wr_os_now_ns();
+  uint32_t left = 0;
+  for (uint32_t i = 0; i < sp->nfetches; i++) {
+    fetch f = sp->fetches[i];
+    if (now - f.asked < FETCH_LIFE_NS && serve(n, &f)) sp->fetches[left++] = f;
+  }
+  sp->nfetches = left;
+  pass(n);
+}
+
+static void add_fetch(node *n, wr_idx idx, uint32_t gen) {
+  struct node_spill *sp = n->spill;
+  uint64_t now = wr_os_now_ns();
+  for (uint32_t i = 0; i < sp->nfetches; i++)
+    if (sp->fetches[i].idx == idx && sp->fetches[i].gen == gen) {
+      sp->fetches[i].asked = now;
+      return;
+    }
+  if (sp->nfetches == sp->cap_fetches) {
+    uint32_t cap = sp->cap_fetches ? sp->cap_fetches * 2 : 16;
+    fetch *v = wr_realloc(sp->fetches, cap * sizeof *v);
+    if (!v) return;
+    sp->fetches = v;
+    sp->cap_fetches = cap;
+  }
+  sp->fetches[sp->nfetches++] = (fetch){idx, gen, now};
+}
+
+/* ---- the clock ------------------------------------------------------------------------------- */
+
+static int still_wanted(void *ctx, const node_piece *p) {
+  const node *n = ctx;
+  return wr_away_wanted(&n->seg, p->idx, p->gen);
+}
+
+static void on_tick(uv_timer_t *timer) {
+  node *n = timer->data;
+  struct node_spill *sp = n->spill;
+  uint32_t dropped = wr_load32(&n->seg.h->files_dropped), sweeps = wr_load32(&n->seg.h->sweeps);
+  if (n->ending) return;
+  if (dropped != sp->dropped || sweeps != sp->sweeps) {
+    sp->dropped = dropped;
+    sp->sweeps = sweeps;
+    node_pieces_review(&sp->pieces, still_wanted, n);
+  }
+  if (sp->nfetches) serve_fetches(n);
+  if (!sp->pieces.n && !sp->nfetches && !sp->writing) uv_timer_stop(timer);
+}
+
+static void tick_on(node *n) {
+  uv_timer_t *t = &n->spill->tick;
+  if (!uv_is_active((uv_handle_t *)t)) uv_timer_start(t, on_tick, TICK_MS, TICK_MS);
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+void node_on_room(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
+  uint64_t bytes;
+  (void)id;
+  if (wr_in_uint(c, &bytes) != WR_OK || n->ending || !n->spill) return;
+  n->spill->asking[p->slot / 64] |= UINT64_C(1) << p->slot % 64;
+  need(n, bytes);
+  pass(n);
+}
+
+void node_on_fetch(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
+  uint32_t idx, gen;
+  (void)p;
+  (void)id;
+  if (wr_in_u32(c, &idx) != WR_OK || wr_in_u32(c, &gen) != WR_OK || n->ending || !n->spill) return;
+  if (!idx || (idx & WR_ACTOR_BIT) || wr_rec_chunk(idx) >= wr_load32(&n->seg.h->rec_high)) return;
+  add_fetch(n, idx, gen);
+  tick_on(n);
+  serve_fetches(n);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void clean_stale(struct node_spill *sp) {
+  if (sp->base[0]) node_clean_stale_in(sp->base, sp->pieces.dir);
+}
+
+/* Spilling to the directory for unix sockets would be no relief where that is in memory. */
+static void choose_dir(struct node_spill *sp, const node_config *cfg, const char *session_dir) {
+  const char *name = strrchr(session_dir, '/'), *top = NULL;
+  if (cfg->spill_dir.len > 1)
+    top = node_text(&cfg->spill_dir);
+  else if (getenv("XDG_RUNTIME_DIR") && strncmp(session_dir, "/run/", 5) == 0)
+    top = "/tmp";
+  if (top) {
+    snprintf(sp->base, sizeof sp->base, "%s/whipray-%u", top, wr_os_uid());
+    snprintf(sp->pieces.dir, sizeof sp->pieces.dir, "%s%s", sp->base, name ? name : "/session");
+  } else {
+    snprintf(sp->pieces.dir, sizeof sp->pieces.dir, "%s/spill", session_dir);
+  }
+}
+
+int node_spill_open(node *n, const node_config *cfg) {
+  struct node_spill *sp = wr_alloc(sizeof *sp);
+  if (!sp) return WR_NOMEM;
+  memset(sp, 0, sizeof *sp);
+  sp->n = n;
+  sp->lock_fd = -1;
+  sp->off = cfg->no_spill;
+  sp->capacity = capacity();
+  choose_dir(sp, cfg, n->dir);
+  uv_timer_init(n->loop, &sp->tick);
+  sp->tick.data = n;
+  n->spill = sp;
+  clean_stale(sp);
+  return WR_OK;
+}
+
+void node_spill_close(node *n) {
+  struct node_spill *sp = n->spill;
+  if (!sp) return;
+  wr_store32(&sp->stop, 1);
+  while (sp->writing || sp->reading) uv_run(n->loop, UV_RUN_ONCE);
+  uv_timer_stop(&sp->tick);
+  if (sp->made && sp->base[0]) wr_os_remove_tree(sp->pieces.dir);
+  wr_os_close(sp->lock_fd);
+  node_pieces_free(&sp->pieces);
+}
+
+uint64_t node_spill_files(const node *n) { return n->spill ? n->spill->pieces.nfiles : 0; }
