@@ -6,6 +6,7 @@
 #include "os/os.h"
 #include "sched/ledger.h"
 #include "sched/queue.h"
+#include "store/heap.h"
 #include "store/objects.h"
 
 int wr_object_phase_of(wr_client *c, wr_id id) {
@@ -108,6 +109,14 @@ static void leave(wr_client *c, int in_task) {
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
+/* Others may lack the memory that this process has cut into blocks and does not use. */
+static void give_room(wr_client *c) {
+  if (WR_LIKELY(wr_load32(&c->seg.h->room_wanted) == c->self.room_seen)) return;
+  wr_lock(c);
+  wr_heap_make_room(&c->self);
+  wr_unlock(c);
+}
+
 /* What is registered with wr_watch is looked at again after `waiting` is set: an object that more
  * processes watch than it has room for wakes only those that are marked so. */
 static int sleep_until(wr_client *c, const wr_waiter *w, int64_t deadline_ns) {
@@ -117,6 +126,7 @@ static int sleep_until(wr_client *c, const wr_waiter *w, int64_t deadline_ns) {
     if (found > 0) return WR_OK;
     if (wr_client_ended(c)) return WR_CLOSED;
     if (found < 0) continue;
+    give_room(c);
     int rc = wr_park(c, seen, deadline_ns);
     if (rc == WR_TIMEOUT) return w->look(w->arg) > 0 ? WR_OK : WR_TIMEOUT;
     if (rc != WR_OK) return rc;
@@ -155,6 +165,7 @@ int wr_wait_change(wr_client *c, uint64_t *seen, int64_t timeout_ns) {
   c->sleepers++;
   wr_mark_waiting(c);
   wr_unlock(c);
+  give_room(c);
   while (wr_events(c) == last && rc == WR_OK && !wr_client_ended(c))
     rc = wr_park(c, last, deadline);
   wr_lock(c);

@@ -64,6 +64,7 @@ struct node_spill {
   uint32_t reading;
   fetch *fetches;
   uint32_t nfetches, cap_fetches;
+  int crowded;      /* nothing was free for a value to come back since the last tick */
   uint64_t want;    /* bytes asked for since the last pass */
   uint64_t asking[WR_MAX_PROCS / 64]; /* slots that wait for room */
   uint64_t not_before;
@@ -157,7 +158,7 @@ static void evict(node *n, const node_spilled *v, size_t count) {
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static void pass(node *n);
+static int pass(node *n);
 static void serve_fetches(node *n);
 static void tick_on(node *n);
 
@@ -244,8 +245,8 @@ static node_spilled spilled_of(const wr_seg *s, const wr_spillable *c) {
   return (node_spilled){.idx = c->idx, .gen = c->gen, .data = wr_at(s, c->off), .len = c->len};
 }
 
-/* Takes the oldest until they make up `bytes`: those whose bytes are on disk already to clean[], the
- * others, no more than a batch, to dirty[]. */
+/* Takes the oldest until they make up `bytes`: those whose bytes are on disk already to clean[],
+ * the others, no more than a batch, to dirty[]. */
 static void choose(node *n, const choice *c, uint64_t bytes, node_spilled *clean, size_t *nclean,
                    node_spilled *dirty, size_t *ndirty) {
   uint64_t got = 0, batch = 0;
@@ -264,10 +265,10 @@ static void choose(node *n, const choice *c, uint64_t bytes, node_spilled *clean
   }
 }
 
-/* Makes room for what was asked for since the last time. */
-static void pass(node *n) {
+/* Makes room for what was asked for since the last time.  1: some of it is free already. */
+static int pass(node *n) {
   struct node_spill *sp = n->spill;
-  if (!sp->want || sp->writing || sp->off || n->ending) return;
+  if (!sp->want || sp->writing || sp->off || n->ending) return 0;
   uint64_t bytes = sp->want + n->seg.heap_chunks * WR_CHUNK / MARGIN;
   choice c = {.now = wr_load32(&n->seg.h->births)};
   sp->want = 0;
@@ -292,6 +293,7 @@ static void pass(node *n) {
   wr_free(dirty);
   wr_free(c.v);
   wr_map32_free(&c.views);
+  return nclean != 0;
 }
 
 static void need(node *n, uint64_t bytes) {
@@ -358,11 +360,14 @@ static int serve(node *n, const fetch *f) {
   }
   if (sp->reading >= READS) return 1;
   int rc = start_read(n, p);
-  if (rc == WR_FULL) need(n, p->len);
+  if (rc == WR_FULL) {
+    need(n, p->len);
+    n->spill->crowded = 1;
+  }
   return rc != WR_OK && rc != WR_STALE;
 }
 
-static void serve_fetches(node *n) {
+static void serve_all(node *n) {
   struct node_spill *sp = n->spill;
   uint64_t now = wr_os_now_ns();
   uint32_t left = 0;
@@ -371,7 +376,11 @@ static void serve_fetches(node *n) {
     if (now - f.asked < FETCH_LIFE_NS && serve(n, &f)) sp->fetches[left++] = f;
   }
   sp->nfetches = left;
-  pass(n);
+}
+
+static void serve_fetches(node *n) {
+  serve_all(n);
+  if (pass(n)) serve_all(n);
 }
 
 static void add_fetch(node *n, wr_idx idx, uint32_t gen) {
@@ -410,6 +419,8 @@ static void on_tick(uv_timer_t *timer) {
     node_pieces_review(&sp->pieces, still_wanted, n);
   }
   if (sp->nfetches) serve_fetches(n);
+  if (sp->crowded) wr_wake_all(&n->seg); /* sleepers give up what they have and do not use */
+  sp->crowded = 0;
   if (!sp->pieces.n && !sp->nfetches && !sp->writing) uv_timer_stop(timer);
 }
 

@@ -1,6 +1,8 @@
-/* node/spill_io.h - how values lie in a file, and the reading and writing of it.  Runs on threads of
- * libuv's pool and touches nothing but what it is given: memory of sealed values, which may turn
- * into something else under a write (then nobody wants what was written), and files of this daemon.
+/* node/spill_io.h - how values lie in a file, and the reading and writing of it.
+ *
+ * Runs on threads of libuv's pool and touches nothing but what it is given: memory of sealed
+ * values, which may turn into something else under a write (then nobody wants what was written),
+ * and files of this daemon.
  *
  * A file holds one or more values, each behind a head that names it and has a checksum. */
 #ifndef WR_NODE_SPILL_IO_H

@@ -31,7 +31,7 @@ int wr_os_random(void *out, size_t n);
 int wr_os_create_file(const char *path);
 int wr_os_open_file(const char *path); /* for reading */
 int wr_os_write_at(int fd, const void *buf, size_t len, uint64_t off); /* all of it */
-int wr_os_read_at(int fd, void *buf, size_t len, uint64_t off); /* all of it; WR_CLOSED: too short */
+int wr_os_read_at(int fd, void *buf, size_t len, uint64_t off); /* likewise; WR_CLOSED: the end */
 void wr_os_remove_file(const char *path);
 int wr_os_disk_usage(const char *path, double *used); /* of the file system: 0 to 1 */
 int wr_os_disk_is_full(int error);

@@ -84,8 +84,8 @@ static int no_room(wrpy_state *st, const char *what, size_t len) {
   uint32_t trouble = wr_load32(&wrpy_sess.seg->h->spill_trouble);
   const char *cls = wr_os_disk_is_full((int)trouble) ? "OutOfDiskError" : "ObjectStoreFullError";
   return wrpy_raise(st, cls,
-                    "no room %s %zu bytes in an object store of %zu bytes: the rest of it is in use "
-                    "by arrays that live, or can not be spilled%s%s (waited %d s)",
+                    "no room %s %zu bytes in an object store of %zu bytes: the rest of it is in "
+                    "use by arrays that live, or can not be spilled%s%s (waited %d s)",
                     what, len, (size_t)(wrpy_sess.seg->heap_chunks * WR_CHUNK),
                     trouble ? ": " : "", trouble ? strerror((int)trouble) : "",
                     (int)(PATIENCE_NS / 1000000000));
@@ -227,8 +227,7 @@ static PyObject *load_held(wrpy_state *st, wr_id id, wr_view *view) {
   if (rc == WR_OK && hold)
     value = decode_view(st, view, hold);
   else if (rc == WR_LOST)
-    wrpy_raise(st, "ObjectLostError", "the file to which object %u was spilled is damaged or gone",
-               id.idx);
+    Py_XDECREF(wrpy_hook(st, "lost_value", "(N)", wrpy_id_bytes(id, WRPY_ID_BYTES)));
   else if (!PyErr_Occurred())
     wrpy_fail(st, rc, "reading an object");
   Py_XDECREF(hold);

@@ -132,8 +132,8 @@ static int is_away(uint64_t st) {
   return WR_OBJ_PLACE(st) == WR_IN_FILE || WR_OBJ_PLACE(st) == WR_IN_LOST;
 }
 
-/* Values that are not simply in memory.  LEAVING does not outlast one step of whiprayd, which is not
- * in the middle of one when a session is audited. */
+/* Values that are not simply in memory.  LEAVING does not outlast one step of whiprayd, which is
+ * not in the middle of one when a session is audited. */
 static void check_place(audit *a, wr_idx i, uint64_t st) {
   const wr_object *o = wr_obj(a->s, i);
   uint32_t place = WR_OBJ_PLACE(st);

@@ -112,11 +112,12 @@ enum wr_object_phase {
 #define WR_OBJ_GEN(s) ((uint32_t)((s) >> 32))
 #define WR_OBJ_STATE(phase, gen) ((uint64_t)(phase) | (uint64_t)(gen) << 32)
 
-/* Where the value of a READY object is; nothing but MEMORY in any other phase.  whiprayd alone moves
- * an object from place to place, and only one that no view shows (see WR_HOLD_VIEW).  While the
- * place is LEAVING or COMING, v.b.block and v.b.off are whiprayd's, and an object that has lost its
- * last reference is left to it; in FILE and LOST both are 0, whoever lets go of the last reference
- * frees the record, and whiprayd drops the bytes on disk once it sees that. */
+/* Where the value of a READY object is; nothing but MEMORY in any other phase.  whiprayd alone
+ * moves an object from place to place, and frees the memory of none that a view shows (see
+ * WR_HOLD_VIEW).  While the place is LEAVING or COMING, v.b.block and v.b.off are whiprayd's, and
+ * an object that has lost its last reference is left to it; in FILE and LOST both are 0, whoever
+ * lets go of the last reference frees the record, and whiprayd drops the bytes on disk once it sees
+ * that. */
 enum wr_object_place {
   WR_IN_MEMORY = 0,
   WR_IN_LEAVING = 1, /* whiprayd looks for views and then frees the memory, or does not */

@@ -14,8 +14,8 @@ typedef struct {
   void *ctx;
 } visit;
 
-/* Record `idx` owns `room` bytes at `off`: is that a value that could be spilled?  What clients have
- * written is believed only as far as it lies inside the heap. */
+/* Record `idx` owns `room` bytes at `off`: is that a value that could be spilled?  What clients
+ * have written is believed only as far as it lies inside the heap. */
 static void consider(visit *v, wr_idx idx, uint32_t gen, uint32_t mask, uint64_t off,
                      uint64_t room) {
   wr_seg *s = v->s;

@@ -28,12 +28,13 @@ const char *const kill_places[] = {
     "heap.span.empty", "heap.span.raw", "heap.unclaim", "ledger.cpu_given", "loose.made",
     "queue.claimed",
     "queue.gathered", "queue.picked", "queue.push", "queue.resources", "queue.taken",
-    "queue.want", "reap.due",
+    "queue.want", "reap.claimed", "reap.due",
     "reap.dying", "reap.free", "reap.node", "reap.value", "rec.adopt", "rec.claim",
     "rec.release", "requeue.begin", "requeue.queued", "ring.put.word", "ring.take.word",
     "seal.after", "seal.before", "submit.queued", "submit.waiting", "tag.applied", "tag.begin",
     "tag.done", "task.args", "task.building", "task.extra", "task.record", "unlink.finished",
-    "value.adopted", "value.dropped", "value.named", "value.room", "wake.cleared", "work.idle"};
+    "value.adopted", "value.dropped", "value.named", "value.room", "view.marked", "wake.cleared",
+    "work.idle"};
 const uint32_t kill_nplaces = sizeof kill_places / sizeof kill_places[0];
 
 struct kill_shared {

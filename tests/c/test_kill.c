@@ -5,6 +5,7 @@
 #include "sched/group.h"
 #include "sched/ledger.h"
 #include "sched/queue.h"
+#include "store/away.h"
 #include "shm/ring.h"
 
 #define ALWAYS {.retries = -1}
@@ -36,11 +37,23 @@ static void put_to_sleep(world *w, uint32_t slot) {
   wr_pool_set_idle(&w->x.seg, SESSION_POOL, slot);
 }
 
+/* An object that is on disk, as far as anybody can see, and that the driver lets go: the task's pin
+ * alone keeps it. */
+static wr_id submit_with_spilled(world *w) {
+  wr_id spilled = pattern_put(w->d, 250000, 13, NULL, 0);
+  CHECK(wr_away_begin(&w->x.seg, spilled.idx, spilled.gen));
+  wr_away_settle();
+  wr_away_leave(&w->x.sweeper.self, spilled.idx, spilled.gen);
+  wr_id task = submit(w->d, (order){ORDER_ECHO, 11, 8, 0}, (wr_task_spec)ALWAYS, &spilled, 1, 0);
+  wr_creator_drop(w->d, spilled);
+  return task;
+}
+
 static void prepare_driver(world *w) {
   uint32_t sleeper = session_client(&w->x, WR_ROLE_WORKER)->slot;
   w->alive = start_actor(w, ORDER_CREATE);
   w->gone = start_actor(w, ORDER_BROKEN);
-  w->task = submit(w->d, (order){ORDER_ECHO, 11, 8, 0}, (wr_task_spec)ALWAYS, NULL, 0, 0);
+  w->task = submit_with_spilled(w);
   w->call = submit(w->d, (order){ORDER_ECHO, 12, 8, 0}, call_on(w->alive), NULL, 0, 0);
   kill_promise(w, w->task, 8, 11, 1);
   kill_promise(w, w->call, 8, 12, 1);
@@ -52,6 +65,10 @@ static void act_objects(world *w, wr_client *v) {
   uint32_t gen = 0;
   CHECK_EQ(wr_hold(v, w->small.idx, w->small.gen, &gen), WR_OK);
   CHECK(pattern_is(v, w->small, 100, 1));
+  CHECK_EQ(wr_view_hold(v, w->large), WR_OK);
+  CHECK(pattern_is(v, w->large, 200000, 2));
+  CHECK_EQ(wr_view_hold(v, w->large), WR_OK);
+  wr_view_unhold(v, w->large);
   CHECK_EQ(wr_hold(v, w->large.idx, 0, &gen), WR_OK);
   wr_id one = pattern_put(v, 10, 20, NULL, 0);
   kill_offer(w, one, 10, 20, 0);
@@ -65,6 +82,7 @@ static void act_objects(world *w, wr_client *v) {
   wr_id five = pattern_put(v, 40, 24, &four, 1);
   wr_unhold(v, w->small);
   wr_unhold(v, w->large);
+  wr_view_unhold(v, w->large);
   wr_creator_drop(v, four);
   wr_creator_drop(v, five); /* and with it all that it alone kept alive */
   wr_creator_drop(v, one);

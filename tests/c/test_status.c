@@ -9,7 +9,7 @@
 #include "base/status.h"
 
 TEST(every_code_has_a_name_and_a_text_of_its_own) {
-  for (int a = 0; a >= WR_STATE; a--) {
+  for (int a = 0; a >= WR_LOST; a--) {
     CHECK(strcmp(wr_status_name(a), "UNKNOWN") != 0);
     CHECK(wr_status_text(a)[0] != 0);
     for (int b = 0; b > a; b--) {
@@ -18,7 +18,7 @@ TEST(every_code_has_a_name_and_a_text_of_its_own) {
     }
   }
   CHECK_STR(wr_status_name(WR_STALE), "STALE");
-  CHECK_STR(wr_status_name(WR_STATE - 1), "UNKNOWN");
+  CHECK_STR(wr_status_name(WR_LOST - 1), "UNKNOWN");
   CHECK_STR(wr_status_name(1), "UNKNOWN");
   CHECK_STR(wr_status_text(1), "unknown status code");
 }

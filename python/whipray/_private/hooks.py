@@ -36,6 +36,15 @@ def lost_ref(ref: Any, is_actor: bool, from_other_session: bool) -> NoReturn:
     raise error
 
 
+def lost_value(object_id: bytes) -> NoReturn:
+    """Raise for an object whose value was spilled to disk and is not there any more."""
+    from whipray.exceptions import ObjectLostError
+
+    error = ObjectLostError(object_id.hex())
+    error.reason = "The file to which it had been spilled is damaged or gone."
+    raise error
+
+
 def get_slow(refs: Any, timeout: Any) -> Any:
     """`get` of anything but one reference or a plain list of references."""
     auto_init()

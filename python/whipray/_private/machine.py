@@ -50,6 +50,15 @@ def job_config() -> dict[str, Any]:
     }
 
 
+def spilling(given: dict[str, Any]) -> dict[str, Any]:
+    """What init's arguments and the environment say about spilling; see _private/spilling.py."""
+    if not given and not any("spilling" in name.lower() for name in os.environ):
+        return {}
+    from whipray._private import spilling
+
+    return spilling.config(given)
+
+
 def _custom(resources: dict[str, float] | None) -> dict[str, float]:
     if resources is None:
         return {}

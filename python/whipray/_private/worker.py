@@ -30,9 +30,10 @@ PRIVATE = frozenset(
     "_temp_dir _system_config _node_ip_address _metrics_export_port _memory _redis_username "
     "_redis_password _redis_max_memory _tracing_startup_hook _node_name "
     "_driver_object_store_memory _enable_object_reconstruction _plasma_directory "
-    "_object_spilling_directory _cgroup_path storage".split()
+    "object_spilling_directory _object_spilling_directory _cgroup_path storage".split()
 )
-"""Accepted and without meaning here, but for _temp_dir."""
+"""Accepted; of these mean something here: _temp_dir, object_spilling_directory, and what
+_system_config says about spilling."""
 
 
 class State:
@@ -125,6 +126,7 @@ def init(
         config = machine.job_config()
     else:
         config = machine.config(num_cpus, num_gpus, resources, object_store_memory)
+        config.update(machine.spilling(kwargs))
     config.update(
         env=_worker_env(env, space),
         preload=_module_names(preload),

@@ -1,0 +1,290 @@
+"""A store that is too small: values go to disk, come back, and nothing is lost."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import whipray
+from tests.compat.helpers import process_gone, wait_until
+from whipray import _core
+from whipray.exceptions import (
+    ObjectLostError,
+    ObjectStoreFullError,
+    OutOfDiskError,
+    RayTaskError,
+)
+
+MIB = 1 << 20
+STORE = 48 * MIB
+DAEMON = 1  # enum wr_role
+
+Start = Callable[..., Path]
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Starts a session with a small store that spills to a directory of the test's own."""
+
+    def begin(env: dict[str, str] | None = None, **more: Any) -> Path:
+        for name, value in (env or {}).items():
+            monkeypatch.setenv(name, value)
+        spilled = tmp_path / "spilled"
+        args: dict[str, Any] = {"num_cpus": 2, "log_to_driver": False}
+        args.update(object_store_memory=STORE, object_spilling_directory=str(spilled), **more)
+        whipray.init(**args)
+        return spilled
+
+    yield begin
+    whipray.shutdown()
+    gc.collect()
+
+
+def files(spilled: Path) -> list[Path]:
+    """Files with values in them, in whichever session's directory."""
+    return [path for path in spilled.rglob("*") if path.is_file() and path.name.isdigit()]
+
+
+def fill(n: int, mib: int = 4, first: int = 0) -> list[Any]:
+    return [whipray.put(np.full(mib * MIB // 8, first + k)) for k in range(n)]
+
+
+def whole() -> None:
+    audit = _core.audit()
+    assert audit["violations"] == 0, audit["text"]
+
+
+@whipray.remote
+def ends(array: Any) -> tuple[int, int]:
+    return int(array[0]), int(array[-1])
+
+
+@whipray.remote
+def make(k: int, mib: int = 4) -> Any:
+    return np.full(mib * MIB // 8, k)
+
+
+def test_a_working_set_of_five_stores(start: Start) -> None:
+    spilled = start()
+    refs = fill(60)  # 240 MiB
+    assert files(spilled)
+    for k in [*range(60), *range(59, -1, -7), 3, 3]:
+        assert (whipray.get(refs[k]) == k).all()
+    stats = whipray_stats()
+    assert stats["spilled_bytes"] >= 4 * STORE
+    assert stats["restored_objects"] >= 40
+    whole()
+    del refs
+    wait_until(lambda: not files(spilled))
+    assert living_bytes() == 0
+
+
+def whipray_stats() -> dict[str, int]:
+    stats: dict[str, int] = _core.unpack(_core.rpc(18, _core.pack([])))[0]
+    return stats
+
+
+def living_bytes() -> int:
+    gc.collect()
+    return int(_core.audit()["value_bytes"])
+
+
+def test_arguments_and_returns_of_tasks(start: Start) -> None:
+    start()
+    refs = fill(30)
+    assert whipray.get([ends.remote(ref) for ref in refs]) == [(k, k) for k in range(30)]
+    made = [make.remote(k) for k in range(40)]
+    assert whipray.get([ends.remote(ref) for ref in made]) == [(k, k) for k in range(40)]
+    ready, others = whipray.wait(made, num_returns=40)  # on disk is ready
+    assert len(ready) == 40 and not others
+    whole()
+
+
+def test_what_a_view_shows_stays(start: Start) -> None:
+    start()
+    refs = fill(5)
+    views = whipray.get(refs)
+    part = views[4][100:200]
+    del views[4], refs[4]
+    more = fill(40, first=100)
+    for k, view in enumerate(views):
+        assert (view == k).all()
+    assert (part == 4).all()
+    for k, ref in enumerate(more):
+        assert (whipray.get(ref) == 100 + k).all()
+    for k, view in enumerate(views):
+        assert (view == k).all()
+        assert whipray.get(refs[k]) is not view
+    whole()
+
+
+def test_small_values_share_files(start: Start) -> None:
+    spilled = start()
+    values = [bytes([k % 251]) * 40_000 for k in range(4000)]  # 160 MB
+    refs = [whipray.put(value) for value in values]
+    assert whipray_stats()["spilled_objects"] > 1000
+    assert 0 < len(files(spilled)) < 200
+    assert whipray.get(refs[:300]) == values[:300]
+    for k in range(0, 4000, 37):
+        assert whipray.get(refs[k]) == values[k]
+    whole()
+
+
+def test_values_of_many_kinds(start: Start) -> None:
+    start()
+    values: list[Any] = [
+        "text" * 300_000,
+        [1.5] * 200_000,
+        {"a": np.arange(10), "b": b"x" * MIB, "c": {k: str(k) for k in range(20_000)}},
+        (np.arange(500_000), "and", None),
+        set(range(50_000)),
+    ]
+    refs = [whipray.put(value) for value in values]
+    fill(20)
+    for ref, value in zip(refs, values, strict=True):
+        got = whipray.get(ref)
+        if isinstance(value, tuple):
+            assert (got[0] == value[0]).all() and got[1:] == value[1:]
+        elif isinstance(value, dict):
+            assert (got["a"] == value["a"]).all()
+            assert got["b"] == value["b"] and got["c"] == value["c"]
+        else:
+            assert got == value
+
+
+def test_several_processes_put_at_once(start: Start) -> None:
+    start()
+
+    @whipray.remote
+    def produce(first: int) -> list[Any]:
+        return [whipray.put(np.full(MIB // 8, first + k)) for k in range(60)]
+
+    lists = whipray.get([produce.remote(1000 * k) for k in range(4)])
+    for k, refs in enumerate(lists):
+        for j, ref in enumerate(refs):
+            assert whipray.get(ref)[-1] == 1000 * k + j
+    whole()
+
+
+def test_a_store_full_of_views_refuses_and_goes_on(start: Start) -> None:
+    start()
+    views = [whipray.get(ref) for ref in fill(10)]
+    with pytest.raises(ObjectStoreFullError, match="arrays that live"):
+        whipray.put(np.zeros(16 * MIB // 8))
+    assert all((view == k).all() for k, view in enumerate(views))
+    del views
+    assert whipray.get(whipray.put(np.ones(16 * MIB // 8))).sum() == 2 * MIB
+
+
+def test_more_than_fits_at_all_is_refused_at_once(start: Start) -> None:
+    start()
+    with pytest.raises(ObjectStoreFullError, match="can never fit"):
+        whipray.put(np.zeros(STORE // 8))
+    with pytest.raises(RayTaskError, match="can never fit"):
+        whipray.get(make.remote(0, STORE // MIB))
+
+
+def test_damaged_and_missing_files(start: Start) -> None:
+    spilled = start()
+    refs = fill(30)
+    paths = sorted(files(spilled), key=lambda path: int(path.name))
+    assert len(paths) >= 2
+    paths[0].unlink()
+    data = bytearray(paths[1].read_bytes())
+    data[5000] ^= 1
+    paths[1].write_bytes(data)
+    lost = []
+    for k, ref in enumerate(refs):
+        try:
+            assert (whipray.get(ref) == k).all()
+        except ObjectLostError as error:
+            assert "damaged or gone" in str(error) and ref.hex() in str(error)
+            lost.append(k)
+    assert 2 <= len(lost) < 25
+    with pytest.raises(ObjectLostError):
+        whipray.get(refs[lost[0]])
+    with pytest.raises(ObjectLostError):
+        whipray.get(ends.remote(refs[lost[0]]))
+    whole()
+
+
+def test_a_full_disk_pushes_back_and_loses_nothing(start: Start) -> None:
+    spilled = start({"RAY_local_fs_capacity_threshold": "0.0000001"})
+    refs = fill(10)
+    with pytest.raises(OutOfDiskError):
+        fill(8, first=10)
+    assert not files(spilled)
+    assert [int(whipray.get(ref)[0]) for ref in refs] == list(range(10))
+    del refs[:5]
+    assert (whipray.get(fill(3)[2]) == 2).all()
+    whole()
+
+
+def test_switched_off(start: Start) -> None:
+    spilled = start(_system_config={"automatic_object_spilling_enabled": False})
+    refs = fill(10)
+    with pytest.raises(ObjectStoreFullError):
+        fill(4)
+    assert not files(spilled) and len(refs) == 10
+
+
+def test_the_directory_goes_with_the_session(start: Start) -> None:
+    spilled = start()
+    refs = fill(20)
+    assert files(spilled)
+    (daemon,) = (row["pid"] for row in _core.procs() if row["role"] == DAEMON)
+    whipray.shutdown()
+    wait_until(lambda: process_gone(daemon))
+    assert [path for path in spilled.rglob("*") if path.is_file()] == []
+    assert len(refs) == 20
+
+
+CRASH = """
+import os, signal, sys, numpy as np, whipray as ray
+from whipray import _core
+ray.init(num_cpus=1, object_store_memory=48 << 20, object_spilling_directory=sys.argv[1])
+refs = [ray.put(np.zeros(1 << 19)) for _ in range(20)]
+(daemon,) = (row["pid"] for row in _core.procs() if row["role"] == 1)
+os.kill(daemon, signal.SIGKILL)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_crash_leaves_is_removed_by_the_next_session(start: Start, tmp_path: Path) -> None:
+    spilled = tmp_path / "spilled"
+    program = textwrap.dedent(CRASH)
+    subprocess.run([sys.executable, "-c", program, str(spilled)], timeout=50, check=False)
+    left = files(spilled)
+    assert left
+    for path in spilled.rglob("session-*"):
+        os.utime(path, (1, 1))  # long ago
+    start()
+    assert not any(path.exists() for path in left)
+
+
+def test_configurations_that_cannot_be_used(tmp_path: Path) -> None:
+    def refused(kind: type[BaseException], match: str, **args: Any) -> None:
+        with pytest.raises(kind, match=match):
+            whipray.init(num_cpus=1, **args)
+        assert not whipray.is_initialized()
+
+    def described(config: Any) -> dict[str, Any]:
+        return {"_system_config": {"object_spilling_config": json.dumps(config)}}
+
+    refused(ValueError, "Unknown external storage type", **described({"type": "tape"}))
+    refused(ValueError, "directory_path", **described({"type": "filesystem", "params": {}}))
+    refused(NotImplementedError, "smart_open", **described({"type": "smart_open"}))
+    refused(ValueError, '"type"', **described({}))
+    refused(TypeError, "must be a path", object_spilling_directory=3)
+    (tmp_path / "file").touch()
+    refused(OSError, "file", object_spilling_directory=str(tmp_path / "file"))
