@@ -7,6 +7,9 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+RAY_TQDM_MAGIC = "__ray_tqdm_magic_token__"
+"""Marks lines of Ray's bars for its log reader; no line here begins so."""
+
 
 def safe_print(*args: Any, **kwargs: Any) -> None:
     """print()."""

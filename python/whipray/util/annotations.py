@@ -19,6 +19,8 @@ def _mark(kind: str, args: tuple[Any, ...], allowed: set[str], given: dict[str, 
     wrong = set(given) - allowed
     if wrong:
         raise ValueError(f"{kind} takes {sorted(allowed)}, not {sorted(wrong)}")
+    if args and isinstance(args[0], str):
+        args = ()  # a message, as some libraries give it
     if len(args) == 1 and not given:
         return _marked(kind, args[0])
     return lambda definition: _marked(kind, definition)
@@ -40,7 +42,7 @@ def PublicAPI(*args: Any, **given: Any) -> Any:
 
 def DeveloperAPI(*args: Any, **given: Any) -> Any:
     """Marks an interface for authors of libraries."""
-    return _mark("DeveloperAPI", args, set(), given)
+    return _mark("DeveloperAPI", args, {"stability", "api_group"}, given)
 
 
 def Deprecated(*args: Any, **given: Any) -> Any:

@@ -6,6 +6,7 @@ A name that is not here belongs to Ray's engine; the ImportError says which one 
 from __future__ import annotations
 
 import enum
+from typing import Any, NamedTuple
 
 from whipray._core import ObjectRef
 from whipray.compat.facade import show
@@ -22,6 +23,12 @@ GRPC_STATUS_CODE_RESOURCE_EXHAUSTED = 8
 GRPC_STATUS_CODE_UNIMPLEMENTED = 12
 
 
+class StreamingGeneratorStats(NamedTuple):
+    """What a generator may be told about the item that it yielded last."""
+
+    object_creation_dur_s: float | None = None
+
+
 class Language(enum.IntEnum):
     """Languages of workers; here there is one."""
 
@@ -31,3 +38,11 @@ class Language(enum.IntEnum):
 
 
 __all__ = ["GcsClient", "Language", "ObjectID", "ObjectRef"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("ObjectRefGenerator", "DynamicObjectRefGenerator"):
+        import whipray
+
+        return getattr(whipray, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

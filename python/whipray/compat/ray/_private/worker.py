@@ -116,6 +116,15 @@ class CoreWorker:
         """False: lost values are made again."""
         return False
 
+    def add_object_out_of_scope_callback(
+        self, object_ref: Any, callback: Callable[[bytes], Any]
+    ) -> bool:
+        """Call `callback(id)` once this reference is gone from the process; True."""
+        import weakref
+
+        weakref.finalize(object_ref, callback, object_ref.binary()).atexit = False
+        return True
+
     def get_plasma_usage(self) -> dict[str, int]:
         """Counters of the store."""
         return _core.stats()

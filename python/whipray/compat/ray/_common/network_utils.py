@@ -22,6 +22,11 @@ def is_ipv6(host: str) -> bool:
         return False
 
 
+def is_localhost(host: str) -> bool:
+    """Whether the host is this machine for itself."""
+    return host in ("localhost", "127.0.0.1", "::1")
+
+
 def build_address(host: str, port: int | str) -> str:
     """host:port, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if is_ipv6(host) else f"{host}:{port}"
@@ -36,3 +41,15 @@ def parse_address(address: str) -> tuple[str, str] | None:
 def get_localhost_ip() -> str:
     """Address of this machine for itself."""
     return "127.0.0.1"
+
+
+def get_all_interfaces_ip() -> str:
+    """The address that stands for all addresses of this machine."""
+    return "0.0.0.0"
+
+
+def node_ip_address_from_perspective(address: str = "") -> str:
+    """Address of this node."""
+    from whipray._private import state
+
+    return state.node_ip()
