@@ -24,6 +24,8 @@ typedef struct {
  * whiprayd understands (see node/config.h).  On failure `err` (cap bytes) says why. */
 int wr_client_start(wr_client **out, const char *daemon_path, const void *config, size_t len,
                     char *err, size_t cap);
+/* The daemon that this client has started goes on after it. */
+void wr_client_disown(wr_client *c);
 /* Joins the session whose socket is at `path`, as a driver of a job of its own; of `config` counts
  * what is about the job (how its workers run), not what is about the session.  May be empty. */
 int wr_client_join(wr_client **out, const char *path, const void *config, size_t len, char *err,

@@ -320,6 +320,8 @@ void wr_client_detach(wr_client *c) {
   wr_conn_destroy(conn);
 }
 
+void wr_client_disown(wr_client *c) { wr_client_conn(c)->owns_daemon = 0; }
+
 void wr_client_forget(wr_client *c) {
   if (!c) return;
   wr_conn_abandon(wr_client_conn(c));

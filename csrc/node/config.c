@@ -112,6 +112,8 @@ static int parse_item(node_config *cfg, wr_bytes key, wr_cursor *c, const char *
   KEY("spill_dir", parse_text(&cfg->spill_dir, c));
   KEY("idle_workers", wr_in_u32(c, &cfg->idle_workers));
   KEY("driver_pid", wr_in_u32(c, &cfg->driver_pid));
+  KEY("eager", wr_in_bool(c, &cfg->eager));
+  KEY("standing", wr_in_bool(c, &cfg->standing));
 #undef KEY
   *name = "?";
   return wr_in_skip(c);
@@ -121,7 +123,7 @@ int node_config_parse(node_config *cfg, wr_cursor *c, const char **wrong) {
   uint32_t n;
   wr_bytes key;
   memset(cfg, 0, sizeof *cfg);
-  cfg->log_to_driver = 1;
+  cfg->log_to_driver = cfg->eager = 1;
   cfg->num_cpus = -1;
   *wrong = "the map itself";
   if (wr_in_map(c, &n) != WR_OK) return WR_PROTO;

@@ -5,6 +5,8 @@
  *   imports [str] modules that workers are likely to need: imported after the first has started
  *   log_to_driver bool | namespace str | temp_dir str | idle_workers int (0: as many as CPUs)
  *   driver_pid int | spill bool (default true) | spill_dir str (default: the session's directory)
+ *   eager bool (workers are kept ready; true if absent)
+ *   standing bool: the session does not end with the driver that starts it
  * Unknown keys are ignored; a known key of the wrong type is an error.  A joining driver's
  * num_cpus, resources, object_store_memory, temp_dir, spill and spill_dir mean nothing. */
 #ifndef WR_NODE_CONFIG_H
@@ -28,7 +30,7 @@ typedef struct {
   wr_buf sys_path, preload, imports; /* entries one after the other, each NUL terminated */
   wr_buf env;                        /* "NAME=value", each NUL terminated */
   char ns[256];
-  int log_to_driver;
+  int log_to_driver, eager, standing;
   uint32_t idle_workers;
   uint32_t driver_pid;
   int no_spill;

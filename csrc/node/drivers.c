@@ -37,7 +37,7 @@ static int admit(node *n, node_job *job, node_conn *c, uint32_t id) {
   job->slot = p->slot;
   job->pool = node_pool_get(job, &no_env, &rc);
   if (!job->pool) return refuse(c, id, rc, "the session has no room for another job");
-  job->pool->eager = 1;
+  job->pool->eager = job->cfg.eager;
   p->conn = c;
   c->owner = p;
   c->on_message = node_on_driver_message;
@@ -83,7 +83,7 @@ static void on_config(node_conn *c, const wr_head *h, const uint8_t *body) {
     uv_stop(n->loop);
     return;
   }
-  job->owner = 1;
+  job->owner = !job->cfg.standing;
   node_session_listen(n); /* before WELCOME: a program may pass the path on at once */
   if (admit(n, job, c, h->id) != WR_OK) {
     node_session_close(n);

@@ -25,6 +25,7 @@ static void on_want(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
 
 static void on_pool(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   wr_buf env = {0};
+  int eager = 0;
   (void)n;
   int rc = node_env_parse(&env, c);
   node_pool *pool = NULL;
@@ -33,6 +34,9 @@ static void on_pool(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   else
     wr_buf_free(&env);
   answer_uint(p, id, rc, pool ? pool->idx : 0);
+  if (!pool || wr_in_bool(c, &eager) != WR_OK || !eager) return;
+  pool->eager = 1;
+  node_pool_fill(pool);
 }
 
 static void on_shape(node *n, node_proc *p, uint32_t id, wr_cursor *c) {

@@ -3,6 +3,7 @@
 
 #include "client/conn.h"
 #include "os/os.h"
+#include "os/spawn.h"
 #include "pyext/module.h"
 
 wrpy_session wrpy_sess;
@@ -72,7 +73,8 @@ static PyObject *attach_failed(wrpy_state *st, int rc, const char *doing, const 
 static PyObject *m_start(PyObject *module, PyObject *args) {
   const char *path;
   Py_buffer config;
-  if (!PyArg_ParseTuple(args, "sy*", &path, &config)) return NULL;
+  int standing = 0;
+  if (!PyArg_ParseTuple(args, "sy*|p", &path, &config, &standing)) return NULL;
   wr_client *c = NULL;
   char err[512] = "";
   int rc = WR_OK, taken = check_free();
@@ -84,6 +86,7 @@ static PyObject *m_start(PyObject *module, PyObject *args) {
   PyBuffer_Release(&config);
   if (taken) return NULL;
   if (rc != WR_OK) return attach_failed(wrpy_state_of(module), rc, "cannot start a session", err);
+  if (standing) wr_client_disown(c);
   attached_as(c);
   return m_info(module, NULL);
 }
@@ -279,8 +282,19 @@ static PyObject *m_set_title(PyObject *module, PyObject *text) {
   Py_RETURN_NONE;
 }
 
+/* Before a worker attaches, which binds it as well. */
+static PyObject *m_die_with_parent(PyObject *module, PyObject *unused) {
+  (void)unused;
+  int rc = wr_os_die_with_parent(wr_os_parent_pid());
+  if (rc != WR_OK) return wrpy_fail_null(wrpy_state_of(module), rc, "the parent has gone");
+  Py_RETURN_NONE;
+}
+
 PyMethodDef wrpy_session_methods[] = {
-    {"start", m_start, METH_VARARGS, "start(daemon_path, config): starts and attaches a session."},
+    {"start", m_start, METH_VARARGS,
+     "start(daemon_path, config, standing=False): starts a session and attaches to it; a standing "
+     "one does not end with this process."},
+    {"die_with_parent", m_die_with_parent, METH_NOARGS, "This process ends with its parent."},
     {"join", m_join, METH_VARARGS, "join(path, config): attaches to the session behind a socket."},
     {"adopt", m_adopt, METH_VARARGS, "adopt(segment_fd, socket, slot, gen): attaches a worker."},
     {"detach", m_detach, METH_NOARGS, "Leaves the session."},

@@ -19,7 +19,8 @@ enum wr_message {
   WR_MSG_DETACH = 3,      /* [] -> [] after everything of the job has ended */
   WR_MSG_WANT = 4,        /* [pool uint]: tasks wait and no worker is idle; not answered */
   WR_MSG_ACTOR_UP = 5,    /* [actor uint]: the sending worker is that actor now */
-  WR_MSG_POOL_REG = 6,    /* [env map str->str] -> [pool uint]; {}: the job's own environment */
+  WR_MSG_POOL_REG = 6,    /* [env map str->str, optional: keep workers ready bool] -> [pool uint];
+                             {}: the job's own environment */
   WR_MSG_SHAPE_REG = 7,   /* [pool uint, resources map str->float] -> [shape uint]; in a placement
                              group with three more fields: its number plus one, its generation,
                              number of the bundle plus one or 0: any */

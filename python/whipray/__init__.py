@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from whipray import exceptions as exceptions
     from whipray import experimental as experimental
     from whipray import runtime_context as runtime_context
+    from whipray import runtime_env as runtime_env
     from whipray import types as types
     from whipray import util as util
     from whipray._private.api import (
@@ -78,6 +79,7 @@ _MODULES = frozenset(
         "exceptions",
         "experimental",
         "runtime_context",
+        "runtime_env",
         "types",
         "util",
     }
@@ -146,6 +148,7 @@ __all__ = [
     "put",
     "remote",
     "runtime_context",
+    "runtime_env",
     "shutdown",
     "timeline",
     "types",

@@ -261,7 +261,7 @@ def _create_one(
     cls, description, methods, facts = actor_class._exports.get(
         given.get("max_task_retries") or 0, groups
     )
-    env = options.env_vars(given.get("runtime_env"))
+    env = given.get("runtime_env")
     place, held = options.actor_shapes(given)
     target = strategies.target_of(given, held, place, meta.class_name)
     shapes, cause = _shapes(place, held, env, target)

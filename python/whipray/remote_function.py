@@ -136,7 +136,7 @@ def prepare(
 
         return handover.remote(exports.function, task_options).remote
     nreturns = _returns(exports.function, task_options.get("num_returns"))
-    env = options.env_vars(task_options.get("runtime_env"))
+    env = task_options.get("runtime_env")
     retries = task_options.get("max_retries")
     resources = options.wanted(task_options, 1)
     name = exporting.short_name(exports.function)

@@ -8,6 +8,10 @@ from typing import Any
 from whipray import _core
 from whipray._private import worker
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from whipray.runtime_env import RuntimeEnv
+
 
 class RuntimeContext:
     """Facts about the process, the task and the actor that ask.
@@ -134,16 +138,21 @@ class RuntimeContext:
         return worker.state.namespace
 
     @property
-    def runtime_env(self) -> dict[str, Any]:
+    def runtime_env(self) -> RuntimeEnv:
         """The environment of the task, actor or job."""
-        inherited = worker.inherited_env()
-        return {"env_vars": inherited} if inherited else dict(worker.state.runtime_env)
+        from whipray._private.envs import enter, fields
+        from whipray.runtime_env import RuntimeEnv
+
+        of_job = enter.of_job() if worker.state.is_worker else worker.state.runtime_env
+        found = fields.merge(of_job, worker.inherited_env())
+        hook = found.get("worker_process_setup_hook")
+        if isinstance(hook, dict):
+            found["worker_process_setup_hook"] = hook["name"]
+        return RuntimeEnv(_validate=False, **found)
 
     def get_runtime_env_string(self) -> str:
         """`runtime_env` as JSON."""
-        import json
-
-        return json.dumps(self.runtime_env)
+        return self.runtime_env.serialize()
 
     @property
     def gcs_address(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from whipray._private import options
+from whipray._private.envs import fields
 
 TASK_TYPES: list[dict[str, Any]] = [
     {"num_cpus": "1"},
@@ -155,13 +156,13 @@ def test_groups_in_both_forms() -> None:
 
 
 def test_environment_fields_that_do_not_exist_yet_are_refused() -> None:
-    with pytest.raises(NotImplementedError, match="working_dir"):
-        options.check_task({"runtime_env": {"working_dir": "."}}, in_options=False)
+    with pytest.raises(NotImplementedError, match="conda"):
+        options.check_task({"runtime_env": {"conda": "base"}}, in_options=False)
 
 
 def test_unknown_environment_fields_only_warn() -> None:
     with pytest.warns(UserWarning, match="colour"):
-        assert options.env_vars({"colour": 1, "env_vars": {"A": "b"}}) == {"A": "b"}
+        assert fields.checked({"colour": 1, "env_vars": {}}) == {"env_vars": {}}
 
 
 def test_merge_replaces_options_and_joins_environments() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 _OF_RAY = {
     "whipray": "Language LOCAL_MODE air autoscaler client cpp_actor_class cpp_function "
     "cross_language data get_dashboard_url internal java_actor_class "
-    "java_function job_submission llm rllib runtime_env serve show_in_dashboard train "
+    "java_function job_submission llm rllib serve show_in_dashboard train "
     "tune workflow",
     "whipray.util": "accelerators actor_group client collective connect "
     "connect_to_client dask debugpy disconnect iter lightgbm pdb rpdb spark tracing ActorGroup",

@@ -131,8 +131,40 @@ def _become(order: Spawn) -> NoReturn:
     for name, _, value in order.env:
         os.environb[name] = value
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    broken = _change_interpreter(order)
     _core.adopt(SEGMENT_FD, order.sock, order.slot, order.gen)
-    worker_main.run(order.slot, order.gen)
+    worker_main.run(broken)
+
+
+def _change_interpreter(order: Spawn) -> str | None:
+    """Execute the interpreter of the worker's environment, if that is another one.
+
+    Returns only if there is none, or with the reason why it can not be had.
+    """
+    if not os.environ.get("WHIPRAY_TASK_ENV"):
+        return None
+    from whipray._private.envs import enter, interpreter
+
+    wanted = enter.own()
+    if not interpreter.needed(wanted):
+        return None
+    _core.die_with_parent()
+    try:
+        interpreter.change(wanted, order.slot, order.gen, order.sock)
+    except enter.SetupFailed as error:
+        return str(error)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def resume(slot: int, gen: int, sock: int) -> NoReturn:
+    """In another interpreter that a worker has executed: go on as that worker."""
+    from whipray._private import worker_main
+
+    for fd in (SEGMENT_FD, sock):
+        os.set_inheritable(fd, False)
+    _core.adopt(SEGMENT_FD, sock, slot, gen)
+    worker_main.run(None)
 
 
 # ---- messages ------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from whipray._private import labels, strategies
+from whipray._private.envs import fields as envs
 
 GRAIN = 10_000
 """Resources are counted in units of 1/GRAIN."""
@@ -156,7 +157,7 @@ def _backpressure(name: str, value: Any) -> None:
 def _runtime_env(name: str, value: Any) -> None:
     if value is not None and not isinstance(value, dict):
         raise _wrong_type(name, (dict,), value)
-    env_vars(value)
+    envs.checked(value)
 
 
 # ---- the tables ----------------------------------------------------------------------------------
@@ -296,59 +297,10 @@ def actor_shapes(options: dict[str, Any]) -> tuple[dict[str, float], dict[str, f
     return (held if explicit else {**held, "CPU": 1.0}), held
 
 
-SUPPORTED_ENV = frozenset({"env_vars", "config"})
-LATER_ENV = frozenset(
-    "working_dir py_modules pip uv conda excludes py_executable worker_process_setup_hook "
-    "container image_uri _nsight _rocprof_sys java_jars".split()
-)
-
-
-def env_vars(runtime_env: dict[str, Any] | None) -> dict[str, str] | None:
-    """The checked env_vars of a runtime_env; None when it has none."""
-    if not runtime_env:
-        return None
-    for name, value in runtime_env.items():
-        if name in LATER_ENV and value is not None:
-            raise NotImplementedError(
-                f"runtime_env: the field {name!r} is not supported yet; env_vars is."
-            )
-        if name not in SUPPORTED_ENV and name not in LATER_ENV:
-            import warnings
-
-            warnings.warn(f"runtime_env: unknown field {name!r} is ignored", stacklevel=4)
-    return _checked_vars(runtime_env.get("env_vars"))
-
-
-def _checked_vars(variables: Any) -> dict[str, str] | None:
-    if variables is None:
-        return None
-    if not isinstance(variables, dict):
-        raise TypeError(f"runtime_env['env_vars'] must be a dict, not {type(variables)}")
-    for key, value in variables.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise TypeError(
-                "runtime_env['env_vars'] must map strings to strings; "
-                f"{key!r}: {value!r} is not such an entry"
-            )
-        if not key or "=" in key or "\0" in key or "\0" in value:
-            raise ValueError(f"runtime_env['env_vars']: {key!r} can not be a variable")
-    return dict(variables)
-
-
-def job_env(runtime_env: Any) -> dict[str, str]:
-    """env_vars given to init."""
-    if runtime_env is None:
-        return {}
-    if not isinstance(runtime_env, dict):
-        raise TypeError(f"runtime_env must be a dict, not {type(runtime_env)}")
-    return env_vars(runtime_env) or {}
-
-
 def merge(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `new` over it; env_vars of the two are merged, the rest replaced."""
+    """`base` with `new` over it; the runtime environments of the two are merged."""
     merged = {**base, **new}
     old_env, new_env = base.get("runtime_env"), new.get("runtime_env")
-    if old_env and new_env and (old_env.get("env_vars") or new_env.get("env_vars")):
-        both = {**(old_env.get("env_vars") or {}), **(new_env.get("env_vars") or {})}
-        merged["runtime_env"] = {**old_env, **new_env, "env_vars": both}
+    if old_env and new_env:
+        merged["runtime_env"] = envs.merge(old_env, new_env)
     return merged

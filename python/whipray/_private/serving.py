@@ -112,6 +112,8 @@ class Running:
     """What this process is at the moment."""
 
     actor: Actor | None = None
+    broken: str | None = None
+    """Why the environment of this worker could not be set up."""
 
 
 running = Running()
@@ -143,12 +145,16 @@ class Handlers:
 
     def load(self, payload: bytes, kind: int) -> tuple[Any, str]:
         """An exported function or class, with its display name."""
+        if running.broken is not None:
+            return _never_called, "task"
         return loading.load(payload, kind)
 
     def construct(
         self, job: _core.Job, loaded: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Become an actor: a list of bound methods, or a function that serves its calls."""
+        if running.broken is not None:
+            _never_called()
         cls, order = loaded
         actor = running.actor = Actor(cls, order, args[-1])
         actor.retry_filters = _retry_filters(cls, order)
@@ -187,6 +193,11 @@ class Handlers:
         fill(job, result)
 
 
+def _never_called(*args: Any, **kwargs: Any) -> NoReturn:
+    """In place of what needs the environment that is not there; `failed` says what is wrong."""
+    raise RuntimeError(running.broken)
+
+
 def _retry_filters(cls: type[Any], order: list[str]) -> dict[str, Any]:
     """Methods whose @method names the exceptions to retry."""
     found = {}
@@ -209,6 +220,8 @@ def failed(job: _core.Job, error: BaseException) -> BaseException | None:
     """See Handlers.failed."""
     from whipray.exceptions import AsyncioActorExit, DependencyFailed, TaskCancelledError
 
+    if running.broken is not None:
+        return _broken(job)
     if isinstance(error, DependencyFailed):
         return Handlers().dependency_failed(job, error.value)
     if isinstance(error, SystemExit | AsyncioActorExit):
@@ -221,6 +234,15 @@ def failed(job: _core.Job, error: BaseException) -> BaseException | None:
             return None
     found = failures.task_failed(where(job), error)
     return _creation_error(found) if job.kind == CREATION else found
+
+
+def _broken(job: _core.Job) -> BaseException:
+    """The answer to every job of a worker without its environment; an actor ends with it."""
+    from whipray.exceptions import RuntimeEnvSetupError
+
+    if job.kind == CREATION:
+        _core.quit_soon()
+    return RuntimeEnvSetupError(running.broken)
 
 
 def _cancelled_async(job: _core.Job, error: BaseException) -> bool:

@@ -8,14 +8,16 @@ from typing import Any
 
 from whipray import _core
 from whipray._private import labels as labels_of_node
-from whipray._private import machine, options
+from whipray._private import machine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from whipray._private import strategies
 
 ENV_KEY = "WHIPRAY_TASK_ENV"
-"""In a worker: the env_vars of its task or actor as JSON, inherited by what it submits."""
+"""In a worker: the resolved environment of its pool as JSON, see whipray._private.envs.enter."""
+JOB_ENV_KEY = "WHIPRAY_JOB_ENV"
+"""In a worker: the runtime_env given to init as JSON."""
 NAMESPACE_KEY = "WHIPRAY_JOB_NAMESPACE"
 """In a worker: the namespace of its job."""
 THREADS = "OMP_NUM_THREADS"
@@ -26,14 +28,16 @@ TWICE = (
     "Maybe you called ray.init twice by accident? This error can be suppressed by passing in "
     "'ignore_reinit_error=True' or by calling 'ray.shutdown()' prior to 'ray.init()'."
 )
+_POOL_REG = 6
 PRIVATE = frozenset(
     "_temp_dir _system_config _node_ip_address _metrics_export_port _memory _redis_username "
     "_redis_password _redis_max_memory _tracing_startup_hook _node_name "
     "_driver_object_store_memory _enable_object_reconstruction _plasma_directory "
-    "object_spilling_directory _object_spilling_directory _cgroup_path storage".split()
+    "object_spilling_directory _object_spilling_directory _cgroup_path storage "
+    "_no_workers".split()
 )
-"""Accepted; of these mean something here: _temp_dir, object_spilling_directory, and what
-_system_config says about spilling."""
+"""Accepted; of these mean something here: _temp_dir, object_spilling_directory, what _system_config
+says about spilling, and _no_workers, which keeps none ready."""
 
 
 class State:
@@ -44,6 +48,7 @@ class State:
         self.namespace = ""
         self.context: Any = None
         self.job_env: dict[str, str] = {}
+        self.inherited: dict[str, Any] = {}
         self.runtime_env: dict[str, Any] = {}
         self.shapes: dict[Any, int] = {}
         self.shapes_epoch = 0
@@ -118,7 +123,8 @@ def init(
     if namespace == "":
         raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
     space = namespace or os.environ.get("RAY_NAMESPACE") or _anonymous()
-    env = options.job_env(runtime_env)
+    wanted_env = _job_runtime_env(runtime_env)
+    more_env = set(wanted_env) - {"env_vars", "config", "excludes"}
     node_labels = labels_of_node.checked(labels)
     target = machine.find_address(address)
     if target is not None:
@@ -128,7 +134,8 @@ def init(
         config = machine.config(num_cpus, num_gpus, resources, object_store_memory)
         config.update(machine.spilling(kwargs))
     config.update(
-        env=_worker_env(env, space),
+        env=_worker_env(wanted_env, space),
+        eager=not more_env and not kwargs.get("_no_workers"),
         preload=_module_names(preload),
         log_to_driver=_logs(log_to_driver),
         namespace=space,
@@ -141,14 +148,16 @@ def init(
             config["temp_dir"] = temp_dir
         info = _core.start(machine.daemon_path(), _core.pack(config))
         labels_of_node.publish(node_labels)
-    return _opened(info, space, env, runtime_env, _logs(log_to_driver))
+    context = _opened(info, space, wanted_env, _logs(log_to_driver))
+    if more_env:
+        _enter_job_env(wanted_env)
+    return context
 
 
 def _opened(
     info: dict[str, Any],
     namespace: str,
-    env: dict[str, str],
-    runtime_env: dict[str, Any] | None,
+    runtime_env: dict[str, Any],
     logs: bool,
 ) -> Any:
     """Finish init: remember what was asked for, start the driver's thread, build the context."""
@@ -158,8 +167,8 @@ def _opened(
     _hook_once()
     state.clear()
     state.namespace = namespace
-    state.job_env = env
-    state.runtime_env = dict(runtime_env or {})
+    state.job_env = runtime_env.get("env_vars", {})
+    state.runtime_env = runtime_env
     state.context = RayContext({**_core.info(), **info})
     try:
         monitor.start(print_logs=logs)
@@ -167,6 +176,36 @@ def _opened(
         shutdown()
         raise RuntimeError(_no_thread(error)) from None
     return state.context
+
+
+def _job_runtime_env(runtime_env: Any) -> dict[str, Any]:
+    """The checked runtime_env of the job: what a submitted job was given, with init's over it."""
+    text = os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR")
+    if not runtime_env and not text:
+        if runtime_env is None or isinstance(runtime_env, dict):
+            return {}
+    from whipray._private.envs import fields
+
+    found = fields.checked(runtime_env)
+    if text:
+        import json
+
+        found = fields.merge(fields.checked(json.loads(text).get("runtime_env")), found)
+    return found
+
+
+def _enter_job_env(runtime_env: dict[str, Any]) -> None:
+    """Everything of this job runs in a pool of its own, which keeps workers ready."""
+    from whipray._private.envs import resolve
+
+    try:
+        known = {**os.environ, **state.job_env}
+        state.inherited = resolve.resolved(runtime_env, known)
+        if runtime_env.get("config", {}).get("eager_install", True):
+            _core.rpc(_POOL_REG, _core.pack([pool_env(None), True]))
+    except BaseException:
+        shutdown()
+        raise
 
 
 def _no_thread(error: RuntimeError) -> str:
@@ -254,15 +293,23 @@ def _module_names(preload: list[str] | None) -> list[str]:
     return list(names)
 
 
-def _worker_env(env: dict[str, str], namespace: str) -> dict[str, str]:
+def _worker_env(runtime_env: dict[str, Any], namespace: str) -> dict[str, str]:
     """Variables set in every worker over the driver's own."""
-    extra = {**env, NAMESPACE_KEY: namespace}
+    extra = {**runtime_env.get("env_vars", {}), NAMESPACE_KEY: namespace, ENV_KEY: ""}
+    extra[JOB_ENV_KEY] = _json(runtime_env) if runtime_env else ""
     compat = sys.modules.get("whipray.compat")
     if compat is not None and compat.installed():
         extra[compat.SWITCH] = "1"
     if THREADS not in os.environ and THREADS not in extra:
         extra.update({THREADS: "1", OWN_THREADS: "1"})
     return extra
+
+
+def _json(runtime_env: dict[str, Any]) -> str:
+    """For those who ask a worker; a hook is shown by its name."""
+    import json
+
+    return json.dumps(runtime_env, default=lambda hook: getattr(hook, "__name__", repr(hook)))
 
 
 def thread_count(claimed: dict[str, float]) -> str | None:
@@ -358,7 +405,7 @@ NO_SUCH_NODE = "node with other labels"
 
 def shape_of(
     resources: dict[str, float],
-    env_vars: dict[str, str] | None,
+    runtime_env: dict[str, Any] | None,
     target: strategies.Target | None = None,
 ) -> int:
     """Id of the queue for work with these resources and environment, in the open session."""
@@ -368,12 +415,12 @@ def shape_of(
         state.shapes_epoch = epoch
     unmatched = target.unmatched if target else ""
     place = (*target.numbers(), target.bundle + 1) if target and target.group else (0, 0, 0)
-    merged = merged_env(env_vars)
-    key = (tuple(sorted(resources.items())), tuple(sorted(merged.items())), place, unmatched)
+    env = pool_env(runtime_env)
+    key = (tuple(sorted(resources.items())), env.get(ENV_KEY), place, unmatched)
     found = state.shapes.get(key)
     if found is None:
         asked = {**resources, NO_SUCH_NODE: 1.0} if unmatched else resources
-        found = state.shapes[key] = _core.shape(asked, tagged_env(merged), *place)
+        found = state.shapes[key] = _core.shape(asked, env, *place)
         if unmatched:
             _say(f"asks for a node with {unmatched}, but this session's only node is not like that")
         elif not place[0]:
@@ -397,38 +444,37 @@ def _warn_of_the_impossible(resources: dict[str, float]) -> None:
         _say(f"asks for {missing}, but this session has only {there}")
 
 
-def merged_env(env_vars: dict[str, str] | None) -> dict[str, str]:
-    """`env_vars` over those this worker runs under; the job's own are below both."""
-    inherited = inherited_env()
-    if not env_vars:
-        return inherited
-    known = {**os.environ, **state.job_env, **inherited}
-    return {**inherited, **{key: _expand(value, known) for key, value in env_vars.items()}}
+def pool_env(runtime_env: dict[str, Any] | None) -> dict[str, str]:
+    """Variables of the workers that have `runtime_env`, merged over that of the process that asks.
+
+    {} for the job's own workers.  The resolved environment is one of the variables: a worker reads
+    there what it has to enter, and what to hand on.
+    """
+    parent = inherited_env()
+    if not runtime_env:
+        return tagged_env(parent)
+    from whipray._private.envs import fields, resolve
+
+    known = {**os.environ, **state.job_env, **parent.get("env_vars", {})}
+    checked = fields.checked(runtime_env)
+    return tagged_env(fields.merge(parent, resolve.resolved(checked, known)))
 
 
-def _expand(value: str, known: dict[str, str]) -> str:
-    """Replace `${NAME}` by the variable's value, or nothing."""
-    if "${" not in value:
-        return value
-    import re
-
-    return re.sub(r"\$\{(\w+)\}", lambda match: known.get(match[1], ""), value)
-
-
-def inherited_env() -> dict[str, str]:
-    """The env_vars of the task or actor that this process runs."""
-    text = os.environ.get(ENV_KEY)
-    if not text or not state.is_worker:
+def inherited_env() -> dict[str, Any]:
+    """The resolved environment that work submitted here starts from."""
+    if not state.is_worker:
+        return state.inherited
+    if not os.environ.get(ENV_KEY):
         return {}
-    import json
+    from whipray._private.envs import enter
 
-    return dict(json.loads(text))
+    return enter.own()
 
 
-def tagged_env(env: dict[str, str]) -> dict[str, str]:
-    """`env` with a note of itself, so that the worker knows what to hand on."""
+def tagged_env(env: dict[str, Any]) -> dict[str, str]:
+    """The variables of a resolved environment, with the text of it."""
     if not env:
         return {}
-    import json
+    from whipray._private.envs import resolve
 
-    return {**env, ENV_KEY: json.dumps(env)}
+    return {**env.get("env_vars", {}), ENV_KEY: resolve.text_of(env)}

@@ -12,11 +12,15 @@ from whipray import _core
 from whipray._private import output, serving, worker
 
 
-def run(slot: int, gen: int) -> NoReturn:
-    """Work until there is nothing left for this process, then end it.  Never returns."""
+def run(broken: str | None) -> NoReturn:
+    """Work until there is nothing left for this process, then end it.  Never returns.
+
+    `broken` is why its environment could not be set up: then every task is answered with that.
+    """
     code = 1
     try:
         _prepare()
+        _enter_environment(broken)
         code = _work()
     except BaseException:
         _report()
@@ -35,6 +39,18 @@ def _prepare() -> None:
     output.install()
     signal.signal(signal.SIGINT, _interrupt)
     _reseed()
+
+
+def _enter_environment(broken: str | None) -> None:
+    serving.running.broken = broken
+    if broken is not None or not os.environ.get(worker.ENV_KEY):
+        return
+    from whipray._private.envs import enter
+
+    try:
+        enter.apply(enter.own())
+    except enter.SetupFailed as error:
+        serving.running.broken = str(error)
 
 
 def _name_of_ray() -> None:
