@@ -119,24 +119,46 @@ def daemon_path() -> str:
     return path
 
 
+def address_from_environment() -> str | None:
+    """WHIPRAY_ADDRESS or RAY_ADDRESS, if one of them is set."""
+    return os.environ.get("WHIPRAY_ADDRESS") or os.environ.get("RAY_ADDRESS") or None
+
+
 def find_address(address: str | None) -> str | None:
-    """Path of the socket to join, or None for a session of one's own."""
-    if address is None:
-        address = os.environ.get("RAY_ADDRESS") or "local"
-    if not isinstance(address, str):
-        raise TypeError(f"address must be a string, not {address!r}")
-    if address == "local":
+    """Path of the socket to join, or None for a session of one's own.
+
+    Without an address, that of the environment counts, else the session that `whipray start` has
+    started last; "auto" insists on one of them.  ConnectionError if there is no such session.
+    """
+    wanted = address
+    if wanted in (None, "auto"):
+        wanted = address_from_environment() or wanted
+    if wanted in (None, "auto"):
+        return _last_started(wanted == "auto")
+    if not isinstance(wanted, str):
+        raise TypeError(f"address must be a string, not {wanted!r}")
+    if wanted == "local":
         return None
-    path = address.removeprefix("unix:")
+    path = wanted.removeprefix("unix:")
     if path.startswith("/"):
         if not os.path.exists(path):
             raise ConnectionError(f"no session has its socket at {path}")
         return path
-    if address == "auto":
-        raise ConnectionError(
-            "Could not find any running session. Start one with init(), or name its address."
-        )
     raise ConnectionError(
-        f"Can not connect to {address!r}: only sessions of this machine can be joined, by "
+        f"Can not connect to {wanted!r}: only sessions of this machine can be joined, by "
         "address='unix:<path of the session's socket>'."
     )
+
+
+def _last_started(insist: bool) -> str | None:
+    from whipray._private import discovery
+
+    found = discovery.last_started()
+    if found is not None:
+        return discovery.socket_of(found)
+    if insist:
+        raise ConnectionError(
+            "Could not find any running session. Start one with `whipray start --head` or init(), "
+            "or name its address."
+        )
+    return None

@@ -1,0 +1,144 @@
+"""`whipray list`, `summary`, `memory` and `logs`: what the state API and the log files say."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from whipray.cli import joining
+
+KINDS = ("actors", "tasks", "objects", "workers", "nodes", "jobs", "placement-groups")
+_WIDEST = 64
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands to the parser."""
+    listing = commands.add_parser("list", help=f"rows: {', '.join(KINDS)}")
+    listing.add_argument("kind", choices=KINDS)
+    listing.add_argument(
+        "-f", "--filter", action="append", default=[], help="COLUMN=VALUE or COLUMN!=VALUE"
+    )
+    listing.add_argument("--limit", type=int, default=100, help="rows at most (100)")
+    listing.add_argument("--detail", action="store_true", help="more columns")
+    listing.add_argument("--format", choices=("table", "json"), default="table")
+    joining.add_address(listing)
+    listing.set_defaults(run=_list)
+    summary = commands.add_parser("summary", help="counts of tasks, actors or objects")
+    summary.add_argument("kind", choices=("tasks", "actors", "objects"))
+    joining.add_address(summary)
+    summary.set_defaults(run=_summary)
+    memory = commands.add_parser("memory", help="objects by size, and who holds them")
+    memory.add_argument("--limit", type=int, default=50, help="rows at most (50)")
+    joining.add_address(memory)
+    memory.set_defaults(run=_memory)
+    logs = commands.add_parser("logs", help="log files of a session; their names if none is given")
+    logs.add_argument("name", nargs="?", help="name of the file")
+    logs.add_argument("--tail", type=int, default=1000, help="lines from the end (1000)")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as the file grows")
+    joining.add_address(logs)
+    logs.set_defaults(run=_logs)
+
+
+def _list(options: argparse.Namespace) -> int:
+    filters = [_filter(text) for text in options.filter]
+    with joining.joined(options.address):
+        from whipray.util import state
+
+        ask = getattr(state, f"list_{options.kind.replace('-', '_')}")
+        rows = ask(filters=filters or None, limit=options.limit, detail=options.detail)
+        names = rows[0].list_columns(options.detail) if rows else []
+        found = [{name: row.get(name) for name in names} for row in rows]
+    if options.format == "json":
+        print(json.dumps(found, indent=2, default=str))
+    else:
+        _table(names, [[row[name] for name in names] for row in found])
+    return 0
+
+
+def _filter(text: str) -> tuple[str, str, str]:
+    for predicate in ("!=", "="):
+        column, found, value = text.partition(predicate)
+        if found:
+            return column.strip(), predicate, value.strip()
+    raise ValueError(f"--filter {text!r} is not of the form COLUMN=VALUE or COLUMN!=VALUE")
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    cells = [[name.upper() for name in names], *([_cell(item) for item in row] for row in rows)]
+    widths = [max(len(row[at]) for row in cells) for at in range(len(names))]
+    for row in cells:
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+    print(f"\n{len(rows)} rows")
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 3] + "..."
+
+
+def _summary(options: argparse.Namespace) -> int:
+    with joining.joined(options.address):
+        from whipray.util import state
+
+        found = getattr(state, f"summarize_{options.kind}")()["cluster"]
+    summary = found.pop("summary")
+    for name, value in found.items():
+        print(f"{name}: {value}")
+    for name, group in summary.items():
+        print(f"\n{name}")
+        for key, value in group.items():
+            if value != name:
+                print(f"  {key}: {value}")
+    return 0
+
+
+def _memory(options: argparse.Namespace) -> int:
+    with joining.joined(options.address):
+        import whipray
+        from whipray.util import state
+
+        rows = state.list_objects(limit=10_000, detail=True)
+        total = whipray.cluster_resources()["object_store_memory"]
+    rows.sort(key=lambda row: -(row.object_size or 0))
+    used = sum(max(0, row.object_size or 0) for row in rows)
+    print(f"{len(rows)} objects, {used / (1 << 20):.1f} MiB of {total / (1 << 20):.1f} MiB\n")
+    names = ["object_id", "object_size", "task_status", "reference_type", "type", "pid"]
+    _table(names, [[row.get(name) for name in names] for row in rows[: options.limit]])
+    return 0
+
+
+# ---- logs ----------------------------------------------------------------------------------------
+
+
+def _logs(options: argparse.Namespace) -> int:
+    folder = os.path.join(joining.session_dir(options.address), "logs")
+    if options.name is None:
+        for name in sorted(os.listdir(folder)):
+            print(f"{os.path.getsize(os.path.join(folder, name)):>10}  {name}")
+        return 0
+    path = os.path.join(folder, os.path.basename(options.name))
+    if not os.path.isfile(path):
+        raise ValueError(f"there is no log file {options.name!r}; `whipray logs` lists them")
+    for text in tail(path, options.tail, options.follow):
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    return 0
+
+
+def tail(path: str, lines: int, follow: bool) -> Iterator[str]:
+    """The last lines of a file and, with `follow`, what is added to it until it is removed."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        yield "".join(file.readlines()[-lines:] if lines >= 0 else file.readlines())
+        while follow and os.path.exists(path):
+            text = file.read()
+            if text:
+                yield text
+            else:
+                time.sleep(0.1)

@@ -1,0 +1,258 @@
+"""The command line, and sessions that outlive the program that started them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.compat.helpers import process_gone, wait_until
+from whipray._private import discovery
+
+KEEPER = """
+    @ray.remote(lifetime="detached", name="keeper", num_cpus=0, get_if_exists=True)
+    class Keeper:
+        def __init__(self):
+            self.n = 0
+        def add(self):
+            self.n += 1
+            return self.n
+"""
+
+
+class Shell:
+    """Commands and programs in a runtime directory of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        path = os.pathsep.join(entry for entry in sys.path if entry)
+        hidden = ("RAY_ADDRESS", "WHIPRAY_ADDRESS")
+        self.env = {k: v for k, v in os.environ.items() if k not in hidden}
+        self.env.update(WHIPRAY_TMPDIR=str(folder), PYTHONPATH=path)
+        self.folder = folder / f"whipray-{os.getuid()}"
+
+    def whipray(self, *arguments: str, code: int = 0) -> str:
+        """What a command prints."""
+        return self.python("-m", "whipray", *arguments, code=code)
+
+    def python(self, *arguments: str, code: int = 0, **env: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            env={**self.env, **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    def driver(self, body: str, init: str = "'auto'", code: int = 0, **env: str) -> str:
+        """What a program prints that joins the session."""
+        head = f"import os, sys, time, json\nimport whipray as ray\nray.init({init})\n"
+        return self.python("-c", head + textwrap.dedent(body), code=code, **env)
+
+    def background(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            env=self.env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def session_dir(self) -> Path:
+        return Path(os.readlink(self.folder / discovery.CURRENT))
+
+
+@pytest.fixture
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    found = Shell(tmp_path_factory.mktemp("r"))
+    yield found
+    found.whipray("stop", "--force")
+    assert not list(found.folder.glob("*")) if found.folder.exists() else True
+
+
+@pytest.fixture
+def started(shell: Shell) -> Shell:
+    shell.whipray("start", "--head", "--num-cpus", "3", "--resources", '{"wheel": 2}')
+    return shell
+
+
+def test_a_started_session_outlives_its_drivers(started: Shell) -> None:
+    program = KEEPER + "    print(ray.get(Keeper.remote().add.remote()))"
+    found = [started.driver(program, "namespace='n'").split()[-1] for _ in range(3)]
+    assert found == ["1", "2", "3"]
+    assert "keeper" in started.whipray("list", "actors")
+    other = "try: ray.get_actor('keeper')\nexcept ValueError: print('not here')"
+    assert "not here" in started.driver(other)
+
+
+def test_status_shows_what_start_was_told(started: Shell) -> None:
+    text = started.whipray("status")
+    assert "0/3 CPU" in text and "0/2 wheel" in text and "drivers: 0" in text
+
+
+def test_a_stopped_session_leaves_nothing(started: Shell) -> None:
+    folder = started.session_dir()
+    daemon = discovery.daemon_of(str(folder))
+    assert daemon is not None
+    assert "Stopped 1 session" in started.whipray("stop")
+    assert process_gone(daemon) and not folder.exists()
+    assert "No session runs" in started.whipray("stop")
+    assert "Could not find any running session" in started.whipray("status", code=1)
+
+
+def test_addresses(shell: Shell, started: Shell) -> None:
+    address = f"unix:{started.session_dir()}/sock"
+    say = "print('CPUs', ray.cluster_resources()['CPU'])"
+    assert "CPUs 3.0" in shell.driver(say, "")
+    assert "CPUs 3.0" in shell.driver(say, f"{address!r}")
+    assert "CPUs 1.0" in shell.driver(say, "'local', num_cpus=1")
+    for name in ("RAY_ADDRESS", "WHIPRAY_ADDRESS"):
+        assert "CPUs 3.0" in shell.driver(say, "", **{name: address})
+        assert "no session has its socket" in shell.driver(say, "", code=1, **{name: "/no/sock"})
+        assert "CPUs 1.0" in shell.driver(say, "num_cpus=1", **{name: "local"})
+    refused = "num_cpus must not be provided"
+    assert refused in shell.driver(say, "num_cpus=1", code=1)
+
+
+def test_auto_insists_on_a_session(shell: Shell) -> None:
+    assert "Could not find any running session" in shell.driver("", code=1)
+    assert "CPUs" in shell.driver("print('CPUs')", "num_cpus=1")
+
+
+def test_the_session_of_a_killed_daemon_is_not_found(started: Shell) -> None:
+    daemon = discovery.daemon_of(str(started.session_dir()))
+    assert daemon is not None
+    driver = started.background(
+        "-c",
+        "import whipray as ray, time\nray.init('auto')\n"
+        "ref = ray.remote(time.sleep).remote(600)\nprint('there', flush=True)\nray.get(ref)",
+    )
+    with driver:
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == "there\n"
+        os.kill(daemon, signal.SIGKILL)
+        text = driver.stdout.read()
+    assert driver.returncode == 1 and "the session has ended" in text
+    assert "Could not find any running session" in started.driver("", code=1)
+
+
+def test_start_and_block(shell: Shell) -> None:
+    with shell.background("-m", "whipray", "start", "--head", "--num-cpus=1", "--block") as first:
+        assert first.stdout is not None
+        wait_until(lambda: os.path.lexists(shell.folder / discovery.CURRENT))
+        assert "CPUs 1" in shell.driver("print('CPUs', int(ray.cluster_resources()['CPU']))")
+        folder = shell.session_dir()
+        first.send_signal(signal.SIGTERM)
+        assert "Whipray runtime started" in first.stdout.read()
+    assert first.returncode == 0 and not folder.exists()
+
+
+def test_jobs_are_isolated_and_share(started: Shell) -> None:
+    """One driver fills the session and leaves in the middle; the other gets its turn all along."""
+    busy = """
+        @ray.remote
+        def hold(): time.sleep(600)
+        refs = [hold.remote() for _ in range(3)]
+        @ray.remote(num_cpus=0)
+        class Own:
+            def pid(self): return os.getpid()
+        own = Own.options(name="own").remote()
+        print(json.dumps(ray.get(own.pid.remote())), flush=True)
+        sys.stdin.readline()
+        os._exit(0)
+    """
+    head = "import os, sys, time, json\nimport whipray as ray\nray.init('auto', namespace='n')\n"
+    with started.background("-c", head + textwrap.dedent(busy)) as driver:
+        assert driver.stdout is not None and driver.stdin is not None
+        pid = json.loads(driver.stdout.readline())
+        count = "print(ray.get(ray.remote(num_cpus=0)(lambda: 'served').remote()))"
+        assert "served" in started.driver(count)
+        assert "drivers: 1" in started.whipray("status")
+        driver.stdin.write("\n")
+        driver.stdin.flush()
+    wait_until(lambda: process_gone(pid))
+    wait_until(lambda: "0/3 CPU" in started.whipray("status"))
+    assert "own" not in started.whipray("list", "actors", "--filter", "state=ALIVE")
+
+
+def test_listings(started: Shell) -> None:
+    program = (
+        KEEPER
+        + """
+    keeper = Keeper.remote()
+    ray.get(keeper.add.remote())
+    big = ray.put(bytes(1 << 20))
+    @ray.remote
+    def wait_for_ever(): time.sleep(600)
+    ref = wait_for_ever.options(name="dozing").remote()
+    print("there", flush=True)
+    sys.stdin.readline()
+    """
+    )
+    head = "import os, sys, time\nimport whipray as ray\nray.init('auto', namespace='n')\n"
+    with started.background("-c", head + textwrap.dedent(program)) as driver:
+        assert driver.stdout is not None and driver.stdin is not None
+        assert driver.stdout.readline() == "there\n"
+        rows = json.loads(started.whipray("list", "tasks", "--format", "json"))
+        assert "dozing" in [row["name"] for row in rows]
+        [actor] = json.loads(started.whipray("list", "actors", "--format=json", "--detail"))
+        assert actor["name"] == "keeper" and actor["is_detached"]
+        assert "0 rows" in started.whipray("list", "actors", "-f", "class_name!=Keeper")
+        assert "DRIVER" in started.whipray("list", "workers")
+        assert "1.0 MiB" in started.whipray("memory")
+        assert "Keeper" in started.whipray("summary", "actors")
+        assert "whiprayd.log" in started.whipray("logs")
+        assert "not of the form" in started.whipray("list", "tasks", "-f", "x", code=1)
+        driver.stdin.close()
+
+
+def test_submitted_programs(started: Shell, tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("VALUE = 5\n")
+    (tmp_path / "main.py").write_text(
+        textwrap.dedent("""
+            import os, sys, whipray as ray
+            ray.init()
+            @ray.remote
+            def work():
+                import beside
+                return beside.VALUE, os.environ["COLOUR"], ray.cluster_resources()["CPU"]
+            print(*ray.get(work.remote()), *sys.argv[1:])
+            sys.exit(3)
+        """)
+    )
+    env = json.dumps({"env_vars": {"COLOUR": "green"}})
+    job = ["job", "submit", "--working-dir", str(tmp_path), "--runtime-env-json", env, "--"]
+    found = started.whipray(*job, sys.executable, "main.py", "-x", code=3)
+    assert found == "5 green 3.0 -x\n"
+    assert "name the command" in started.whipray("job", "submit", code=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["start"], "give --head"),
+        (["start", "--head", "--resources", "{"], "not JSON"),
+        (["start", "--head", "--num-cpus", "-1"], "cannot be negative"),
+        (["start", "--head", "--object-store-memory", "5"], "too small"),
+        (["status", "--address", "unix:/no/such/sock"], "no session has its socket"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(shell: Shell, arguments: list[str], text: str) -> None:
+    assert text in shell.whipray(*arguments, code=1)
+
+
+def test_help_and_unknown_commands(shell: Shell) -> None:
+    text = shell.whipray("--help")
+    assert all(name in text for name in ("start", "stop", "status", "list", "job", "run"))
+    assert "invalid choice" in shell.whipray("fly", code=2)
