@@ -51,5 +51,6 @@ int wr_value_fetch(wr_client *c, wr_id id, int64_t deadline_ns) {
   wr_waiter w = {look, is_back, &a};
   const uint64_t fields[] = {id.idx, id.gen};
   tell(c, WR_MSG_FETCH, fields, 2);
-  return wr_wait_until(c, &w, deadline_ns);
+  /* Tasks that would run meanwhile would want their arguments in memory, too. */
+  return wr_wait_busy(c, &w, deadline_ns);
 }

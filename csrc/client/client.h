@@ -143,6 +143,8 @@ typedef struct {
   void *arg;
 } wr_waiter;
 int wr_wait_until(wr_client *c, const wr_waiter *w, int64_t deadline_ns);
+/* The same for waits that no task of others ends: a worker keeps its CPU. */
+int wr_wait_busy(wr_client *c, const wr_waiter *w, int64_t deadline_ns);
 uint32_t wr_wakeups(const wr_client *c); /* wake-ups of this process so far */
 /* Waits until something may have changed for this process (any wake-up), for completion threads:
  * `seen` is a counter returned by the last call, 0 at first. */

@@ -81,11 +81,11 @@ void wr_mark_waiting(wr_client *c) {
 
 /* 1: this wait counts as one inside a task, which leave() has to know.  Also a task that holds no
  * CPU makes room: its children may need a worker of their own. */
-static int enter(wr_client *c) {
+static int enter(wr_client *c, int keep_cpu) {
   wr_lock(c);
   c->sleepers++;
   wr_mark_waiting(c);
-  int in_task = c->is_worker && c->running;
+  int in_task = c->is_worker && c->running && !keep_cpu;
   if (in_task && c->blocked++ == 0) {
     c->active = wr_load32(&c->self.p->activity);
     wr_store32(&c->self.p->activity, WR_ACT_BLOCKED);
@@ -133,18 +133,26 @@ static int sleep_until(wr_client *c, const wr_waiter *w, int64_t deadline_ns) {
   }
 }
 
-int wr_wait_until(wr_client *c, const wr_waiter *w, int64_t deadline_ns) {
+static int wait_until(wr_client *c, const wr_waiter *w, int64_t deadline_ns, int keep_cpu) {
   uint64_t began = 0;
   if (deadline_ns == 0) return WR_TIMEOUT;
   if (wr_client_ended(c)) return WR_CLOSED;
   if (c->seg.h->cpus > 1 && wr_spin(&c->spin_wait, w->sign, w->arg, &began) &&
       w->look(w->arg) > 0)
     return WR_OK;
-  int in_task = enter(c);
+  int in_task = enter(c, keep_cpu);
   int rc = sleep_until(c, w, deadline_ns);
   leave(c, in_task);
   if (rc == WR_OK) wr_spin_slept(c, &c->spin_wait, began);
   return rc;
+}
+
+int wr_wait_until(wr_client *c, const wr_waiter *w, int64_t deadline_ns) {
+  return wait_until(c, w, deadline_ns, 0);
+}
+
+int wr_wait_busy(wr_client *c, const wr_waiter *w, int64_t deadline_ns) {
+  return wait_until(c, w, deadline_ns, 1);
 }
 
 int wr_wait_objects(wr_client *c, const wr_id *ids, size_t n, size_t want, int stop_on_error,

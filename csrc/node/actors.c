@@ -106,6 +106,7 @@ void node_stats(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
              {"spilled_bytes", n->spilled_bytes},
              {"restored_objects", n->restored_objects},
              {"restored_bytes", n->restored_bytes},
+             {"memory_kills", n->memory_kills},
              {"spill_files", node_spill_files(n)}};
   wr_buf b = {0};
   wr_out_array(&b, 1);

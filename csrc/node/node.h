@@ -58,6 +58,8 @@ struct node_proc {
   uint32_t idle_checks; /* how often it was found idle without having worked in between */
   uint64_t idle_done;
   char reason[128];     /* why the daemon killed it; "" when it did not */
+  char *low_memory;     /* it was killed since memory is short: what its task's error says */
+  int run_again;        /* ... and its task may be run again for that */
   char tail[512];       /* last line of its error output, to explain early deaths */
   int wait_status;
   node_output out, err;
@@ -132,6 +134,8 @@ struct node {
   uv_signal_t children, terminate;
   node_table names, kv;
   uint32_t nservers; /* fork servers that live */
+  struct node_memory *memory;
+  uint64_t memory_kills;
   struct node_spill *spill;
   uint64_t spilled_objects, spilled_bytes, restored_objects, restored_bytes;
   int ending, finished;
@@ -202,6 +206,10 @@ void node_pools_init(node *n);
 
 /* trim.c */
 void node_trim_init(node *n);
+
+/* memory.c */
+int node_memory_open(node *n);
+void node_memory_forget(node *n, const node_proc *p); /* it is gone */
 
 /* spill.c */
 int node_spill_open(node *n, const node_config *cfg);

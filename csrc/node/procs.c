@@ -172,6 +172,8 @@ static void let_go(node_proc *p) {
   node_watch_close(p->watch);
   node_output_close(p);
   if (p->pool) p->pool->procs--;
+  node_memory_forget(n, p);
+  wr_free(p->low_memory);
   n->procs[p->slot] = NULL;
 }
 
@@ -223,6 +225,7 @@ static void sweep_one(node_proc *p) {
   node_output_close(p); /* its last words, before anyone learns that it died */
   if (p->role == WR_ROLE_DRIVER) lose_driver(p);
   wr_death why = {.wait_status = p->wait_status, .pid = p->pid, .peak_rss = p->peak_rss,
+                  .low_memory = p->low_memory, .run_again = p->run_again,
                   .reason = p->reason[0] ? p->reason : NULL, .job_over = p->job_over};
   if (!n->ending) {
     judge(p);

@@ -165,7 +165,8 @@ int node_session_open(node *n, const node_config *cfg, char *err, size_t cap) {
   n->keep_workers = asked < cores ? asked : cores;
   if (cfg->idle_workers) n->keep_workers = cfg->idle_workers;
   node_resources_init(n, cfg);
-  return node_spill_open(n, cfg);
+  rc = node_memory_open(n);
+  return rc == WR_OK ? node_spill_open(n, cfg) : rc;
 }
 
 void node_session_listen(node *n) {

@@ -47,6 +47,14 @@ void wr_os_leave_cpu(void);              /* moves the thread to another core tha
 /* Allows this process as many descriptors as it may have without privileges; those it spawns get
  * the limit it had before. */
 void wr_os_raise_fd_limit(void);
+/* Memory in use and its limit, of the cgroup of this process or of the machine, whichever is closer
+ * to its limit; `cgroups`, if not NULL, is a directory to look at instead.  Page cache that the
+ * kernel can drop does not count. */
+typedef struct {
+  uint64_t used, limit;
+} wr_os_memory;
+int wr_os_memory_use(const char *cgroups, wr_os_memory *m);
+uint64_t wr_os_private_memory(int pid); /* resident and not shared; 0: not known */
 int wr_os_memory_limit(uint64_t *bytes); /* RAM or cgroup limit, the smaller */
 
 /* unix sockets: blocking stream pairs, listening paths, peer credentials, one descriptor passed */

@@ -99,6 +99,7 @@ static int put_cause(char *to, size_t cap, const wr_actor *a) {
       break;
     case WR_CAUSE_CONSTRUCTOR: text = "its constructor raised an error"; break;
     case WR_CAUSE_OWNER: text = "the process that created it has ended"; break;
+    case WR_CAUSE_MEMORY: text = "its process was ended: the node ran low on memory"; break;
     case WR_CAUSE_GROUP: text = "its placement group was removed"; break;
     case WR_CAUSE_UNSCHEDULABLE:
       text = "it could not be scheduled: the node that it must run on does not exist";

@@ -11,6 +11,8 @@ typedef struct {
   int pid;
   uint64_t peak_rss;  /* bytes: the most that was resident at any time; 0 when unknown */
   int job_over;       /* its job has ended: what it ran is cancelled, not run again */
+  const char *low_memory; /* ended since memory was short: the error of what it ran; or NULL */
+  int run_again;          /* in that case: what it ran may be, without loss of a retry */
   const char *reason; /* the daemon's own reason ("the driver exited"), or NULL */
 } wr_death;
 

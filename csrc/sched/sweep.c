@@ -87,6 +87,16 @@ static void call_of_the_dead(pass *p, wr_idx i, const wr_task *t) {
   wr_actor_fail_call(&p->sw->self, i);
 }
 
+/* Its process was ended to save memory, through no fault of the task: its retries stay as many. */
+static void task_of_the_ended(wr_self *me, wr_idx i, wr_task *t, const wr_death *why) {
+  if (t->retries == 0 || !why->run_again) {
+    wr_tasks_fail(me, i, "OOM", why->low_memory);
+    return;
+  }
+  if (t->retries > 0 && t->retries < INT16_MAX) t->retries++;
+  wr_tasks_requeue(me, i);
+}
+
 static void task_of_the_dead(pass *p, wr_idx i, wr_task *t) {
   wr_self *me = &p->sw->self;
   if (t->flags & WR_TF_WRITTEN) { /* its result was complete */
@@ -107,6 +117,10 @@ static void task_of_the_dead(pass *p, wr_idx i, wr_task *t) {
   }
   if ((p->why && p->why->job_over) || pool_closed(me->s, WR_TASK_SHAPE(wr_load(&t->tstate)))) {
     wr_tasks_fail(me, i, "CANCELLED", "the driver of this task's job has ended");
+    return;
+  }
+  if (p->why && p->why->low_memory) {
+    task_of_the_ended(me, i, t, p->why);
     return;
   }
   if (t->retries != 0) {
@@ -382,7 +396,7 @@ static void actor_process_died(wr_sweeper *sw, uint32_t slot, uint32_t actor, co
   note_death(s, a, slot, why);
   if (!may_restart(s, a) || !a->creation) {
     if (wr_load32(&a->cause) == WR_CAUSE_NONE)
-      wr_store32(&a->cause, WR_CAUSE_CRASHED);
+      wr_store32(&a->cause, why && why->low_memory ? WR_CAUSE_MEMORY : WR_CAUSE_CRASHED);
     bury(sw, actor, slot);
     return;
   }

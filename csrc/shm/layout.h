@@ -278,7 +278,8 @@ enum wr_actor_cause {
   WR_CAUSE_CRASHED = 4,     /* its process died */
   WR_CAUSE_OWNER = 5,       /* its job or its owner ended */
   WR_CAUSE_GROUP = 6,       /* its placement group was removed */
-  WR_CAUSE_UNSCHEDULABLE = 7 /* no node is as it asked */
+  WR_CAUSE_UNSCHEDULABLE = 7, /* no node is as it asked */
+  WR_CAUSE_MEMORY = 8         /* its process was ended because memory was short */
 };
 
 typedef struct {

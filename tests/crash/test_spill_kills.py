@@ -1,0 +1,62 @@
+"""Workers are killed while values leave memory and come back: nothing is lost and nothing stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import whipray
+
+from .helpers import Killer, living, wait_until, wait_until_whole
+
+MIB = 1 << 20
+ROUNDS = 6
+
+
+@pytest.fixture
+def spilled(tmp_path: Path) -> Iterator[Path]:
+    whipray.init(
+        num_cpus=2,
+        object_store_memory=48 * MIB,
+        object_spilling_directory=str(tmp_path),
+        log_to_driver=False,
+    )
+    yield tmp_path
+    whipray.shutdown()
+
+
+@whipray.remote(max_retries=-1)
+def add_one(array: Any) -> Any:
+    view = array[::7]  # the view, and with it the argument, lives through what follows
+    result = array + 1
+    assert (view == result[::7] - 1).all()
+    return result
+
+
+@whipray.remote(max_retries=-1)
+def total(*arrays: Any) -> int:
+    return sum(int(array[0]) + int(array[-1]) for array in arrays)
+
+
+def test_workers_die_while_values_come_and_go(spilled: Path) -> None:
+    before = living()
+    assert before["objects"] == 0
+    killer = Killer(60)
+    killer.start()
+    for round_ in range(ROUNDS):
+        refs = [whipray.put(np.full(2 * MIB // 8, k)) for k in range(40)]  # 80 MiB
+        more = [add_one.remote(ref) for ref in refs]
+        sums = [total.remote(a, b) for a, b in zip(refs, more, strict=True)]
+        assert whipray.get(sums) == [4 * k + 2 for k in range(40)], round_
+        for k in range(0, 40, 3):
+            assert (whipray.get(more[k]) == k + 1).all()
+    killer.stop.set()
+    killer.join()
+    assert killer.left < 60
+    del refs, more, sums
+    wait_until_whole(before)
+    wait_until(lambda: not [p for p in spilled.rglob("*") if p.name.isdigit()])
