@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from whipray import _core
 from whipray._private import api
+from whipray.exceptions import ActorDiedError
 
 
 class ActorPool:
@@ -84,10 +85,7 @@ class ActorPool:
         self._next_return_index += 1
         key = tuple(future) if isinstance(future, list) else future
         _, actor = self._future_to_actor.pop(key)
-        self._return_actor(actor)
-        if timed_out:
-            raise TimeoutError("The task did not finish in time and was dropped")
-        return _core.get(future)
+        return self._drop(actor) if timed_out else self._get_result(future, actor)
 
     def get_next_unordered(
         self, timeout: float | None = None, ignore_if_timedout: bool = False
@@ -102,14 +100,27 @@ class ActorPool:
         index, actor = self._future_to_actor.pop(future)
         self._index_to_future.pop(index, None)
         self._next_return_index = max(self._next_return_index, index + 1)
-        self._return_actor(actor)
-        if not ready:
-            raise TimeoutError("The task did not finish in time and was dropped")
-        return _core.get(future)
+        return self._get_result(future, actor) if ready else self._drop(actor)
 
-    def _return_actor(self, actor: Any) -> None:
-        self._idle_actors.append(actor)
-        if self._pending_submits:
+    def _get_result(self, future: Any, actor: Any) -> Any:
+        """The result; its actor may be used again unless it has died."""
+        alive = True
+        try:
+            return _core.get(list(future) if isinstance(future, tuple) else future)
+        except ActorDiedError:
+            alive = False
+            raise
+        finally:
+            self._return_actor(actor, is_alive=alive)
+
+    def _drop(self, actor: Any) -> NoReturn:
+        self._return_actor(actor)
+        raise TimeoutError("Timed out waiting for result. The task has been ignored.")
+
+    def _return_actor(self, actor: Any, is_alive: bool = True) -> None:
+        if is_alive:
+            self._idle_actors.append(actor)
+        if self._pending_submits and self._idle_actors:
             self.submit(*self._pending_submits.pop(0))
 
     def has_free(self) -> bool:
