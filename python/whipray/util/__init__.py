@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _MODULES = frozenset(
-    "actor_pool annotations debug joblib metrics multiprocessing queue scheduling_strategies "
-    "serialization state".split()
+    "actor_pool annotations collective debug joblib metrics multiprocessing queue "
+    "scheduling_strategies serialization state".split()
 )
 
 __all__ = [
