@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _MODULES = frozenset(
-    "actor_pool annotations collective debug joblib metrics multiprocessing queue "
+    "actor_pool annotations collective dask debug joblib metrics multiprocessing queue "
     "scheduling_strategies serialization state".split()
 )
 
