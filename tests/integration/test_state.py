@@ -175,6 +175,16 @@ def test_objects(gate):
     wait_until(lambda: state.get_objects(gone) == [])
 
 
+def test_placement_groups():
+    group = ray.util.placement_group([{"CPU": 1}], name="the-group")
+    ray.get(group.ready())
+    row = state.get_placement_group(group.id.hex())
+    assert (row.name, row.state) == ("the-group", "CREATED")
+    assert row.bundles[0]["unit_resources"] == {"CPU": 1}
+    ray.util.remove_placement_group(group)
+    wait_until(lambda: state.get_placement_group(group.id.hex()).state == "REMOVED")
+
+
 def test_workers_jobs_and_nodes():
     (driver,) = state.list_workers(filters=[("worker_type", "=", "driver")])
     assert driver.pid == os.getpid() and driver.is_alive

@@ -7,7 +7,8 @@ _OF_RAY = {
     "cross_language data get_dashboard_url internal java_actor_class "
     "java_function job_submission llm rllib serve show_in_dashboard train "
     "tune workflow",
-    "whipray.util": "client connect connect_to_client debugpy disconnect lightgbm pdb rpdb spark tracing",
+    "whipray.util": "client connect connect_to_client debugpy disconnect lightgbm pdb rpdb spark "
+    "tracing",
 }
 
 

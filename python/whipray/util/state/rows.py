@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import pickle
 import time
@@ -324,24 +323,22 @@ def objects() -> Iterator[Row]:
 
 def placement_groups() -> Iterator[Row]:
     """Placement groups, also removed ones that are still known."""
+    from whipray.util.placement_group import placement_group_table
+
     job = JobID.from_int(int(_core.info().get("job", 0))).hex()
-    for row in _group_table().values():
+    for row in placement_group_table().values():
         bundles: dict[int, dict[str, float]] = row["bundles"]
         yield {
             "placement_group_id": row["placement_group_id"],
             "name": row["name"],
-            "creator_job_id": row.get("creator_job_id", job),
+            "creator_job_id": job,
             "state": row["state"],
             "bundles": [
                 {"bundle_id": index, "unit_resources": wanted} for index, wanted in bundles.items()
             ],
-            "is_detached": row.get("is_detached"),
-            "stats": row.get("stats"),
+            "is_detached": None,
+            "stats": row["stats"],
         }
-
-
-def _group_table() -> dict[str, Row]:
-    return dict(importlib.import_module("whipray.util.placement_group").placement_group_table())
 
 
 def _records(read: Callable[[int], list[Row] | None]) -> Iterator[Row]:
