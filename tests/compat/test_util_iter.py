@@ -219,7 +219,7 @@ class Adder:
 
 
 def test_actor_group(ray: Ray, part: Callable[[str], Any]) -> None:
-    group = part("util").ActorGroup(
+    group = part("util.actor_group").ActorGroup(
         Adder, num_actors=2, num_cpus_per_actor=0, init_args=(10,), init_kwargs={}
     )
     assert len(group) == 2
@@ -244,4 +244,4 @@ def test_actor_group(ray: Ray, part: Callable[[str], Any]) -> None:
 def test_wrong_groups(part: Callable[[str], Any]) -> None:
     for wrong in ({"num_actors": 0}, {"num_cpus_per_actor": -1}, {"num_gpus_per_actor": -1}):
         with pytest.raises(ValueError):
-            part("util").ActorGroup(Adder, **wrong)
+            part("util.actor_group").ActorGroup(Adder, **wrong)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from whipray.util import queue as queue
     from whipray.util import scheduling_strategies as scheduling_strategies
     from whipray.util import state as state
-    from whipray.util.actor_group import ActorGroup
     from whipray.util.actor_pool import ActorPool
     from whipray.util.placement_group import (
         get_current_placement_group,
@@ -33,7 +32,6 @@ _MODULES = frozenset(
 )
 
 __all__ = [
-    "ActorGroup",
     "ActorPool",
     "as_completed",
     "deregister_serializer",
@@ -81,10 +79,6 @@ def __getattr__(name: str) -> Any:
         from whipray.util.actor_pool import ActorPool
 
         return ActorPool
-    if name == "ActorGroup":
-        from whipray.util.actor_group import ActorGroup
-
-        return ActorGroup
     if name in _MODULES:
         __import__(f"whipray.util.{name}")
         return _sys.modules[f"whipray.util.{name}"]
