@@ -10,12 +10,14 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 NATIVE = $(MAKE) --no-print-directory -f tools/native.mk -j$(JOBS)
 
 IN_VENV := $(VENV)/bin
-SUITES := $(wildcard tests/unit tests/integration tests/compat tests/crash examples)
+SUITES := $(wildcard tests/unit tests/integration tests/differential tests/compat tests/crash \
+  examples)
 # A warning is an error where Whipray itself is developed.
 export WHIPRAY_WERROR ?= 1
 
-.PHONY: help demo test setup-demo setup-test build c-test c-asan c-tsan c-one lint test-fast test-libraries \
-  test-python test-hostile build-hostile instructions bench wheel clean distclean
+.PHONY: help demo test setup-demo setup-test build c-test c-asan c-tsan c-one lint test-fast \
+  test-libraries test-python test-hostile record-answers build-hostile instructions bench wheel \
+  clean distclean
 .NOTPARALLEL:
 
 help:
@@ -28,6 +30,7 @@ help:
 	@echo "make test-fast   the Python unit tests only"
 	@echo "make test-libraries  published libraries that import ray, on Whipray"
 	@echo "make test-hostile  the tests with tiny buffers and failpoints compiled in"
+	@echo "make record-answers RAY_PYTHON=python-with-ray  what Ray gives for tests/differential"
 	@echo "make instructions  instructions per call, compared with those recorded"
 	@echo "make bench       the benchmarks, side by side with Ray where it is installed"
 	@echo "make wheel       a source archive and a wheel in dist/"
@@ -134,6 +137,10 @@ $(LIBRARIES)/.ready: tests/libraries/requirements.txt | $(VENV)/bin/python
 
 test-libraries: $(LIBRARIES)/.ready build
 	PYTHONPATH=$(CURDIR)/python $(LIBRARIES)/bin/python -m pytest tests/libraries
+
+# What Ray gives for the programs of tests/differential: all of them, or those named by ONLY.
+record-answers:
+	$(RAY_PYTHON) -m tests.differential.record ray $(addprefix --only ,$(ONLY))
 
 # Instructions per call of the hot paths, under valgrind, against benchmarks/recorded.
 instructions: setup-test build

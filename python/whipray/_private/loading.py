@@ -65,9 +65,7 @@ full_names: dict[int, str] = {}
 
 def load(payload: bytes, kind: int) -> tuple[Any, str]:
     """(what to call, display name) of an export of kind FUNCTION or CLASS."""
-    from whipray import cloudpickle
-
-    value = cloudpickle.loads(payload)
+    value = _revive(payload)
     if kind == exporting.CLASS:
         return value, value[0].__name__
     if not isinstance(value, exporting.Alias):
@@ -80,12 +78,29 @@ def load(payload: bytes, kind: int) -> tuple[Any, str]:
     base = _functions.get(value.base)
     if base is None:
         ref: _core.ObjectRef[Any] = _core.ObjectRef(value.base)
-        base = _functions[value.base] = cloudpickle.loads(_core.export_bytes(ref))
+        base = _functions[value.base] = _revive(_core.export_bytes(ref))
     function, name = base
     shown = value.extras.get("name") or name.rpartition(".")[2]
     if timeline.enabled():
         function = timeline.timed(function, shown)
     return Aliased(function, name, value.extras), shown
+
+
+def _revive(payload: bytes) -> Any:
+    """The unpickled export; RuntimeError says what was missing here."""
+    import sys
+    import traceback
+
+    from whipray import cloudpickle
+
+    try:
+        return cloudpickle.loads(payload)
+    except Exception:
+        raise RuntimeError(
+            "The remote function or class failed to import on the worker. Is a library that it "
+            f"needs not installed there, or not found from sys.path {sys.path}?\n\n"
+            f"{traceback.format_exc()}"
+        ) from None
 
 
 def full_name(fn: Any) -> str:

@@ -1,0 +1,1 @@
+"""Programs whose observable results on Ray are recorded, and compared with those here."""
