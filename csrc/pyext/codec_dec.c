@@ -68,7 +68,8 @@ static PyObject *read_array(wrpy_dec *d, const wr_tok *t) {
   wrpy_array a = {.owner = NULL};
   if (t->n < 2) return wrpy_dec_malformed("an array without a head");
   unsigned code = *r.p++, ndim = *r.p++;
-  a.code = code & 0x7F;
+  a.code = code & 0x3F;
+  a.own = (code & WR_EXT_OWN) != 0;
   a.ndim = ndim & 0x7F;
   a.fortran = (ndim & WR_EXT_FORTRAN) != 0;
   size_t width = wrpy_np_width(a.code);

@@ -106,7 +106,8 @@ static int put_described(wr_enc *e, const wrpy_array *a) {
   size_t off = 0;
   if (!inside && wrpy_enc_buffer(e, a->data, a->len, Py_NewRef(a->owner), &off) < 0) return -1;
   size_t mark = wr_pack_ext_open(&e->out);
-  wr_pack_byte(&e->out, (uint8_t)(a->code | (inside ? WR_EXT_INLINE : 0)));
+  unsigned how = (inside ? WR_EXT_INLINE : 0) | (a->own ? WR_EXT_OWN : 0);
+  wr_pack_byte(&e->out, (uint8_t)(a->code | how));
   wr_pack_byte(&e->out, (uint8_t)((unsigned)a->ndim | (a->fortran ? WR_EXT_FORTRAN : 0)));
   for (int i = 0; i < a->ndim; i++) wr_pack_varint(&e->out, (uint64_t)a->dims[i]);
   if (inside)

@@ -48,6 +48,7 @@ static int contiguous_when_permuted(PyArrayObject *a) {
 }
 
 static int describe_data(PyArrayObject *a, wrpy_array *out) {
+  out->own = 0;
   if (PyArray_IS_C_CONTIGUOUS(a)) {
     out->owner = Py_NewRef((PyObject *)a);
   } else if (PyArray_IS_F_CONTIGUOUS(a)) {
@@ -55,6 +56,7 @@ static int describe_data(PyArrayObject *a, wrpy_array *out) {
     out->fortran = 1;
   } else {
     if (contiguous_when_permuted(a)) return 0;
+    out->own = 1;
     out->owner = PyArray_NewCopy(a, NPY_CORDER);
     if (!out->owner) return -1;
   }
@@ -135,13 +137,14 @@ static PyObject *new_array(const wrpy_array *a, void *data) {
 
 PyObject *wrpy_np_array(const wrpy_array *a) {
   if (ready() < 0) return NULL;
-  PyObject *array = new_array(a, a->owner ? (void *)(uintptr_t)a->data : NULL);
+  int view = a->owner && !a->own;
+  PyObject *array = new_array(a, view ? (void *)(uintptr_t)a->data : NULL);
   if (!array) return NULL;
-  if (a->owner) {
+  if (view) {
     if (PyArray_SetBaseObject((PyArrayObject *)array, Py_NewRef(a->owner)) < 0) Py_CLEAR(array);
   } else {
     if (a->len) memcpy(PyArray_DATA((PyArrayObject *)array), a->data, a->len);
-    PyArray_CLEARFLAGS((PyArrayObject *)array, NPY_ARRAY_WRITEABLE);
+    if (!a->own) PyArray_CLEARFLAGS((PyArrayObject *)array, NPY_ARRAY_WRITEABLE);
   }
   return array;
 }

@@ -15,6 +15,7 @@
 typedef struct {
   uint8_t code;
   uint8_t fortran; /* the elements lie in Fortran's order */
+  uint8_t own;     /* whoever reads the array gets elements of its own, and may write them */
   int ndim;
   Py_ssize_t dims[WRPY_NP_MAXDIMS];
   const uint8_t *data;
@@ -29,7 +30,8 @@ static inline int wrpy_np_maybe(PyObject *v) {
 
 /* For objects of which wrpy_np_maybe is true: 1 done, 0 not of that sort, -1 error.
  * An array is described when it is exactly an ndarray of plain numbers in native byte order; what
- * is not contiguous is copied, unless pickle would keep an order of axes of its own. */
+ * is not contiguous is copied, and copied again by whoever reads it, as pickle would, unless pickle
+ * would keep an order of axes of its own. */
 int wrpy_np_describe(PyObject *v, wrpy_array *a);
 /* An ndarray of any size and order that holds numbers, characters or dates, nothing of Python. */
 int wrpy_np_is_data(PyObject *v);
@@ -37,7 +39,8 @@ int wrpy_np_scalar(PyObject *v, uint8_t *code, uint8_t item[WRPY_NP_MAXITEM], si
 
 /* Width of an element, 0: no such code. */
 size_t wrpy_np_width(unsigned code);
-/* A read-only array: a view of a->data that keeps a->owner alive, or a copy where owner is NULL. */
+/* A read-only array: a view of a->data that keeps a->owner alive, or a copy where owner is NULL.
+ * With a->own a copy that may be written. */
 PyObject *wrpy_np_array(const wrpy_array *a);
 PyObject *wrpy_np_make_scalar(unsigned code, const uint8_t *item);
 

@@ -8,8 +8,9 @@
  * start of the value: a reader may use it in place.  The payload of each extension:
  *   TUPLE    an array of MessagePack
  *   REF      index in the value's table of references, 1, 2 or 4 bytes, little endian
- *   ARRAY    dtype code (| WR_EXT_INLINE), ndim (| WR_EXT_FORTRAN), dimensions as varints, then
- *            the elements themselves (inline) or the place of the elements
+ *   ARRAY    dtype code (| WR_EXT_INLINE | WR_EXT_OWN), ndim (| WR_EXT_FORTRAN), dimensions as
+ *            varints, then the elements themselves (inline) or the place of the elements; OWN: the
+ *            reader makes a copy that may be written
  *   SCALAR   dtype code, the element
  *   PICKLE   varint: number of buffers * 2 + 1 if the pickle itself is out of line; then place and
  *            length of the pickle (if so) and of each buffer; else the pickle follows to the end
@@ -39,6 +40,7 @@ enum wr_ext {
   WR_EXT_TEXT = 7
 };
 #define WR_EXT_INLINE 0x80u
+#define WR_EXT_OWN 0x40u
 #define WR_EXT_FORTRAN 0x80u
 
 #define WR_VALUE_ALIGN ((size_t)64)

@@ -79,12 +79,18 @@ ON_CREATION: dict[str, dict[str, Any]] = {
 }
 
 
-@program(each=TASKS)
+NUMBER_OF_RETURNS = "says in a sentence what num_returns may be, and as a ValueError"
+TASK_DIFFERENCES = {
+    f"num_returns {case}": NUMBER_OF_RETURNS for case in ("negative", "text", "float")
+}
+
+
+@program(each=TASKS, differs=TASK_DIFFERENCES)
 def task_decorator(ray: Ray, options: dict[str, Any]) -> Any:
     return attempt(lambda: ray.remote(**options)(lambda: 1) and "accepted")
 
 
-@program(each={**TASKS, "max_calls given": {"max_calls": 1}})
+@program(each={**TASKS, "max_calls given": {"max_calls": 1}}, differs=TASK_DIFFERENCES)
 def task_options(ray: Ray, options: dict[str, Any]) -> Any:
     return attempt(lambda: ray.remote(lambda: 1).options(**options) and "accepted")
 
@@ -110,7 +116,7 @@ def actor_creation(ray: Ray, options: dict[str, Any]) -> Any:
     return attempt(make)
 
 
-@program
+@program(differs="a TypeError that names every option, not an AssertionError")
 def positional_arguments_of_remote(ray: Ray) -> Any:
     return [attempt(lambda: ray.remote(1, 2)), attempt(lambda: ray.remote(lambda: 1, 2))]
 

@@ -74,7 +74,13 @@ def get_of_something_ready_with_no_time(ray: Ray) -> Any:
     return ray.get(ray.put(1), timeout=0)
 
 
-@program(each={"zero": 0, "negative": -1, "too many": 4, "text": "1", "none": None, "float": 1.0})
+NO_INTEGER = "a TypeError that says what num_returns must be"
+
+
+@program(
+    each={"zero": 0, "negative": -1, "too many": 4, "text": "1", "none": None, "float": 1.0},
+    differs={"text": NO_INTEGER, "none": NO_INTEGER, "float": NO_INTEGER},
+)
 def wait_for_a_wrong_number(ray: Ray, count: Any) -> Any:
     refs = refs_of(ray, 3)
     return attempt(lambda: [len(part) for part in ray.wait(refs, num_returns=count, timeout=1)])
@@ -263,7 +269,10 @@ def cancelled_before_it_ran(ray: Ray) -> Any:
     return outcome
 
 
-@program(each={"soft": False, "force": True})
+@program(
+    each={"soft": False, "force": True},
+    differs={"soft": "TaskCancelledError alone, whenever the cancellation came"},
+)
 def cancelled_while_it_ran(ray: Ray, force: bool) -> Any:
     import tempfile
     from pathlib import Path
