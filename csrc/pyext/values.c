@@ -193,13 +193,30 @@ static PyObject *engine_error(wrpy_state *st, const wr_view *view) {
   return exc;
 }
 
+/* Code of the user's that runs while a value is unpickled may raise anything. */
+static void tell_unreadable(wrpy_state *st) {
+  if (!PyErr_ExceptionMatches(PyExc_Exception)) return;
+  PyObject *type, *error, *trace;
+  PyErr_Fetch(&type, &error, &trace);
+  PyErr_NormalizeException(&type, &error, &trace);
+  if (trace) PyException_SetTraceback(error, trace);
+  PyObject *told = wrpy_hook(st, "unreadable", "(O)", error);
+  if (told) PyErr_SetObject((PyObject *)Py_TYPE(told), told);
+  Py_XDECREF(told);
+  Py_XDECREF(type);
+  Py_XDECREF(error);
+  Py_XDECREF(trace);
+}
+
 /* Where a view of the value is kept: base keeps it. */
 static PyObject *decode_view(wrpy_state *st, const wr_view *view, PyObject *base) {
   if (WR_UNLIKELY(view->is_error && view->flags & WR_VAL_SYSERR)) return engine_error(st, view);
   wr_dec_ctx cx;
   wrpy_dec_init(&cx, st, view->refs, view->nrefs);
   cx.base = base;
-  return wrpy_dec_value(&st->codec, view->data, view->len, &cx);
+  PyObject *value = wrpy_dec_value(&st->codec, view->data, view->len, &cx);
+  if (WR_UNLIKELY(!value)) tell_unreadable(st);
+  return value;
 }
 
 static int sleep_for_value(void *arg, int64_t until_ns) {

@@ -28,7 +28,7 @@ KINDS = {
     "inside": 2,
     "wait": 1,
 }
-SEEDS = 60
+SEEDS = 30
 """Graphs whose outcome on Ray is recorded."""
 ACTORS = 2
 FLAKY_RETRIES = 2

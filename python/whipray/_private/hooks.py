@@ -45,6 +45,19 @@ def lost_value(object_id: bytes) -> NoReturn:
     raise error
 
 
+def unreadable(error: Exception) -> Exception:
+    """What is raised for a value whose unpickling raised `error`: that error is its cause."""
+    import traceback
+
+    from whipray.exceptions import RayError, RaySystemError
+
+    if isinstance(error, RayError):
+        return error
+    wrapped = RaySystemError(error, "".join(traceback.format_exception(error)))
+    wrapped.__cause__ = error
+    return wrapped
+
+
 def get_slow(refs: Any, timeout: Any) -> Any:
     """`get` of anything but one reference or a plain list of references."""
     auto_init()
@@ -62,7 +75,7 @@ def get_slow(refs: Any, timeout: Any) -> Any:
     for ref in refs:
         if not isinstance(ref, _core.ObjectRef):
             raise TypeError(
-                f"Attempting to call `get` on the value {ref!r}, which is not an ObjectRef."
+                f"Attempting to call `get` on the value {ref!r}, which is not an ray.ObjectRef."
             )
     return _core.get(list(refs), timeout=timeout)
 
@@ -80,8 +93,8 @@ def check_timeout(timeout: Any) -> None:
 def put_refused(value: Any) -> None:
     """`put` of a reference."""
     raise TypeError(
-        "Calling 'put' on an ObjectRef is not allowed. If you really want to do this, you can "
-        "wrap the ObjectRef in a list and call 'put' on it."
+        "Calling 'put' on an ray.ObjectRef is not allowed. If you really want to do this, you can "
+        "wrap the ray.ObjectRef in a list and call 'put' on it."
     )
 
 

@@ -362,4 +362,5 @@ EXCEPTIONS = (
 @program(each={name: name for name in EXCEPTIONS})
 def classes(ray: Ray, name: str) -> Any:
     kind = getattr(ray.exceptions, name)
-    return [base.__name__ for base in kind.__mro__ if issubclass(base, BaseException)]
+    public = [base for base in kind.__mro__ if not base.__name__.startswith("_")]
+    return [base.__name__ for base in public if issubclass(base, BaseException)]

@@ -1,4 +1,4 @@
-"""Options: what is refused, by which error, in which words."""
+"""Options: what is refused, and by which error."""
 
 from __future__ import annotations
 
@@ -79,30 +79,29 @@ ON_CREATION: dict[str, dict[str, Any]] = {
 }
 
 
-NUMBER_OF_RETURNS = "says in a sentence what num_returns may be, and as a ValueError"
-TASK_DIFFERENCES = {
-    f"num_returns {case}": NUMBER_OF_RETURNS for case in ("negative", "text", "float")
-}
+AT_ONCE = "refused where it is written, not when it is used"
+DIFFERENCES = {"num_gpus odd": AT_ONCE, "strategy text": AT_ONCE}
+TASK_DIFFERENCES = {**DIFFERENCES, "num_returns text": "a ValueError that says what it may be"}
 
 
 @program(each=TASKS, differs=TASK_DIFFERENCES)
 def task_decorator(ray: Ray, options: dict[str, Any]) -> Any:
-    return attempt(lambda: ray.remote(**options)(lambda: 1) and "accepted")
+    return attempt(lambda: ray.remote(**options)(lambda: 1) and "accepted", text=False)
 
 
 @program(each={**TASKS, "max_calls given": {"max_calls": 1}}, differs=TASK_DIFFERENCES)
 def task_options(ray: Ray, options: dict[str, Any]) -> Any:
-    return attempt(lambda: ray.remote(lambda: 1).options(**options) and "accepted")
+    return attempt(lambda: ray.remote(lambda: 1).options(**options) and "accepted", text=False)
 
 
-@program(each=ACTORS)
+@program(each=ACTORS, differs=DIFFERENCES)
 def actor_decorator(ray: Ray, options: dict[str, Any]) -> Any:
-    return attempt(lambda: ray.remote(**options)(Some) and "accepted")
+    return attempt(lambda: ray.remote(**options)(Some) and "accepted", text=False)
 
 
-@program(each=ACTORS)
+@program(each=ACTORS, differs=DIFFERENCES)
 def actor_options(ray: Ray, options: dict[str, Any]) -> Any:
-    return attempt(lambda: ray.remote(Some).options(**options) and "accepted")
+    return attempt(lambda: ray.remote(Some).options(**options) and "accepted", text=False)
 
 
 @program(each=ON_CREATION)
@@ -131,7 +130,7 @@ def async_actor_in_order(ray: Ray) -> Any:
         actor = ray.remote(Async).options(allow_out_of_order_execution=False).remote()
         return ray.get(actor.ping.remote())
 
-    return attempt(make)
+    return attempt(make, text=False)
 
 
 @program

@@ -42,7 +42,7 @@ def get_of_something_else(ray: Ray, value: Any) -> Any:
 
 @program(each=WRONG_REFS)
 def wait_for_something_else(ray: Ray, value: Any) -> Any:
-    return attempt(lambda: ray.wait(value))
+    return attempt(lambda: ray.wait(value), text=False)
 
 
 @program
