@@ -6,6 +6,7 @@ same graph, so that its outcome on Ray can be recorded.
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import tempfile
@@ -168,4 +169,4 @@ def run(ray: Ray, steps: list[Step]) -> list[Outcome]:
     here = Run(ray)
     for step in steps:
         here.refs.append(here.step(step))
-    return [attempt(lambda ref=ref: ray.get(ref, timeout=100)) for ref in here.refs]  # type: ignore[misc]
+    return [attempt(functools.partial(ray.get, ref, timeout=100)) for ref in here.refs]

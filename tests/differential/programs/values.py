@@ -104,7 +104,6 @@ ARRAYS: dict[str, Any] = {
     "objects": np.array([1, "x", None], dtype=object),
     "dates": np.array(["2024-01-01"], dtype="datetime64[D]"),
     "structured": np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]),
-    "matrix": np.matrix([[1, 2]]),
     "masked": np.ma.array([1, 2, 3], mask=[0, 1, 0]),
     "large": np.arange(100_000, dtype=np.int32),
     "record": np.rec.array([(1, "a")], dtype=[("n", "i4"), ("s", "U1")]),
