@@ -48,7 +48,11 @@ static int enough(wait_set *w) {
 /* Asks to be woken.  Waiting for all needs only the last one: tasks end about in order, and an
  * error wakes everybody who waits.  1: something has been sealed meanwhile. */
 static int watch(wait_set *w) {
-  if (w->want == w->n) return wr_watch(w->c, w->ids[w->last]) != 0;
+  if (w->want == w->n) {
+    wr_id id = w->ids[w->last];
+    wr_store(&w->c->self.p->awaits, (uint64_t)id.gen << 32 | id.idx);
+    return wr_watch(w->c, id) != 0;
+  }
   for (size_t i = 0; i < w->n; i++) {
     if (wr_object_phase_of(w->c, w->ids[i]) != WR_OBJ_PENDING) continue;
     if (wr_watch(w->c, w->ids[i]) != 0) return 1;
@@ -160,7 +164,10 @@ int wr_wait_objects(wr_client *c, const wr_id *ids, size_t n, size_t want, int s
   wait_set set = {c, ids, n, want, stop_on_error, 0, 0};
   int few = want != n && n <= 16;
   wr_waiter w = {look, few ? any_is_sealed : last_is_sealed, &set};
-  return enough(&set) ? WR_OK : wr_wait_until(c, &w, deadline_ns);
+  if (enough(&set)) return WR_OK;
+  int rc = wr_wait_until(c, &w, deadline_ns);
+  if (want == n) wr_store(&c->self.p->awaits, 0);
+  return rc;
 }
 
 uint32_t wr_wakeups(const wr_client *c) { return wr_events(c); }

@@ -57,6 +57,7 @@ struct node_proc {
   uint64_t peak_rss;    /* bytes; 0: not known */
   uint32_t idle_checks; /* how often it was found idle without having worked in between */
   uint64_t idle_done;
+  uint64_t awaited, told; /* what it slept for at the last look, and when its cycle was reported */
   char reason[128];     /* why the daemon killed it; "" when it did not */
   char *low_memory;     /* it was killed since memory is short: what its task's error says */
   int run_again;        /* ... and its task may be run again for that */
@@ -130,6 +131,7 @@ struct node {
   uint64_t trim_seen, trim_pages; /* activity and bytes of the segment at the last look */
   uint64_t trim_at, trim_kept; /* chunks: how far the present pass is, and what it has spared */
   uint64_t trim_left;          /* bytes of the segment after the last pass */
+  uv_timer_t cycles;   /* looks for processes that wait for each other */
   uv_timer_t patience; /* limit on the end of the session */
   uv_signal_t children, terminate;
   node_table names, kv;
@@ -203,6 +205,9 @@ void node_pool_worker_shot(node_pool *p, const char *what);
 void node_pools_fill(node *n);
 void node_pools_review_soon(node *n);
 void node_pools_init(node *n);
+
+/* cycles.c */
+void node_cycles_init(node *n);
 
 /* trim.c */
 void node_trim_init(node *n);

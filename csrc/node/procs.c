@@ -40,6 +40,7 @@ static void clear_record(wr_proc *r) {
   wr_a32 *const words[] = {&r->park, &r->waiting, &r->pid, &r->activity, &r->current, &r->actor,
                            &r->cancel, &r->quit};
   for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) wr_store32(words[i], 0);
+  wr_store(&r->awaits, 0);
   wr_store(&r->tasks_done, 0);
   wr_store(&r->tasks_failed, 0);
   memset(r->title, 0, sizeof r->title);

@@ -40,6 +40,12 @@ static int set_actor(PyObject *d, const char *key, uint32_t idx, uint32_t gen) {
 
 /* ---- processes ------------------------------------------------------------------------------ */
 
+/* The reference that a thread of the process sleeps for, or None. */
+static int set_awaits(PyObject *d, uint64_t awaits) {
+  wr_id id = {(wr_idx)awaits, (uint32_t)(awaits >> 32)};
+  return set_item(d, "awaits", awaits ? wrpy_id_bytes(id, WRPY_ID_BYTES) : Py_NewRef(Py_None));
+}
+
 static PyObject *proc_row(uint32_t slot, const wr_proc *p, uint64_t state) {
   PyObject *d = PyDict_New();
   if (!d) return NULL;
@@ -49,6 +55,7 @@ static PyObject *proc_row(uint32_t slot, const wr_proc *p, uint64_t state) {
       set_uint(d, "job", p->job) || set_uint(d, "activity", wr_load32(&p->activity)) ||
       set_uint(d, "current", wr_load32(&p->current)) ||
       set_uint(d, "actor", wr_load32(&p->actor)) || set_uint(d, "started_ns", p->started_ns) ||
+      set_awaits(d, wr_load(&p->awaits)) ||
       set_uint(d, "tasks_done", wr_load(&p->tasks_done)) ||
       set_uint(d, "tasks_failed", wr_load(&p->tasks_failed)) ||
       set_item(d, "title", shared_text(p->title, sizeof p->title)))

@@ -490,6 +490,7 @@ static void clear_proc(wr_proc *p) {
   wr_store32(&p->actor, 0);
   wr_store32(&p->cancel, 0);
   wr_store32(&p->waiting, 0);
+  wr_store(&p->awaits, 0);
   wr_store32(&p->quit, 0);
   wr_store32(&p->activity, WR_ACT_NONE);
 }

@@ -381,7 +381,11 @@ typedef struct {
   _Alignas(64) wr_a32 acked; /* highest seq of this slot whose tag another process overwrote */
   uint32_t pad2[15];
   _Alignas(64) char title[64]; /* name of the function or actor, for logs and listings */
-  uint8_t pad3[256];
+  /* Object (idx | gen << 32) without which a thread of this process can not go on, while it sleeps;
+   * 0: none.  Its own note for those who look for processes that wait for each other; of several
+   * threads the last to lie down is in it. */
+  wr_a64 awaits;
+  uint8_t pad3[248];
 } wr_proc;
 _Static_assert(sizeof(wr_proc) >= 512, "shared layout: bump WR_SEGMENT_VERSION");
 

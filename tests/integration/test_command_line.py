@@ -212,6 +212,9 @@ def test_listings(started: Shell) -> None:
         assert "DRIVER" in started.whipray("list", "workers")
         assert "1.0 MiB" in started.whipray("memory")
         assert "Keeper" in started.whipray("summary", "actors")
+        dump = started.whipray("debug", "dump")
+        for text in ("runs a task", "Keeper n/keeper: ALIVE", "dozing: RUNNING", "CPU: 1 of 3"):
+            assert text in dump
         assert "whiprayd.log" in started.whipray("logs")
         assert "not of the form" in started.whipray("list", "tasks", "-f", "x", code=1)
         driver.stdin.close()

@@ -30,14 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from whipray import __version__
-    from whipray.cli import jobs, listing, sessions
+    from whipray.cli import debug, jobs, listing, sessions
 
     parser = argparse.ArgumentParser(
         prog="whipray", description="Sessions that outlive a program, and what goes on in them."
     )
     parser.add_argument("--version", action="version", version=f"whipray {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (sessions, listing, jobs):
+    for module in (sessions, listing, jobs, debug):
         module.add_commands(commands)
     commands.add_parser(
         "run", help="run a script in which `import ray` means Whipray", add_help=False

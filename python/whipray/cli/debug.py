@@ -1,0 +1,121 @@
+"""`whipray debug dump`: everything that a session has at one moment, and who holds it.
+
+Read from the shared records without a change to them; what happens meanwhile may be missing, or
+stand there twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from whipray import _core
+from whipray.cli import joining
+
+ROLES = {1: "daemon", 2: "driver", 3: "worker"}
+PHASES = {1: "starting", 2: "live", 3: "dead"}
+ACTIVITIES = {
+    0: "-",
+    1: "idle, watching",
+    2: "idle, asleep",
+    3: "runs a task",
+    4: "waits inside a task",
+    5: "is an actor",
+}
+"""Values of shm/layout.h."""
+
+
+def add_commands(commands: Any) -> None:
+    """Add the command to the parser."""
+    debug = commands.add_parser("debug", help="look into a session that does not go on")
+    actions = debug.add_subparsers(metavar="ACTION", required=True)
+    dump = actions.add_parser(
+        "dump", help="all processes, waits, actors, tasks and objects", description=__doc__
+    )
+    dump.add_argument("--limit", type=int, default=1000, help="tasks and objects at most (1000)")
+    joining.add_address(dump)
+    dump.set_defaults(run=_dump)
+
+
+def _dump(options: argparse.Namespace) -> int:
+    with joining.joined(options.address) as session_dir:
+        print(f"session {session_dir}")
+        for title, lines in (
+            ("processes", _processes()),
+            ("waits", _waits()),
+            ("actors", _actors()),
+            ("tasks", _tasks(options.limit)),
+            ("objects", _objects(options.limit)),
+            ("resources", _resources()),
+        ):
+            print(f"\n{title}")
+            for line in lines:
+                print(f"  {line}")
+    return 0
+
+
+def _processes() -> Iterator[str]:
+    now = time.monotonic_ns()
+    for row in _core.procs():
+        age = (now - row["started_ns"]) / 1e9
+        yield (
+            f"slot {row['slot']:<4} pid {row['pid']:<8} {ROLES.get(row['role'], '?'):<7}"
+            f" {PHASES.get(row['phase'], '?'):<9} job of slot {row['job']:<4}"
+            f" {ACTIVITIES.get(row['activity'], '?'):<20} age {age:9.1f} s"
+            f"  done {row['tasks_done']:<8} {row['title']}"
+        )
+
+
+def _waits() -> Iterator[str]:
+    for row in _core.procs():
+        if row["awaits"]:
+            yield (
+                f"slot {row['slot']} (pid {row['pid']}, {row['title'] or ROLES.get(row['role'])})"
+                f" sleeps until object {row['awaits'].hex()} is there"
+            )
+
+
+def _actors() -> Iterator[str]:
+    from whipray.util.state import rows
+
+    for row in rows.actors():
+        named = f" {row['ray_namespace']}/{row['name']}" if row["name"] else ""
+        yield (
+            f"{row['actor_id']} {row['class_name']}{named}: {row['state']}, pid {row['pid']},"
+            f" job {row['job_id']}, restarts {row['num_restarts']}"
+            f"{', detached' if row['is_detached'] else ''}"
+        )
+
+
+def _tasks(limit: int) -> Iterator[str]:
+    from whipray.util.state import rows
+
+    for count, row in enumerate(rows.tasks()):
+        if count >= limit:
+            yield "..."
+            return
+        holder = f"pid {row['worker_pid']}" if row["worker_pid"] else "nobody"
+        yield (
+            f"{row['task_id']} {row['name']}: {row['state']}, held by {holder},"
+            f" attempt {row['attempt_number']}, job {row['job_id']}"
+        )
+
+
+def _objects(limit: int) -> Iterator[str]:
+    from whipray.util.state import rows
+
+    for count, row in enumerate(rows.objects()):
+        if count >= limit:
+            yield "..."
+            return
+        yield (
+            f"{row['object_id']} {row['task_status']}, {row['object_size']} bytes, made by pid"
+            f" {row['pid']} ({row['type'].lower()}), {row['reference_type']}"
+        )
+
+
+def _resources() -> Iterator[str]:
+    for name, total, free in _core.resources():
+        yield f"{name}: {total - free:g} of {total:g} in use"
