@@ -15,9 +15,9 @@ SUITES := $(wildcard tests/unit tests/integration tests/differential tests/compa
 # A warning is an error where Whipray itself is developed.
 export WHIPRAY_WERROR ?= 1
 
-.PHONY: help demo test setup-demo setup-test build c-test c-asan c-tsan c-one lint test-fast \
-  test-libraries test-python test-hostile record-answers build-hostile instructions bench wheel \
-  clean distclean
+.PHONY: help demo test setup-demo setup-test build c-test c-asan c-tsan c-one c-fuzz fuzz \
+  fuzz-long lint test-fast test-libraries test-python test-hostile record-answers build-hostile \
+  instructions bench wheel clean distclean
 .NOTPARALLEL:
 
 help:
@@ -26,6 +26,8 @@ help:
 	@echo "make build       compile the extension module and the daemon in place"
 	@echo "make c-test      the C tests; c-asan, c-tsan: under sanitizers"
 	@echo "make c-one T=test_refs SAN=asan   one program of them"
+	@echo "make c-fuzz      the fuzz targets on their corpus and on inputs made from it"
+	@echo "make fuzz        the fuzz targets with libFuzzer (clang); fuzz-long runs them"
 	@echo "make lint        ruff, mypy, include order and other rules about the sources"
 	@echo "make test-fast   the Python unit tests only"
 	@echo "make test-libraries  published libraries that import ray, on Whipray"
@@ -112,6 +114,26 @@ c-one:
 	@$(NATIVE) $(C_OF_$(SAN)) build/c/$(SAN)/tests/c/$(T)
 	@$(PYTHON) tools/run_c_tests.py $(SAN) build/c/$(SAN)/tests/c/$(T)
 
+# Without clang: every target on its corpus, and on FUZZ_INPUTS inputs made from it.
+FUZZ_INPUTS ?= 3000
+FUZZ_SECONDS ?= 600
+FUZZ_FLAGS = WHIPRAY_BUILD=hostile WHIPRAY_SANITIZE=address,undefined WHIPRAY_GUARD=1
+C_FUZZ = OBJ=build/c/fuzz $(FUZZ_FLAGS)
+C_ENGINE = OBJ=build/fuzz CC=clang WHIPRAY_WERROR= FUZZ_ENGINE=1 $(FUZZ_FLAGS)
+c-fuzz:
+	@sh tools/prepare.sh $(PYTHON)
+	@$(NATIVE) $(C_FUZZ) fuzz-programs
+	@$(PYTHON) tools/run_fuzz.py replay $(FUZZ_INPUTS) $$($(NATIVE) -s $(C_FUZZ) print-fuzz-programs)
+
+fuzz:
+	@sh tools/prepare.sh --install --fuzz $(PYTHON)
+	@$(NATIVE) $(C_ENGINE) fuzz-programs
+
+# FUZZ_SECONDS for each target; T=fuzz_segment: for that one.
+fuzz-long: fuzz
+	@$(PYTHON) tools/run_fuzz.py engine $(FUZZ_SECONDS) \
+	  $(if $(T),build/fuzz/tests/fuzz/$(T),$$($(NATIVE) -s $(C_ENGINE) print-fuzz-programs))
+
 lint: setup-test
 	$(IN_VENV)/ruff check .
 	$(IN_VENV)/mypy python/whipray
@@ -152,6 +174,7 @@ test: setup-test
 	@$(MAKE) --no-print-directory c-test
 	@$(MAKE) --no-print-directory c-asan
 	@$(MAKE) --no-print-directory c-tsan
+	@$(MAKE) --no-print-directory c-fuzz
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test-python
 	@$(MAKE) --no-print-directory instructions

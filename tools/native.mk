@@ -7,6 +7,7 @@
 # WHIPRAY_BUILD     release (default) | debug: -O1 and every assertion | hostile: debug, failpoints
 #                   compiled in, buffers and tables cut to tiny sizes
 # WHIPRAY_SANITIZE  empty (default) | address,undefined | thread
+# WHIPRAY_GUARD     1: everything is compiled as whiprayd is, with shm/guard.h at work
 # WHIPRAY_WERROR    1: a warning is an error
 # V                 1: print whole commands
 
@@ -15,6 +16,7 @@ CC := $(if $(filter default undefined,$(origin CC)),gcc,$(CC))
 WHIPRAY_BUILD ?= release
 WHIPRAY_SANITIZE ?=
 WHIPRAY_WERROR ?=
+WHIPRAY_GUARD ?=
 PREFIX_DIRS ?= /usr
 
 comma := ,
@@ -44,12 +46,14 @@ OPTIMIZE_hostile := -O1 -fno-omit-frame-pointer -DWR_DEBUG=1 -DWR_HOSTILE=1
 SANITIZER := $(if $(WHIPRAY_SANITIZE),-fsanitize=$(WHIPRAY_SANITIZE) -fno-sanitize-recover=all \
   -fno-omit-frame-pointer)
 # ThreadSanitizer does not model fences: they take effect, and it reports what only they order.
+SANITIZER += $(if $(FUZZ_ENGINE),-fsanitize=fuzzer-no-link)
 SANITIZER += $(if $(findstring thread,$(WHIPRAY_SANITIZE)),-Wno-tsan)
 
 BASE_FLAGS := -std=c17 -D_GNU_SOURCE -Icsrc -g1 -fPIC -fvisibility=hidden -ffunction-sections \
   -fdata-sections $(OPTIMIZE_$(WHIPRAY_BUILD)) $(SANITIZER) $(WARNINGS)
 LINK_FLAGS := -Wl,--gc-sections -Wl,--as-needed $(SANITIZER)
-ALL_CFLAGS = $(BASE_FLAGS) $(CFLAGS)
+GUARD := -DWR_GUARD=1
+ALL_CFLAGS = $(BASE_FLAGS) $(if $(WHIPRAY_GUARD),$(GUARD)) $(CFLAGS)
 
 # The static libraries of the distribution; MSGPACK_A and UV_A override them.
 find_static = $(firstword $(wildcard $(foreach d,$(shell $(CC) -print-multiarch) .,\
@@ -64,7 +68,8 @@ sources_of = $(sort $(wildcard $(1:%=csrc/%/*.c)))
 objects_of = $(patsubst %.c,$(OBJ)/%.o,$(call sources_of,$(1)))
 
 CORE_OBJ := $(call objects_of,$(CORE_LAYERS))
-DAEMON_OBJ := $(call objects_of,$(filter-out client,$(CORE_LAYERS)) node)
+DAEMON_OBJ := $(patsubst $(OBJ)/%,$(OBJ)/guard/%,\
+  $(call objects_of,$(filter-out client,$(CORE_LAYERS)) node))
 NODE_OBJ := $(filter-out %/main.o,$(call objects_of,node))
 PYEXT_SRC := $(call sources_of,pyext)
 TEST_SRC := $(sort $(wildcard tests/c/test_*.c))
@@ -77,7 +82,7 @@ say = @printf '  %-5s %s\n' $(1) $(2)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: ext daemon c-programs print-programs FORCE
+.PHONY: ext daemon c-programs print-programs fuzz-programs print-fuzz-programs FORCE
 FORCE:
 
 # Changes when a flag or the set of sources changes, and with it everything that depends on it.
@@ -94,6 +99,11 @@ $(OBJ)/%.o: %.c $(OBJ)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+$(OBJ)/guard/%.o: %.c $(OBJ)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) $(GUARD) -MMD -MP -c $< -o $@
 
 # ---- extension module: one set of objects per Python ---------------------------------------------
 
@@ -153,7 +163,24 @@ $(OBJ)/tests/c/test_%: $(OBJ)/tests/c/test_%.o $(HARNESS_OBJ) $(OBJ)/core.a
 	$(Q)$(CC) $(LINK_FLAGS) -rdynamic $(LDFLAGS) $(filter %.o,$^) $(OBJ)/core.a \
 	  $(MSGPACK_A) -lpthread -o $@
 c-programs: $(PROGRAMS)
+
+# ---- fuzz targets: a program per tests/fuzz/fuzz_*.c; FUZZ_ENGINE=1: with libFuzzer, by clang ------
+
+FUZZ_ENGINE ?=
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_PROGRAMS := $(patsubst %.c,$(OBJ)/%,$(FUZZ_SRC))
+FUZZ_DRIVER := $(if $(FUZZ_ENGINE),,$(OBJ)/tests/fuzz/replay.o)
+FUZZ_SHARED := $(patsubst %.c,$(OBJ)/%.o,tests/fuzz/scribble.c tests/fuzz/stub_check.c \
+  tests/c/session.c)
+$(OBJ)/tests/fuzz/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(FUZZ_DRIVER) $(FUZZ_SHARED) \
+  $(OBJ)/node.a $(OBJ)/core.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LINK_FLAGS) $(if $(FUZZ_ENGINE),-fsanitize=fuzzer) $(LDFLAGS) $(filter %.o,$^) \
+	  $(OBJ)/node.a $(OBJ)/core.a $(UV_A) $(MSGPACK_A) -lpthread -ldl -lrt -o $@
+fuzz-programs: $(FUZZ_PROGRAMS)
+print-fuzz-programs:
+	@echo $(FUZZ_PROGRAMS)
 print-programs:
 	@echo $(PROGRAMS)
 
--include $(wildcard $(OBJ)/csrc/*/*.d $(OBJ)/tests/c/*.d $(OBJ)/*/pyext/*.d)
+-include $(wildcard $(OBJ)/csrc/*/*.d $(OBJ)/guard/csrc/*/*.d $(OBJ)/tests/*/*.d $(OBJ)/*/pyext/*.d)

@@ -1,20 +1,23 @@
 #!/bin/sh
 # Checks that this machine can build Whipray, and says which packages to install where it cannot.
 #
-#   tools/prepare.sh [--install] [--valgrind] [python]
+#   tools/prepare.sh [--install] [--valgrind] [--fuzz] [python]
 #
 # --install: ask for Python's venv too, and install what is missing with apt-get, where that exists
 # and we are root or sudo needs no password.
 # --valgrind: ask for valgrind too, which counts instructions.
+# --fuzz: ask for clang and libFuzzer too.
 # python: the interpreter to build for (default: python3).  Exit code 0: everything is there.
 
 set -u
 install=no
 valgrind=no
+fuzz=no
 while :; do
   case "${1-}" in
     --install) install=yes ;;
     --valgrind) valgrind=yes ;;
+    --fuzz) fuzz=yes ;;
     *) break ;;
   esac
   shift
@@ -87,6 +90,15 @@ check_valgrind() {
     need valgrind "valgrind"
 }
 
+check_fuzz() {
+  [ "$fuzz" = no ] && return
+  command -v clang >/dev/null || need clang "clang"
+  # Its version is not known before clang is there; Debian names the package by it.
+  ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a >/dev/null 2>&1 ||
+    need "$(apt-cache depends clang 2>/dev/null |
+      sed -n 's/.*Depends: clang-\([0-9]*\)$/libclang-rt-\1-dev/p')" "libFuzzer"
+}
+
 check_kernel() {
   if [ "$(uname -s)" != Linux ]; then
     echo "whipray: runs on Linux only (futex, memfd and pidfd); this is $(uname -s)" >&2
@@ -109,6 +121,7 @@ check_all() {
   check_python
   check_compiler
   check_valgrind
+  check_fuzz
 }
 
 as_root() {

@@ -38,7 +38,10 @@ void wr_failpoint_arm(const char *spec) {
   atomic_store(&point.armed, 1);
 }
 
+void (*wr_failpoint_hook)(const char *name);
+
 void wr_failpoint(const char *name) {
+  if (wr_failpoint_hook) wr_failpoint_hook(name);
   int armed = atomic_load(&point.armed);
   if (armed < 0) {
     wr_failpoint_arm(getenv("WHIPRAY_FAILPOINT"));

@@ -7,6 +7,8 @@
 #ifdef WR_HOSTILE
 void wr_failpoint(const char *name);
 void wr_failpoint_arm(const char *spec); /* NULL disarms; a malformed spec is ignored */
+/* Called at every place that is passed, by whichever thread; NULL: nobody is.  For simulations. */
+extern void (*wr_failpoint_hook)(const char *name);
 #define WR_FAILPOINT(name) wr_failpoint(name)
 #else
 #define WR_FAILPOINT(name) ((void)0)

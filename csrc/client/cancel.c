@@ -16,7 +16,7 @@ static int returns(wr_seg *s, wr_idx i, wr_idx extra) {
   if (off == 0 || off > room - sizeof(wr_pins)) return 0;
   uint64_t end = sizeof(wr_pins) + 4ull * ((const wr_pins *)wr_at(s, off))->n + 4ull * n;
   if (end > room - off) return 0;
-  const wr_idx *e = wr_tasks_extra(s, t);
+  const wr_idx *e = wr_tasks_extra(s, t, n);
   for (uint32_t k = 0; k < n; k++)
     if (e[k] == extra) return 1;
   return 0;

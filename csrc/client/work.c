@@ -21,7 +21,7 @@ static void describe(wr_client *c, wr_idx i, wr_job *job) {
   job->refs = pins->idx;
   job->nrefs = pins->n;
   job->ndeps = t->ndeps;
-  job->extra = wr_tasks_extra(&c->seg, t);
+  job->extra = wr_tasks_extra(&c->seg, t, wr_tasks_nextra(t));
 }
 
 static void began(wr_client *c, wr_idx i, wr_job *job) {

@@ -23,7 +23,7 @@ static void look_again(uv_timer_t *timer) {
   uint32_t high = wr_load32(&n->seg.h->ngroups);
   int more = 0;
   for (uint32_t i = 0; i < high && i < WR_MAX_GROUPS && !n->ending; i++) {
-    uint64_t st = wr_load(&n->seg.groups[i].state);
+    uint64_t st = wr_load(&wr_group_at(&n->seg, i)->state);
     uint32_t phase = WR_GROUP_PHASE(st);
     if (!(WR_GROUP_FLAGS(st) & WR_GF_DOOMED)) continue;
     if (phase != WR_GROUP_FREE && phase != WR_GROUP_REMOVED) more |= clear(n, i, WR_GROUP_GEN(st));
@@ -57,7 +57,7 @@ void node_group_remove(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
 void node_groups_of_job(node *n, uint32_t job) {
   uint32_t high = wr_load32(&n->seg.h->ngroups);
   for (uint32_t i = 0; i < high && i < WR_MAX_GROUPS; i++) {
-    const wr_group *g = &n->seg.groups[i];
+    const wr_group *g = wr_group_at(&n->seg, i);
     uint64_t st = wr_load(&g->state);
     if (g->job == job && !g->actor && !(WR_GROUP_FLAGS(st) & WR_GF_DETACHED))
       doom_soon(n, i, WR_GROUP_GEN(st));
@@ -67,7 +67,7 @@ void node_groups_of_job(node *n, uint32_t job) {
 void node_groups_of_actor(node *n, uint32_t actor, uint32_t gen) {
   uint32_t high = wr_load32(&n->seg.h->ngroups);
   for (uint32_t i = 0; i < high && i < WR_MAX_GROUPS; i++) {
-    const wr_group *g = &n->seg.groups[i];
+    const wr_group *g = wr_group_at(&n->seg, i);
     uint64_t st = wr_load(&g->state);
     if (g->actor == actor + 1 && g->actor_gen == gen && !(WR_GROUP_FLAGS(st) & WR_GF_DETACHED))
       doom_soon(n, i, WR_GROUP_GEN(st));

@@ -110,7 +110,7 @@ static int read_place(node *n, wr_cursor *c, place *at) {
       wr_in_u32(c, &at->bundle) != WR_OK || at->group > WR_MAX_GROUPS)
     return WR_PROTO;
   if (!at->group) return WR_OK;
-  const wr_group *g = &n->seg.groups[at->group - 1];
+  const wr_group *g = wr_group_at(&n->seg, at->group - 1);
   if (!wr_groups_know(&n->seg, at->group - 1, at->gen)) return WR_STALE;
   uint32_t first = g->first, count = g->n;
   if (first >= WR_MAX_BUNDLES || count > WR_MAX_BUNDLES - first || at->bundle > count)

@@ -24,6 +24,7 @@
 #define BATCH (UINT64_C(64) << 20) /* bytes that go into one file, unless one value has more */
 #define READS 4u                  /* at once */
 #define TICK_MS 50u
+#define MAX_FETCHES 65536u
 #define FETCH_LIFE_NS UINT64_C(5000000000) /* clients repeat what they want more often */
 #define RETRY_NS UINT64_C(1000000000)      /* after a failed write */
 
@@ -391,6 +392,7 @@ static void add_fetch(node *n, wr_idx idx, uint32_t gen) {
       sp->fetches[i].asked = now;
       return;
     }
+  if (sp->nfetches == MAX_FETCHES) return;
   if (sp->nfetches == sp->cap_fetches) {
     uint32_t cap = sp->cap_fetches ? sp->cap_fetches * 2 : 16;
     fetch *v = wr_realloc(sp->fetches, cap * sizeof *v);

@@ -39,7 +39,7 @@ static void unclaim(node *n, uint64_t at, uint64_t count) {
 
 /* Next chunk from `at` on whose pages are there; `end` if none is. */
 static uint64_t next_present(node *n, uint64_t at, uint64_t end) {
-  uint64_t heap = n->seg.h->heap, off = heap + at * WR_CHUNK;
+  uint64_t heap = n->seg.heap_off, off = heap + at * WR_CHUNK;
   if (at >= end || wr_os_next_data(n->seg.fd, off, &off) != WR_OK) return end;
   uint64_t chunk = (off - heap) / WR_CHUNK;
   return chunk < end ? chunk : end;
@@ -54,7 +54,7 @@ static int step(node *n) {
   if (got && n->trim_kept < RESERVE_CHUNKS)
     n->trim_kept += got;
   else if (got)
-    (void)wr_os_punch(n->seg.fd, n->seg.h->heap + at * WR_CHUNK, got * WR_CHUNK);
+    (void)wr_os_punch(n->seg.fd, n->seg.heap_off + at * WR_CHUNK, got * WR_CHUNK);
   unclaim(n, at, got);
   n->trim_at = at + (got ? got : 1);
   return 1;

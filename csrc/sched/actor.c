@@ -71,14 +71,14 @@ int wr_actors_create(wr_self *me, const wr_actor_init *spec, uint32_t *idx, uint
 }
 
 void wr_actors_set_creation(wr_seg *s, uint32_t idx, wr_idx task) {
-  wr_actor *a = &s->actors[idx];
+  wr_actor *a = wr_actor_at(s, idx);
   a->creation_gen = WR_TASK_GEN(wr_load(&wr_task_at(s, task)->tstate));
   a->creation = task;
 }
 
 int wr_actor_move(wr_seg *s, uint32_t idx, uint32_t gen, uint32_t from_a, uint32_t from_b,
                   uint32_t to, uint32_t slot) {
-  wr_a64 *w = &s->actors[idx].state;
+  wr_a64 *w = &wr_actor_at(s, idx)->state;
   uint64_t st = wr_load(w);
   for (;;) {
     uint32_t phase = WR_ACTOR_PHASE(st);
@@ -131,9 +131,10 @@ static int copy_constructor_error(wr_self *me, wr_actor *a, wr_idx task) {
   uint64_t st = wr_load(&from->state);
   if (WR_OBJ_PHASE(st) != WR_OBJ_ERROR || WR_OBJ_GEN(st) != a->creation_gen) return 0;
   int block = from->flags & WR_VAL_BLOCK;
-  uint64_t len = block ? from->v.b.len : from->len;
-  const uint8_t *src = block ? wr_at(s, from->v.b.off) : from->v.bytes;
+  uint64_t len = wr_guard_seen(block ? from->v.b.len : from->len);
+  const uint8_t *src = block ? wr_bytes_at(s, from->v.b.off, len) : from->v.bytes;
   uint8_t *dst;
+  if (WR_GUARDED && (block ? src == wr_pit : len > WR_INLINE_VALUE)) return 0;
   if (block && from->v.b.nrefs) return 0;
   if (wr_tasks_nextra(wr_task_at(s, task))) return 0;
   if (wr_objects_reserve(me, task, len, NULL, 0, &dst) < 0) return 0;
@@ -144,14 +145,14 @@ static int copy_constructor_error(wr_self *me, wr_actor *a, wr_idx task) {
 
 /* A sentence for people, then facts as lines "\n\tname: value" for programs. */
 static void describe(char *text, size_t cap, const wr_seg *s, const wr_actor *a, uint32_t gen) {
+  size_t cls_len = wr_guard_seen(a->cls_len), name_len = wr_guard_seen(a->name_len);
   int n = snprintf(text, cap, "The actor died because ");
   n += put_cause(text + n, cap - (size_t)n, a);
   n += snprintf(text + n, cap - (size_t)n, ".\n\tclass_name: %.*s\n\tpid: %u",
-                a->cls_len <= sizeof a->text ? a->cls_len : 0, a->text, wr_load32(&a->last_pid));
+                cls_len <= sizeof a->text ? (int)cls_len : 0, a->text, wr_load32(&a->last_pid));
   n += wr_actor_put_id(text + n, cap - (size_t)n, s, (uint32_t)(a - s->actors), gen);
-  if (a->name_len && (size_t)a->cls_len + a->name_len <= sizeof a->text)
-    n += snprintf(text + n, cap - (size_t)n, "\n\tname: %.*s", a->name_len,
-                  a->text + a->cls_len);
+  if (name_len && cls_len + name_len <= sizeof a->text)
+    n += snprintf(text + n, cap - (size_t)n, "\n\tname: %.*s", (int)name_len, a->text + cls_len);
   uint32_t call = wr_load32(&a->last_call);
   if (call) snprintf(text + n, cap - (size_t)n, "\n\tlast_call: %u", call - 1);
 }
@@ -213,8 +214,8 @@ static void refuse(wr_self *me, wr_idx task, uint32_t gen) {
  * process left QUEUED was pushed exactly if the intent is gone or took effect. */
 static void deliver(wr_self *me, wr_idx task, int make_queued) {
   wr_task *t = wr_task_at(me->s, task);
-  WR_CHECK(t->actor && t->actor <= WR_MAX_ACTORS);
-  wr_actor *a = &me->s->actors[t->actor - 1];
+  WR_CHECK(WR_GUARDED || (t->actor && t->actor <= WR_MAX_ACTORS));
+  wr_actor *a = wr_actor_at(me->s, t->actor - 1);
   uint32_t gen = WR_TASK_GEN(wr_load(&t->tstate)), actor_gen = t->actor_gen;
   wr_tag_begin(wr_tagger_of(me), WR_OP_PUSH, task, 0);
   if (make_queued) wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_QUEUED, 0, WR_SHAPE_ACTOR, gen));
@@ -246,7 +247,7 @@ void wr_actor_call_again(wr_self *me, wr_idx task) {
 void wr_actor_call_settle(wr_self *me, wr_idx task) {
   const wr_task *t = wr_task_at(me->s, task);
   if (t->actor == 0 || t->actor > WR_MAX_ACTORS) return;
-  const wr_actor *a = &me->s->actors[t->actor - 1];
+  const wr_actor *a = wr_actor_at(me->s, t->actor - 1);
   uint64_t st = wr_load(&a->state);
   if (is_dead(a, t->actor_gen))
     refuse(me, task, WR_TASK_GEN(wr_load(&t->tstate)));
@@ -256,14 +257,14 @@ void wr_actor_call_settle(wr_self *me, wr_idx task) {
 
 wr_idx wr_actor_take_all(wr_self *me, uint32_t idx) {
   wr_seg *s = me->s;
-  wr_a64 *box = &s->actors[idx].mailbox;
+  wr_a64 *box = &wr_actor_at(s, idx)->mailbox;
   uint64_t head = wr_load(box);
   if (wr_tag_value(head) == 0) return 0;
   while (!wr_tag_swap(wr_tagger_of(me), box, &head, 0)) {
   }
   WR_FAILPOINT("actor.taken");
   wr_idx out = 0, i = wr_tag_value(head);
-  while (i) {
+  for (uint64_t left = wr_guard_steps(s); i && WR_GUARD_STEP(left);) {
     wr_task *t = wr_task_at(s, i);
     wr_idx next = wr_load32(&t->qnext);
     wr_store32(&t->qnext, out);
@@ -275,18 +276,19 @@ wr_idx wr_actor_take_all(wr_self *me, uint32_t idx) {
 
 void wr_actor_put_back(wr_self *me, uint32_t idx, wr_idx oldest) {
   wr_seg *s = me->s;
-  wr_a64 *box = &s->actors[idx].mailbox;
+  wr_a64 *box = &wr_actor_at(s, idx)->mailbox;
   wr_idx top = 0, i = oldest; /* turn the list over: mailboxes run newest first */
-  while (i) {
+  uint64_t left = wr_guard_steps(s);
+  while (i && WR_GUARD_STEP(left)) {
     wr_idx next = wr_load32(&wr_task_at(s, i)->qnext);
     wr_store32(&wr_task_at(s, i)->qnext, top);
     top = i;
     i = next;
   }
-  while (top) {
+  while (top && WR_GUARD_STEP(left)) {
     uint64_t head = wr_load(box);
     if (wr_tag_value(head) == 0 && wr_tag_swap(wr_tagger_of(me), box, &head, top)) break;
-    for (i = wr_actor_take_all(me, idx); i;) { /* came in meanwhile: newer, so on top */
+    for (i = wr_actor_take_all(me, idx); i && WR_GUARD_STEP(left);) { /* came in meanwhile: newer, so on top */
       wr_idx next = wr_load32(&wr_task_at(s, i)->qnext);
       wr_store32(&wr_task_at(s, i)->qnext, top);
       top = i;

@@ -42,7 +42,6 @@ void wr_actor_put_back(wr_self *me, uint32_t idx, wr_idx oldest);
 /* Writes a line with the id as Python prints it, for errors: "\n\tactor_id: ..."; its length. */
 int wr_actor_put_id(char *to, size_t cap, const wr_seg *s, uint32_t idx, uint32_t gen);
 
-static inline wr_actor *wr_actor_at(const wr_seg *s, uint32_t idx) { return &s->actors[idx]; }
 /* One swap of its phase and slot; 0 when the actor is in neither of the two phases. */
 int wr_actor_move(wr_seg *s, uint32_t idx, uint32_t gen, uint32_t from_a, uint32_t from_b,
                   uint32_t to, uint32_t slot);

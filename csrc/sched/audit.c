@@ -10,6 +10,7 @@
 #include "sched/ledger.h"
 #include "sched/sweep_memory.h"
 #include "sched/task.h"
+#include "shm/ring.h"
 #include "store/heap.h"
 #include "store/records.h"
 
@@ -59,13 +60,22 @@ static uint32_t phase_of(const audit *a, wr_idx i) {
 }
 
 static uint32_t kind_of(const audit *a, wr_idx i) {
-  return WR_REC_KIND(wr_load(&a->s->rec_table[wr_rec_chunk(i)]));
+  return WR_REC_KIND(wr_load(wr_rec_word(a->s, i)));
 }
 
 static int actor_lives(const audit *a, uint32_t i, uint32_t gen) {
   uint64_t st = wr_load(&a->s->actors[i].state);
   uint32_t phase = WR_ACTOR_PHASE(st);
   return WR_ACTOR_GEN(st) == gen && phase != WR_ACTOR_FREE && phase != WR_ACTOR_DEAD;
+}
+
+/* All records of a kind, in the chunks that were in use when the audit began. */
+static void each(audit *a, uint32_t kind, void (*f)(audit *a, wr_idx i)) {
+  for (wr_idx c = 0; c < a->cells; c += wr_rec_first(1)) {
+    if (kind_of(a, c) != kind) continue;
+    for (wr_idx k = 0; k < wr_rec_first(1); k += wr_rec_step(kind))
+      if (c + k) f(a, c + k);
+  }
 }
 
 /* ---- references found ------------------------------------------------------------------------ */
@@ -85,10 +95,10 @@ static void count_ref(audit *a, wr_idx target, const char *who, uint32_t which) 
 }
 
 static void count_pins(audit *a, uint64_t off, const char *who, wr_idx which) {
-  const wr_pins *pins = wr_at(a->s, off);
-  uint32_t n = wr_load32(&pins->npinned);
-  if (n > pins->n) report(a, "%s %u has %u pins of %u", who, which, n, pins->n);
-  for (uint32_t k = 0; k < n && k < pins->n; k++) count_ref(a, pins->idx[k], who, which);
+  const wr_pins *pins = wr_pins_at(a->s, off);
+  uint32_t n = wr_load32(&pins->npinned), all = wr_pins_count(a->s, pins, pins->n);
+  if (n > all) report(a, "%s %u has %u pins of %u", who, which, n, all);
+  for (uint32_t k = 0; k < n && k < all; k++) count_ref(a, pins->idx[k], who, which);
 }
 
 static void count_holds(audit *a) {
@@ -110,8 +120,7 @@ static void count_holds(audit *a) {
   }
 }
 
-static void count_of_task(void *ctx, wr_idx i) {
-  audit *a = ctx;
+static void count_of_task(audit *a, wr_idx i) {
   const wr_task *t = wr_task_at(a->s, i);
   uint32_t phase = WR_TASK_PHASE(wr_load(&t->tstate));
   if (phase == WR_TASK_FREE || !t->args) return;
@@ -122,8 +131,9 @@ static void count_of_task(void *ctx, wr_idx i) {
   }
   count_pins(a, t->args, "task", i);
   if (phase == WR_TASK_FINISHED) return;
-  for (uint32_t k = 0; k < wr_tasks_nextra(t); k++) {
-    wr_idx e = wr_tasks_extra(a->s, t)[k];
+  uint32_t n = wr_tasks_nextra(t);
+  for (uint32_t k = 0; k < n; k++) {
+    wr_idx e = wr_tasks_extra(a->s, t, n)[k];
     if (e && is_record(a, e)) a->marks[e] |= MARK_EXTRA;
   }
 }
@@ -145,8 +155,7 @@ static void check_place(audit *a, wr_idx i, uint64_t st) {
   a->out->spilled += (uint64_t)is_away(st);
 }
 
-static void count_of_object(void *ctx, wr_idx i) {
-  audit *a = ctx;
+static void count_of_object(audit *a, wr_idx i) {
   const wr_object *o = wr_obj(a->s, i);
   uint64_t st = wr_load(&o->state);
   if (st & WR_OBJ_PLACE_MASK) check_place(a, i, st);
@@ -159,9 +168,9 @@ static void count_of_object(void *ctx, wr_idx i) {
 }
 
 static void count_ring(audit *a, const wr_ring *r) {
-  const wr_a64 *words = wr_at(a->s, r->off);
-  for (uint64_t h = wr_load(&r->head), t = wr_load(&r->tail); h < t; h++) {
-    wr_idx i = (wr_idx)wr_load(&words[h & (r->cap - 1)]);
+  uint64_t head = wr_load(&r->head), n = wr_ring_len(r);
+  for (uint64_t k = 0; k < n && k < WR_RING_LONG; k++) {
+    wr_idx i = wr_ring_peek(a->s, r, head + k);
     if (is_record(a, i)) a->marks[i] |= MARK_QUEUED;
   }
 }
@@ -169,12 +178,12 @@ static void count_ring(audit *a, const wr_ring *r) {
 static void count_references(audit *a) {
   count_holds(a);
   for (uint32_t i = 0; i < WR_MAX_GROUPS && i < wr_load32(&a->s->h->ngroups); i++) {
-    wr_idx ready = (wr_idx)wr_load(&a->s->groups[i].ready); /* as if a task returned it */
+    wr_idx ready = (wr_idx)wr_load(&wr_group_at(a->s, i)->ready); /* as if a task returned it */
     if (is_record(a, ready)) a->marks[ready] |= MARK_EXTRA;
   }
-  wr_sweep_each(a->s, WR_REC_TASKS, count_of_task, a);
-  wr_sweep_each(a->s, WR_REC_TASKS, count_of_object, a);
-  wr_sweep_each(a->s, WR_REC_CELLS, count_of_object, a);
+  each(a, WR_REC_TASKS, count_of_task);
+  each(a, WR_REC_TASKS, count_of_object);
+  each(a, WR_REC_CELLS, count_of_object);
   for (uint32_t i = 0; i < WR_MAX_SHAPES; i++) {
     if (!wr_load32(&a->s->shapes[i].state)) continue;
     count_ring(a, &a->s->shapes[i].ready);
@@ -189,8 +198,7 @@ static void check_creator(audit *a, const char *what, wr_idx i, uint32_t creator
     report(a, "%s %u has its creator's flag, and slot %u does not live", what, i, creator);
 }
 
-static void check_object(void *ctx, wr_idx i) {
-  audit *a = ctx;
+static void check_object(audit *a, wr_idx i) {
   const wr_object *o = wr_obj(a->s, i);
   uint32_t phase = phase_of(a, i), refs = wr_tag_value(wr_load(&o->refs));
   if (phase == WR_OBJ_FREE) return;
@@ -216,7 +224,7 @@ static void check_object(void *ctx, wr_idx i) {
            a->found[i]);
   if ((refs & WR_REF_CREATOR) && !function) {
     check_creator(a, "object", i, o->creator);
-    if (WR_REC_SLOT(wr_load(&a->s->rec_table[wr_rec_chunk(i)])) != o->creator)
+    if (WR_REC_SLOT(wr_load(wr_rec_word(a->s, i))) != o->creator)
       report(a, "object %u has its creator's flag in a chunk that is not slot %u's", i,
              o->creator);
   }
@@ -229,7 +237,7 @@ static void check_waiting(audit *a, const wr_task *t, wr_idx i) {
   uint64_t w = wr_load(&t->wait);
   const wr_pins *pins = wr_tasks_pins(a->s, t);
   uint32_t pos = (uint32_t)w;
-  if (pos >= t->ndeps || !is_record(a, pins->idx[pos]) ||
+  if (pos >= wr_pins_count(a->s, pins, t->ndeps) || !is_record(a, pins->idx[pos]) ||
       phase_of(a, pins->idx[pos]) != WR_OBJ_PENDING)
     report(a, "task %u waits for argument %u, which is not pending", i, pos);
 }
@@ -253,8 +261,7 @@ static void check_task_phase(audit *a, const wr_task *t, wr_idx i, uint64_t st) 
   }
 }
 
-static void check_task(void *ctx, wr_idx i) {
-  audit *a = ctx;
+static void check_task(audit *a, wr_idx i) {
   const wr_task *t = wr_task_at(a->s, i);
   uint64_t st = wr_load(&t->tstate), ret = wr_load(&t->ret.state);
   uint32_t phase = WR_TASK_PHASE(st);
@@ -326,7 +333,7 @@ static void check_span(audit *a, uint32_t chunk, uint64_t word) {
     return;
   }
   wr_span_geometry g = wr_heap_geometry(class);
-  uint64_t base = a->s->h->heap + (uint64_t)chunk * WR_CHUNK + g.first;
+  uint64_t base = a->s->heap_off + (uint64_t)chunk * WR_CHUNK + g.first;
   const wr_a64 *owner = wr_heap_owners(a->s, chunk);
   for (uint32_t k = 0; k < g.n; k++) {
     uint64_t w = wr_load(&owner[k]);
@@ -358,7 +365,7 @@ static void check_heap(audit *a) {
     if (kind != WR_HEAP_RUN) continue;
     if (WR_HEAP_HIGH(now) == 0 && slot_lives(s, WR_HEAP_SLOT(now))) continue; /* a loose one */
     if (!wr_sweep_named(s, WR_HEAP_HIGH(now), WR_HEAP_LOW(now), 0xFFFFu,
-                        s->h->heap + (uint64_t)c * WR_CHUNK))
+                        s->heap_off + (uint64_t)c * WR_CHUNK))
       report(a, "run %u belongs to record %u, which does not name it", c, WR_HEAP_HIGH(now));
   }
 }
@@ -379,7 +386,7 @@ static void check_resources(audit *a) {
 
 static void check_bundles(audit *a, uint32_t i, const wr_group *g, uint64_t owner) {
   for (uint32_t k = g->first; k < g->first + g->n && k < WR_MAX_BUNDLES; k++) {
-    const wr_bundle *b = &a->s->bundles[k];
+    const wr_bundle *b = wr_bundle_at(a->s, k);
     if (wr_load(&b->owner) != owner) report(a, "bundle %u is not that of group %u", k, i);
     for (uint32_t n = 0; n < b->n && n < WR_SHAPE_RESOURCES; n++) {
       int64_t avail = (int32_t)wr_tag_value(wr_load(&b->avail[n]));
@@ -393,13 +400,13 @@ static void check_bundles(audit *a, uint32_t i, const wr_group *g, uint64_t owne
 }
 
 static void check_group(audit *a, uint32_t i) {
-  const wr_group *g = &a->s->groups[i];
+  const wr_group *g = wr_group_at(a->s, i);
   uint64_t st = wr_load(&g->state);
   uint32_t phase = WR_GROUP_PHASE(st), slot = WR_GROUP_SLOT(st), held = wr_load32(&g->held);
   int stands = phase == WR_GROUP_CREATED || phase == WR_GROUP_REMOVING;
   if (slot && !slot_lives(a->s, slot))
     report(a, "group %u is in the hands of slot %u, which does not live", i, slot);
-  if (phase == WR_GROUP_CREATED && held != (1u << g->nsum) - 1)
+  if (phase == WR_GROUP_CREATED && held != (1u << g->nsum % 32) - 1)
     report(a, "group %u stands and holds %x of its %u resources", i, held, g->nsum);
   if (!stands && phase != WR_GROUP_TAKING && phase != WR_GROUP_MAKING && held)
     report(a, "group %u in phase %u holds resources", i, phase);
@@ -413,10 +420,10 @@ static void check_groups(audit *a) {
   uint32_t n = wr_load32(&a->s->h->ngroups), high = wr_load32(&a->s->h->nbundles);
   for (uint32_t i = 0; i < n && i < WR_MAX_GROUPS; i++) check_group(a, i);
   for (uint32_t k = 0; k < high && k < WR_MAX_BUNDLES; k++) {
-    uint64_t owner = wr_load(&a->s->bundles[k].owner);
+    uint64_t owner = wr_load(&wr_bundle_at(a->s, k)->owner);
     if (!owner) continue;
     uint32_t i = ((uint32_t)owner - 1) % WR_MAX_GROUPS;
-    uint64_t st = wr_load(&a->s->groups[i].state);
+    uint64_t st = wr_load(&wr_group_at(a->s, i)->state);
     uint32_t phase = WR_GROUP_PHASE(st);
     if (WR_GROUP_GEN(st) != (uint32_t)(owner >> 32) || phase == WR_GROUP_FREE ||
         phase == WR_GROUP_REMOVED)
@@ -459,15 +466,16 @@ int wr_audit_session(wr_seg *s, wr_audit *out, char *text, size_t cap) {
   audit a = {.s = s, .out = out, .text = text, .cap = cap};
   memset(out, 0, sizeof *out);
   if (cap) text[0] = 0;
-  a.cells = wr_rec_first(wr_load32(&s->h->rec_high));
+  uint32_t high = wr_load32(&s->h->rec_high);
+  a.cells = wr_rec_first(high < WR_REC_CHUNKS ? high : WR_REC_CHUNKS);
   a.found = wr_alloc(((size_t)a.cells + WR_MAX_ACTORS) * sizeof *a.found);
   a.marks = wr_alloc((size_t)a.cells + 1);
   int rc = a.found && a.marks ? WR_OK : WR_NOMEM;
   if (rc == WR_OK) {
     uint32_t actors = wr_load32(&s->h->nactors);
     count_references(&a);
-    wr_sweep_each(s, WR_REC_TASKS, check_task, &a);
-    wr_sweep_each(s, WR_REC_CELLS, check_object, &a);
+    each(&a, WR_REC_TASKS, check_task);
+    each(&a, WR_REC_CELLS, check_object);
     for (uint32_t i = 0; i < actors && i < WR_MAX_ACTORS; i++) check_actor(&a, i);
     check_rec_chunks(&a);
     check_heap(&a);

@@ -6,18 +6,16 @@
 #include "sched/queue.h"
 #include "store/records.h"
 
-#define MAX_IDX (WR_REC_CHUNKS * (uint32_t)(WR_CHUNK / WR_CELL))
-
 static int sealed(wr_seg *s, wr_idx i) {
-  if (i >= MAX_IDX) return 1; /* a stale task's list: the swap on its wait word will fail */
+  if (i >= WR_MAX_CELLS) return 1; /* a stale task's list: the swap on its wait word will fail */
   uint32_t phase = WR_OBJ_PHASE(wr_load(&wr_obj(s, i)->state));
   return phase != WR_OBJ_PENDING;
 }
 
 static const wr_pins *pins_of(wr_seg *s, wr_task *t) {
   uint64_t off = t->args;
-  if (off == 0 || off > s->h->size - sizeof(wr_pins)) return NULL;
-  return wr_at(s, off);
+  if (off == 0 || off > s->size - sizeof(wr_pins)) return NULL;
+  return wr_pins_at(s, off);
 }
 
 static int add_node(wr_self *me, wr_idx task, uint32_t gen, uint32_t pos, wr_idx obj) {
@@ -59,6 +57,8 @@ static int settle(wr_self *me, wr_idx task, uint32_t gen, uint32_t pos) {
   wr_task *t = wr_task_at(me->s, task);
   uint32_t ndeps = t->ndeps;
   const wr_pins *pins = pins_of(me->s, t);
+  if (pins) ndeps = wr_pins_count(me->s, pins, ndeps);
+  if (WR_GUARDED && pos > ndeps) return WR_OK;
   for (;;) {
     uint32_t to = pos;
     while (to < ndeps && (!pins || sealed(me->s, pins->idx[to]))) to++;
@@ -92,7 +92,7 @@ void wr_deps_resume(wr_self *me, wr_idx task) {
 /* The list comes newest first; tasks shall go in the order they came. */
 static wr_idx reverse(wr_seg *s, wr_idx head) {
   wr_idx out = 0;
-  while (head) {
+  for (uint64_t left = wr_guard_steps(s); head && WR_GUARD_STEP(left);) {
     wr_node *n = wr_node_at(s, head);
     wr_idx next = n->next;
     n->next = out;
@@ -110,7 +110,7 @@ void wr_deps_release(wr_self *me, wr_idx obj) {
   WR_FAILPOINT("deps.drain");
   wr_idx i = reverse(s, (wr_idx)wr_swap(&o->deps, 0));
   WR_FAILPOINT("deps.taken");
-  while (i) {
+  for (uint64_t left = wr_guard_steps(s); i && WR_GUARD_STEP(left);) {
     wr_node *n = wr_node_at(s, i);
     wr_idx next = n->next, task = n->task;
     uint32_t gen = n->task_gen, pos = n->pos;

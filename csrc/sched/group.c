@@ -12,6 +12,8 @@
 
 #define OWNER(idx, gen) (((uint64_t)(idx) + 1) | (uint64_t)(gen) << 32)
 
+#define ROUNDS 64u /* for the daemon: a group whose sums contradict each other is left alone */
+
 /* The intent of a reservation: which need of which group. */
 #define SUM_ARG(idx, i) ((uint64_t)(i) | (uint64_t)(idx) << 8)
 #define SUM_ARG_NEED(arg) ((uint32_t)(arg) & 31)
@@ -40,7 +42,7 @@ static void raise_mark(wr_a32 *mark, uint32_t to) {
 
 static int reserve(wr_self *me, wr_group *g, uint32_t i) {
   const wr_need *need = &g->sum[i];
-  wr_a64 *avail = &me->s->resources[need->res].avail;
+  wr_a64 *avail = &wr_resource_at(me->s, need->res)->avail;
   wr_tagger t = wr_tagger_of(me);
   wr_tag_begin(t, WR_OP_RESERVE, need->res, SUM_ARG(g - me->s->groups, i));
   uint64_t old = wr_load(avail);
@@ -53,12 +55,13 @@ static int reserve(wr_self *me, wr_group *g, uint32_t i) {
 }
 
 static uint32_t nsum(const wr_group *g) {
-  return g->nsum < WR_SHAPE_RESOURCES ? g->nsum : WR_SHAPE_RESOURCES;
+  uint32_t n = (uint32_t)wr_guard_seen(g->nsum);
+  return n < WR_SHAPE_RESOURCES ? n : WR_SHAPE_RESOURCES;
 }
 
 static int fits(const wr_seg *s, const wr_group *g) {
   for (uint32_t i = 0; i < nsum(g); i++) {
-    uint64_t w = wr_load(&s->resources[g->sum[i].res % WR_MAX_RESOURCES].avail);
+    uint64_t w = wr_load(&wr_resource_at(s, g->sum[i].res % WR_MAX_RESOURCES)->avail);
     if ((int32_t)wr_tag_value(w) < (int32_t)g->sum[i].amount) return 0;
   }
   return 1;
@@ -78,7 +81,7 @@ static int give_all(wr_self *me, wr_group *g) {
   for (uint32_t i = 0; i < nsum(g); i++) {
     if (!(held & 1u << i)) continue;
     wr_tag_begin(t, WR_OP_RETURN, g->sum[i].res, SUM_ARG(g - me->s->groups, i));
-    wr_tag_add(t, &me->s->resources[g->sum[i].res].avail, g->sum[i].amount);
+    wr_tag_add(t, &wr_resource_at(me->s, g->sum[i].res)->avail, g->sum[i].amount);
     wr_store32(&g->held, wr_load32(&g->held) & ~(1u << i));
     wr_tag_done(t);
   }
@@ -128,7 +131,7 @@ static void announce(wr_self *me, wr_group *g, uint64_t state) {
 static void free_bundles(wr_seg *s, uint32_t from, uint32_t end, uint64_t owner) {
   for (uint32_t i = from; i < end && i < WR_MAX_BUNDLES; i++) {
     uint64_t mine = owner;
-    (void)wr_cas(&s->bundles[i].owner, &mine, 0);
+    (void)wr_cas(&wr_bundle_at(s, i)->owner, &mine, 0);
   }
 }
 
@@ -138,7 +141,7 @@ static uint32_t claim_run(wr_seg *s, uint32_t at, uint32_t n, uint64_t owner) {
   raise_mark(&s->h->nbundles, at + n);
   for (; k < n; k++) {
     uint64_t none = 0;
-    if (!wr_cas(&s->bundles[at + k].owner, &none, owner)) break;
+    if (!wr_cas(&wr_bundle_at(s, at + k)->owner, &none, owner)) break;
   }
   return k;
 }
@@ -185,7 +188,7 @@ static wr_group *claim_entry(wr_self *me, uint32_t *gen) {
   uint32_t from = wr_load32(&h->group_next);
   for (uint32_t k = 0; k < WR_MAX_GROUPS; k++) {
     uint32_t i = (from + k) % WR_MAX_GROUPS;
-    wr_group *g = &me->s->groups[i];
+    wr_group *g = wr_group_at(me->s, i);
     uint64_t st = wr_load(&g->state);
     if (WR_GROUP_PHASE(st) != WR_GROUP_FREE && WR_GROUP_PHASE(st) != WR_GROUP_REMOVED) continue;
     *gen = WR_GROUP_GEN(st) + 1 ? WR_GROUP_GEN(st) + 1 : 1;
@@ -216,7 +219,7 @@ static int add_up(const wr_seg *s, wr_group *g, const wr_group_spec *spec, uint3
       if (rc != WR_OK) return rc;
     }
   for (uint32_t i = 0; i < g->nsum; i++)
-    if (g->sum[i].amount > wr_load32(&s->resources[g->sum[i].res].total))
+    if (g->sum[i].amount > wr_load32(&wr_resource_at(s, g->sum[i].res)->total))
       *flags |= WR_GF_INFEASIBLE;
   return WR_OK;
 }
@@ -224,7 +227,7 @@ static int add_up(const wr_seg *s, wr_group *g, const wr_group_spec *spec, uint3
 /* A group ends with its job, or with the detached actor that made it. */
 static void note_maker(wr_self *me, wr_group *g) {
   uint32_t actor = wr_load32(&me->p->actor);
-  const wr_actor *a = actor ? &me->s->actors[(actor - 1) % WR_MAX_ACTORS] : NULL;
+  const wr_actor *a = actor ? wr_actor_at(me->s, (actor - 1) % WR_MAX_ACTORS) : NULL;
   int detached = a && (wr_load32(&a->flags) & WR_AF_DETACHED);
   g->job = (uint16_t)me->p->job;
   g->actor = detached ? actor : 0;
@@ -247,7 +250,7 @@ static int fill(wr_self *me, wr_group *g, uint32_t gen, const wr_group_spec *spe
   WR_FAILPOINT("group.bundles");
   g->n = spec->n;
   for (uint32_t b = 0; b < spec->n; b++)
-    fill_bundle(me, &me->s->bundles[g->first + b], &spec->bundles[b], owner);
+    fill_bundle(me, wr_bundle_at(me->s, g->first + b), &spec->bundles[b], owner);
   return WR_OK;
 }
 
@@ -256,7 +259,8 @@ static int fill(wr_self *me, wr_group *g, uint32_t gen, const wr_group_spec *spe
  * was given.  1: something was taken for a while, which others may have missed. */
 static int settle(wr_self *me, wr_group *g) {
   int took = 0;
-  for (;;) {
+  uint64_t left = ROUNDS;
+  for (; WR_GUARD_STEP(left);) {
     if (take_all(me, g)) {
       WR_FAILPOINT("group.taken");
       announce(me, g, move(me, g, WR_GROUP_TAKING, WR_GROUP_CREATED));
@@ -269,6 +273,7 @@ static int settle(wr_self *me, wr_group *g) {
     wr_fence();
     if (!fits(me->s, g) || !move(me, g, WR_GROUP_PENDING, WR_GROUP_TAKING)) return took;
   }
+  return 0;
 }
 
 int wr_groups_create(wr_self *me, const wr_group_spec *spec, uint32_t *idx, uint32_t *gen) {
@@ -297,12 +302,13 @@ int wr_groups_create(wr_self *me, const wr_group_spec *spec, uint32_t *idx, uint
 void wr_groups_retry(wr_self *me) {
   wr_header *h = me->s->h;
   uint32_t waiting = wr_load32(&h->groups_waiting), pending = 0, again;
+  uint64_t left = ROUNDS;
   do {
     uint32_t n = wr_load32(&h->ngroups), from = wr_load32(&h->group_next);
     again = 0;
     if (n > WR_MAX_GROUPS) n = WR_MAX_GROUPS;
     for (uint32_t k = 0; k < n; k++) {
-      wr_group *g = &me->s->groups[(from + k) % n];
+      wr_group *g = wr_group_at(me->s, (from + k) % n);
       uint64_t st = wr_load(&g->state);
       uint32_t phase = WR_GROUP_PHASE(st);
       if (phase != WR_GROUP_PENDING && phase != WR_GROUP_TAKING) continue;
@@ -312,12 +318,12 @@ void wr_groups_retry(wr_self *me) {
           move(me, g, WR_GROUP_PENDING, WR_GROUP_TAKING))
         again |= (uint32_t)settle(me, g);
     }
-  } while (again);
+  } while (again && WR_GUARD_STEP(left));
   if (!pending) (void)wr_cas32(&h->groups_waiting, &waiting, 0);
 }
 
 uint32_t wr_groups_watch(wr_seg *s, uint32_t idx, uint32_t gen) {
-  wr_a64 *w = &s->groups[idx % WR_MAX_GROUPS].state;
+  wr_a64 *w = &wr_group_at(s, idx % WR_MAX_GROUPS)->state;
   uint64_t st = wr_load(w), flag = (uint64_t)WR_GF_WATCHED << 16;
   for (;;) {
     uint32_t phase = WR_GROUP_PHASE(st);
@@ -327,7 +333,7 @@ uint32_t wr_groups_watch(wr_seg *s, uint32_t idx, uint32_t gen) {
 }
 
 int wr_groups_set_ready(wr_self *me, uint32_t idx, uint32_t gen, wr_idx obj, uint64_t *other) {
-  wr_group *g = &me->s->groups[idx % WR_MAX_GROUPS];
+  wr_group *g = wr_group_at(me->s, idx % WR_MAX_GROUPS);
   uint64_t ready = (uint64_t)obj | (uint64_t)wr_gen_of(me->s, obj) << 32;
   *other = 0;
   wr_store(&me->p->letting, ready);
@@ -348,13 +354,14 @@ int wr_groups_set_ready(wr_self *me, uint32_t idx, uint32_t gen, wr_idx obj, uin
 /* ---- removing -------------------------------------------------------------------------------- */
 
 void wr_groups_finish(wr_self *me, uint32_t idx) {
-  wr_group *g = &me->s->groups[idx % WR_MAX_GROUPS];
+  wr_group *g = wr_group_at(me->s, idx % WR_MAX_GROUPS);
   uint64_t owner = OWNER(idx, WR_GROUP_GEN(wr_load(&g->state)));
   WR_FAILPOINT("group.removing");
   give_all(me, g);
   WR_FAILPOINT("group.returned");
-  if (g->first < WR_MAX_BUNDLES && g->n <= WR_MAX_BUNDLES)
-    free_bundles(me->s, g->first, g->first + g->n, owner);
+  uint32_t first = (uint32_t)wr_guard_seen(g->first), n = (uint32_t)wr_guard_seen(g->n);
+  if (first < WR_MAX_BUNDLES && n <= WR_MAX_BUNDLES)
+    free_bundles(me->s, first, first + n, owner);
   WR_FAILPOINT("group.emptied");
   uint64_t st = move(me, g, WR_GROUP_REMOVING, WR_GROUP_REMOVED);
   WR_FAILPOINT("group.removed");
@@ -362,7 +369,7 @@ void wr_groups_finish(wr_self *me, uint32_t idx) {
 }
 
 int wr_groups_remove(wr_self *me, uint32_t idx, uint32_t gen) {
-  wr_group *g = &me->s->groups[idx % WR_MAX_GROUPS];
+  wr_group *g = wr_group_at(me->s, idx % WR_MAX_GROUPS);
   uint64_t st = wr_load(&g->state), now;
   do {
     uint32_t phase = WR_GROUP_PHASE(st), flags = WR_GROUP_FLAGS(st);
@@ -378,7 +385,7 @@ int wr_groups_remove(wr_self *me, uint32_t idx, uint32_t gen) {
 }
 
 int wr_groups_know(wr_seg *s, uint32_t idx, uint32_t gen) {
-  wr_a64 *w = &s->groups[idx % WR_MAX_GROUPS].state;
+  wr_a64 *w = &wr_group_at(s, idx % WR_MAX_GROUPS)->state;
   uint64_t st = wr_load(w);
   do {
     uint32_t phase = WR_GROUP_PHASE(st);
@@ -397,10 +404,10 @@ static void settle_intent(wr_self *me, uint32_t slot) {
   uint32_t kind = WR_OP_KIND(op), res = WR_OP_IDX(op), idx = SUM_ARG_GROUP(arg);
   if (kind != WR_OP_RESERVE && kind != WR_OP_RETURN) return;
   if (res < WR_MAX_RESOURCES && idx < WR_MAX_GROUPS &&
-      WR_GROUP_SLOT(wr_load(&me->s->groups[idx].state)) == slot) {
-    wr_group *g = &me->s->groups[idx];
+      WR_GROUP_SLOT(wr_load(&wr_group_at(me->s, idx)->state)) == slot) {
+    wr_group *g = wr_group_at(me->s, idx);
     uint32_t held = wr_load32(&g->held), bit = 1u << SUM_ARG_NEED(arg);
-    int applied = wr_tag_applied(p, slot, &me->s->resources[res].avail);
+    int applied = wr_tag_applied(p, slot, &wr_resource_at(me->s, res)->avail);
     wr_store32(&g->held, (kind == WR_OP_RESERVE) == applied ? held | bit : held & ~bit);
   }
   wr_store(&p->op, WR_OP(WR_OP_NONE, WR_OP_SEQ(op), 0));
@@ -415,7 +422,7 @@ static void settle_letting(wr_self *me, uint32_t slot) {
   if (!ready || (i & WR_ACTOR_BIT) || wr_rec_chunk(i) >= wr_load32(&s->h->rec_high)) return;
   if (WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(i)])) != WR_REC_CELLS) return;
   for (uint32_t k = 0; k < wr_load32(&s->h->ngroups) && k < WR_MAX_GROUPS; k++)
-    if (wr_load(&s->groups[k].ready) == ready) { /* still there: the group will see to it */
+    if (wr_load(&wr_group_at(s, k)->ready) == ready) { /* still there: the group will see to it */
       wr_store(&p->letting, 0);
       return;
     }
@@ -428,7 +435,7 @@ static void settle_letting(wr_self *me, uint32_t slot) {
 /* The dead process had the group in its hands: goes on with it. */
 static void take_over(wr_self *me, uint32_t idx, uint64_t st) {
   wr_seg *s = me->s;
-  wr_group *g = &s->groups[idx];
+  wr_group *g = wr_group_at(s, idx);
   uint32_t phase = WR_GROUP_PHASE(st), gen = WR_GROUP_GEN(st);
   if (phase == WR_GROUP_MAKING) {
     free_bundles(s, 0, wr_load32(&s->h->nbundles), OWNER(idx, gen));
@@ -449,7 +456,7 @@ void wr_groups_sweep(wr_self *me, uint32_t slot) {
   settle_intent(me, slot);
   settle_letting(me, slot);
   for (uint32_t i = 0; i < wr_load32(&me->s->h->ngroups) && i < WR_MAX_GROUPS; i++) {
-    wr_group *g = &me->s->groups[i];
+    wr_group *g = wr_group_at(me->s, i);
     uint64_t st = wr_load(&g->state);
     if (WR_GROUP_SLOT(st) == slot) take_over(me, i, st);
     uint32_t phase = WR_GROUP_PHASE(wr_load(&g->state));
@@ -461,7 +468,7 @@ void wr_groups_sweep(wr_self *me, uint32_t slot) {
 int64_t wr_groups_reserved(const wr_seg *s, uint32_t res) {
   int64_t sum = 0;
   for (uint32_t k = 0; k < wr_load32(&s->h->ngroups) && k < WR_MAX_GROUPS; k++) {
-    const wr_group *g = &s->groups[k];
+    const wr_group *g = wr_group_at(s, k);
     for (uint32_t i = 0; i < nsum(g); i++)
       if (g->sum[i].res == res && (wr_load32(&g->held) & 1u << i)) sum += g->sum[i].amount;
   }

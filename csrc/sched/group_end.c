@@ -9,7 +9,7 @@
 
 int wr_group_doom(wr_seg *s, uint32_t idx, uint32_t gen) {
   if (idx >= WR_MAX_GROUPS || !wr_groups_know(s, idx, gen)) return 0;
-  atomic_fetch_or(&s->groups[idx].state, (uint64_t)WR_GF_DOOMED << 16);
+  atomic_fetch_or(&wr_group_at(s, idx)->state, (uint64_t)WR_GF_DOOMED << 16);
   return 1;
 }
 
@@ -55,7 +55,7 @@ static int is_in_group(const search *x, const wr_actor *a) {
 static void end_actors(search *x) {
   wr_seg *s = x->sw->self.s;
   for (uint32_t i = 0; i < wr_load32(&s->h->nactors) && i < WR_MAX_ACTORS; i++) {
-    wr_actor *a = &s->actors[i];
+    wr_actor *a = wr_actor_at(s, i);
     uint64_t st = wr_load(&a->state);
     uint32_t phase = WR_ACTOR_PHASE(st);
     if (phase == WR_ACTOR_FREE || phase == WR_ACTOR_DEAD || phase == WR_ACTOR_MAKING) continue;
@@ -80,7 +80,7 @@ static void count_claims(search *x) {
 
 /* REMOVING under the daemon, from whatever phase but in somebody's hands. */
 static int take_group(wr_self *me, uint32_t idx, uint32_t gen) {
-  wr_a64 *w = &me->s->groups[idx].state;
+  wr_a64 *w = &wr_group_at(me->s, idx)->state;
   uint64_t st = wr_load(w), now;
   do {
     uint32_t phase = WR_GROUP_PHASE(st);

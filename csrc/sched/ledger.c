@@ -15,14 +15,14 @@
 #define NEED_ARG_SHAPE(arg) ((uint32_t)((arg) >> 8) & 0xFFFFFF)
 #define NEED_ARG_BUNDLE(arg) ((uint32_t)((arg) >> 32))
 
-static uint32_t full_mask(const wr_shape *sh) { return (1u << sh->n) - 1; }
+static uint32_t full_mask(const wr_shape *sh) { return (1u << wr_shape_needs(sh)) - 1; }
 
 /* The word that need i of the shape is taken from: the resource's, or, in a group, the bundle's.
  * NULL: the bundle has nothing of it. */
 static wr_a64 *word_of(const wr_seg *s, const wr_shape *sh, uint32_t bundle, uint32_t i) {
   uint32_t res = sh->need[i].res;
-  if (WR_LIKELY(!sh->group)) return &s->resources[res].avail;
-  wr_bundle *b = &s->bundles[bundle];
+  if (WR_LIKELY(!sh->group)) return &wr_resource_at(s, res)->avail;
+  wr_bundle *b = wr_bundle_at(s, bundle);
   for (uint32_t k = 0; k < b->n && k < WR_SHAPE_RESOURCES; k++)
     if (b->need[k].res == res) return &b->avail[k];
   return NULL;
@@ -35,9 +35,9 @@ static void set_claim(wr_proc *p, uint32_t shape, uint32_t bundle, uint32_t mask
 static void give(wr_self *me, uint64_t claim, uint32_t bits) {
   uint32_t shape = WR_CLAIM_SHAPE(claim), bundle = WR_CLAIM_BUNDLE(claim);
   uint32_t mask = WR_CLAIM_MASK(claim);
-  const wr_shape *sh = &me->s->shapes[shape];
+  const wr_shape *sh = wr_shape_at(me->s, shape);
   wr_tagger t = wr_tagger_of(me);
-  for (uint32_t i = 0; i < sh->n; i++) {
+  for (uint32_t i = 0; i < wr_shape_needs(sh); i++) {
     if (!(bits & 1u << i)) continue;
     wr_tag_begin(t, WR_OP_GIVE, sh->need[i].res, NEED_ARG(shape, bundle, i));
     wr_tag_add(t, word_of(me->s, sh, bundle, i), sh->need[i].amount);
@@ -55,7 +55,7 @@ static int shut(const wr_seg *s, const wr_shape *sh) {
 }
 
 static int take(wr_self *me, uint32_t shape, uint32_t bundle, uint32_t i, int force) {
-  const wr_shape *sh = &me->s->shapes[shape];
+  const wr_shape *sh = wr_shape_at(me->s, shape);
   const wr_need *need = &sh->need[i];
   wr_a64 *avail = word_of(me->s, sh, bundle, i);
   if (WR_UNLIKELY(!avail)) return WR_AGAIN;
@@ -73,8 +73,8 @@ static int take(wr_self *me, uint32_t shape, uint32_t bundle, uint32_t i, int fo
 }
 
 static int claim_from(wr_self *me, uint32_t shape, uint32_t bundle) {
-  const wr_shape *sh = &me->s->shapes[shape];
-  for (uint32_t i = 0; i < sh->n; i++) {
+  const wr_shape *sh = wr_shape_at(me->s, shape);
+  for (uint32_t i = 0; i < wr_shape_needs(sh); i++) {
     if (take(me, shape, bundle, i, 0) == WR_OK) continue;
     wr_ledger_release(me);
     return WR_AGAIN;
@@ -84,7 +84,7 @@ static int claim_from(wr_self *me, uint32_t shape, uint32_t bundle) {
 
 /* How often the shape's needs are free now, at most `most` times. */
 static uint32_t times_in(const wr_seg *s, const wr_shape *sh, uint32_t bundle, uint32_t most) {
-  for (uint32_t i = 0; i < sh->n && i < WR_SHAPE_RESOURCES && most; i++) {
+  for (uint32_t i = 0; i < wr_shape_needs(sh) && most; i++) {
     if (sh->need[i].res >= WR_MAX_RESOURCES || !sh->need[i].amount) continue;
     const wr_a64 *word = word_of(s, sh, bundle, i);
     int32_t avail = word ? (int32_t)wr_tag_value(wr_load(word)) : 0;
@@ -98,14 +98,15 @@ static uint32_t times_in(const wr_seg *s, const wr_shape *sh, uint32_t bundle, u
 static void bundles_of(const wr_seg *s, const wr_shape *sh, uint32_t *first, uint32_t *end) {
   *first = *end = 0;
   if (!sh->group || !wr_group_open(s, sh->group - 1, sh->group_gen)) return;
-  const wr_group *g = &s->groups[sh->group - 1];
+  const wr_group *g = wr_group_at(s, sh->group - 1);
   *first = sh->bundle ? sh->bundle - 1 : g->first;
   *end = sh->bundle ? sh->bundle : g->first + g->n;
+  *end = (uint32_t)wr_guard_count(*end, WR_MAX_BUNDLES);
   if (*end > WR_MAX_BUNDLES) *first = *end = 0;
 }
 
 static int claim_in_group(wr_self *me, uint32_t shape) {
-  const wr_shape *sh = &me->s->shapes[shape];
+  const wr_shape *sh = wr_shape_at(me->s, shape);
   uint32_t b, end;
   for (bundles_of(me->s, sh, &b, &end); b < end; b++)
     if (times_in(me->s, sh, b, 1) && claim_from(me, shape, b) == WR_OK) return WR_OK;
@@ -114,7 +115,7 @@ static int claim_in_group(wr_self *me, uint32_t shape) {
 
 int wr_ledger_claim(wr_self *me, uint32_t shape) {
   WR_ASSERT(wr_load(&me->p->claim) == 0);
-  if (WR_UNLIKELY(me->s->shapes[shape].group)) return claim_in_group(me, shape);
+  if (WR_UNLIKELY(wr_shape_at(me->s, shape)->group)) return claim_in_group(me, shape);
   return claim_from(me, shape, 0);
 }
 
@@ -126,7 +127,7 @@ void wr_ledger_release(wr_self *me) {
 }
 
 static uint32_t cpu_bits(const wr_shape *sh) {
-  for (uint32_t i = 0; i < sh->n; i++)
+  for (uint32_t i = 0; i < wr_shape_needs(sh); i++)
     if (sh->need[i].res == WR_RES_CPU) return 1u << i;
   return 0;
 }
@@ -136,7 +137,7 @@ static uint32_t cpu_bits(const wr_shape *sh) {
 void wr_ledger_release_cpu(wr_self *me) {
   uint64_t c = wr_load(&me->p->claim);
   if (!c) return;
-  give(me, c, WR_CLAIM_MASK(c) & cpu_bits(&me->s->shapes[WR_CLAIM_SHAPE(c)]));
+  give(me, c, WR_CLAIM_MASK(c) & cpu_bits(wr_shape_at(me->s, WR_CLAIM_SHAPE(c))));
   WR_FAILPOINT("ledger.cpu_given");
   if (wr_load(&me->p->claim) == 0)
     wr_store(&me->p->claim, WR_CLAIM_IN(WR_CLAIM_SHAPE(c), WR_CLAIM_BUNDLE(c), 0));
@@ -145,29 +146,29 @@ void wr_ledger_release_cpu(wr_self *me) {
 void wr_ledger_retake_cpu(wr_self *me) {
   uint64_t c = wr_load(&me->p->claim);
   if (!c) return;
-  const wr_shape *sh = &me->s->shapes[WR_CLAIM_SHAPE(c)];
+  const wr_shape *sh = wr_shape_at(me->s, WR_CLAIM_SHAPE(c));
   uint32_t bits = cpu_bits(sh) & ~WR_CLAIM_MASK(c);
-  for (uint32_t i = 0; i < sh->n; i++)
+  for (uint32_t i = 0; i < wr_shape_needs(sh); i++)
     if (bits & 1u << i) (void)take(me, WR_CLAIM_SHAPE(c), WR_CLAIM_BUNDLE(c), i, 1);
 }
 
 int wr_ledger_holds(const wr_self *me, uint32_t shape) {
-  const wr_shape *sh = &me->s->shapes[shape];
+  const wr_shape *sh = wr_shape_at(me->s, shape);
   uint64_t c = wr_load(&me->p->claim);
   if ((uint32_t)c != (uint32_t)WR_CLAIM(shape, full_mask(sh))) return 0;
   return WR_LIKELY(!sh->group) || wr_group_open(me->s, sh->group - 1, sh->group_gen);
 }
 
 int wr_ledger_overdrawn(const wr_self *me, uint32_t shape) {
-  const wr_shape *sh = &me->s->shapes[shape];
-  wr_a64 *cpus = &me->s->resources[WR_RES_CPU].avail;
+  const wr_shape *sh = wr_shape_at(me->s, shape);
+  wr_a64 *cpus = &wr_resource_at(me->s, WR_RES_CPU)->avail;
   if (WR_UNLIKELY(sh->group) && sh->need[0].res == WR_RES_CPU)
     cpus = word_of(me->s, sh, WR_CLAIM_BUNDLE(wr_load(&me->p->claim)), 0);
   return WR_UNLIKELY((int32_t)wr_tag_value(wr_load(cpus)) < 0) && cpu_bits(sh) != 0;
 }
 
 uint32_t wr_ledger_times(const wr_seg *s, uint32_t shape, uint32_t most) {
-  const wr_shape *sh = &s->shapes[shape];
+  const wr_shape *sh = wr_shape_at(s, shape);
   if (WR_LIKELY(!sh->group)) return times_in(s, sh, 0, most);
   uint32_t b, end, sum = 0;
   for (bundles_of(s, sh, &b, &end); b < end && sum < most; b++)
@@ -198,7 +199,7 @@ void wr_ledger_return_dead(wr_self *me, uint32_t slot) {
     bundle = NEED_ARG_BUNDLE(arg);
   }
   int known = shape < WR_MAX_SHAPES && bundle < WR_MAX_BUNDLES;
-  const wr_shape *sh = &s->shapes[known ? shape : 0];
+  const wr_shape *sh = wr_shape_at(s, known ? shape : 0);
   if (midway) {
     uint32_t i = NEED_ARG_NEED(arg), bit = 1u << i;
     const wr_a64 *word = known && i < sh->n ? word_of(s, sh, bundle, i) : NULL;
@@ -209,7 +210,7 @@ void wr_ledger_return_dead(wr_self *me, uint32_t slot) {
     wr_store(&p->op, WR_OP(WR_OP_NONE, WR_OP_SEQ(op), 0));
   }
   wr_store(&p->claim, 0);
-  for (uint32_t i = 0; known && i < sh->n && i < WR_SHAPE_RESOURCES; i++) {
+  for (uint32_t i = 0; known && i < wr_shape_needs(sh); i++) {
     wr_a64 *word = mask & 1u << i ? word_of(s, sh, bundle, i) : NULL;
     if (word) wr_tag_add(wr_tagger_of(me), word, sh->need[i].amount);
   }
@@ -221,8 +222,8 @@ int64_t wr_ledger_claimed(const wr_seg *s, const wr_a64 *word) {
   for (uint32_t k = 1; k <= high && k < WR_MAX_PROCS; k++) {
     uint64_t c = wr_load(&s->procs[k].claim);
     if (!c || WR_CLAIM_SHAPE(c) >= WR_MAX_SHAPES || WR_CLAIM_BUNDLE(c) >= WR_MAX_BUNDLES) continue;
-    const wr_shape *sh = &s->shapes[WR_CLAIM_SHAPE(c)];
-    for (uint32_t i = 0; i < sh->n && i < WR_SHAPE_RESOURCES; i++)
+    const wr_shape *sh = wr_shape_at(s, WR_CLAIM_SHAPE(c));
+    for (uint32_t i = 0; i < wr_shape_needs(sh); i++)
       if ((WR_CLAIM_MASK(c) & 1u << i) && word_of(s, sh, WR_CLAIM_BUNDLE(c), i) == word)
         sum += sh->need[i].amount;
   }

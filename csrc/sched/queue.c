@@ -26,13 +26,13 @@ static int shape_empty(wr_seg *s, wr_shape *sh) {
 /* ---- wake-ups ------------------------------------------------------------------------------ */
 
 void wr_pool_set_idle(wr_seg *s, uint32_t pool, uint32_t slot) {
-  wr_pool *p = &s->pools[pool];
+  wr_pool *p = wr_pool_at(s, pool);
   atomic_fetch_or(&p->idle[slot / 64], bit_of(slot));
   atomic_fetch_or(&p->idle_any, bit_of(slot / 64));
 }
 
 void wr_pool_clear_idle(wr_seg *s, uint32_t pool, uint32_t slot) {
-  atomic_fetch_and(&s->pools[pool].idle[slot / 64], ~bit_of(slot));
+  atomic_fetch_and(&wr_pool_at(s, pool)->idle[slot / 64], ~bit_of(slot));
 }
 
 /* Takes one sleeper off the idle set; 0: there is none. */
@@ -59,7 +59,7 @@ static int any_shape_fits(wr_seg *s, wr_pool *p) {
 }
 
 void wr_pool_kick(wr_self *me, uint32_t pool) {
-  wr_pool *p = &me->s->pools[pool];
+  wr_pool *p = wr_pool_at(me->s, pool);
   wr_fence(); /* the work is visible before we look for sleepers */
   if (wr_load(&p->spinning)) return; /* a worker that watches will find it */
   if (!any_shape_fits(me->s, p)) return; /* whoever holds the resources looks again later */
@@ -103,12 +103,14 @@ static void refuse_if_removed(wr_self *me, const wr_shape *sh, wr_idx i) {
 
 void wr_queue_push(wr_self *me, uint32_t shape, wr_idx task) {
   wr_seg *s = me->s;
-  WR_CHECK(shape < WR_MAX_SHAPES);
-  wr_shape *sh = &s->shapes[shape];
+  WR_CHECK(WR_GUARDED || shape < WR_MAX_SHAPES);
+  if (WR_GUARDED && shape >= WR_MAX_SHAPES) return;
+  wr_shape *sh = wr_shape_at(s, shape);
   if (put(s, sh, task) < 0) atomic_fetch_add(&sh->spilled, 1);
   WR_FAILPOINT("queue.push");
-  set_bit(&s->pools[sh->pool].shapes[shape / 64], bit_of(shape));
-  wr_pool_kick(me, sh->pool);
+  uint32_t pool = sh->pool;
+  set_bit(&wr_pool_at(s, pool)->shapes[shape / 64], bit_of(shape));
+  wr_pool_kick(me, pool);
   if (WR_UNLIKELY(sh->group)) refuse_if_removed(me, sh, task);
 }
 
@@ -139,7 +141,7 @@ static void gather_spilled(wr_seg *s, uint32_t shape) {
 }
 
 int wr_queue_has_work(wr_seg *s, uint32_t pool) {
-  wr_pool *p = &s->pools[pool];
+  wr_pool *p = wr_pool_at(s, pool);
   for (uint32_t w = 0; w < WR_MAX_SHAPES / 64; w++)
     for (uint64_t b = wr_load(&p->shapes[w]); b; b &= b - 1)
       if (!shape_empty(s, &s->shapes[w * 64 + (uint32_t)__builtin_ctzll(b)])) return 1;
@@ -203,7 +205,7 @@ static int try_shape(wr_self *me, uint32_t pool, uint32_t shape, wr_idx *task) {
 }
 
 int wr_queue_take(wr_self *me, uint32_t pool, wr_idx *task) {
-  wr_pool *p = &me->s->pools[pool];
+  wr_pool *p = wr_pool_at(me->s, pool);
   uint64_t c = wr_load(&me->p->claim);
   uint32_t first = c ? WR_CLAIM_SHAPE(c) : 0;
   if (c && (me->takes++ & 15) == 15) first++; /* let other shapes have a turn */

@@ -54,7 +54,7 @@ static void bury(wr_sweeper *sw, uint32_t actor, uint32_t slot);
 
 /* Nobody will run a task of this shape any more. */
 static int pool_closed(const wr_seg *s, uint32_t shape) {
-  return shape < WR_MAX_SHAPES && wr_load32(&s->pools[s->shapes[shape].pool].state) != WR_POOL_OPEN;
+  return shape < WR_MAX_SHAPES && wr_load32(&wr_pool_at(s, wr_shape_at(s, shape)->pool)->state) != WR_POOL_OPEN;
 }
 
 /* The process had claimed the creation of an actor.  Once the actor stands in its slot, the two
@@ -82,7 +82,7 @@ static void creation_of_the_dead(pass *p, wr_idx i, wr_task *t) {
 static void call_of_the_dead(pass *p, wr_idx i, const wr_task *t) {
   wr_seg *s = p->sw->self.s;
   if (t->actor && t->actor == p->was &&
-      t->actor_gen == WR_ACTOR_GEN(wr_load(&s->actors[t->actor - 1].state)))
+      t->actor_gen == WR_ACTOR_GEN(wr_load(&wr_actor_at(s, t->actor - 1)->state)))
     return;
   wr_actor_fail_call(&p->sw->self, i);
 }
@@ -137,7 +137,7 @@ static void drop_begun(pass *p, wr_idx i, wr_task *t) {
   wr_seg *s = p->sw->self.s;
   uint64_t st = wr_load(&t->ret.state);
   if (WR_OBJ_PHASE(st) != WR_OBJ_PENDING || t->ret.creator != p->slot) return;
-  if (WR_REC_SLOT(wr_load(&s->rec_table[wr_rec_chunk(i)])) != p->slot) return;
+  if (WR_REC_SLOT(wr_load(wr_rec_word(s, i))) != p->slot) return;
   wr_refs_clear(&p->sw->self, i, WR_OBJ_GEN(st), WR_REF_CREATOR | WR_REF_TASK);
 }
 
@@ -198,7 +198,7 @@ static void settle_push(wr_sweeper *sw, uint32_t slot) {
   uint64_t op = wr_load(&p->op);
   wr_idx i = WR_OP_IDX(op);
   if (WR_OP_KIND(op) != WR_OP_PUSH) return;
-  if (WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(i) % WR_REC_CHUNKS])) == WR_REC_TASKS) {
+  if (WR_REC_KIND(wr_load(wr_rec_word(s, i))) == WR_REC_TASKS) {
     wr_task *t = wr_task_at(s, i);
     uint32_t a = t->actor - 1;
     if (a < WR_MAX_ACTORS && call_waits(t, wr_load(&t->tstate)) &&
@@ -321,7 +321,9 @@ static int by_order(const void *x, const void *y) {
 }
 
 static void drop_listed(wr_seg *s, wr_map32 *listed, wr_idx i) {
-  for (; i; i = wr_load32(&wr_task_at(s, i)->qnext)) (void)wr_map32_put(listed, i, 1);
+  uint64_t left = wr_guard_steps(s);
+  for (; i && WR_GUARD_STEP(left); i = wr_load32(&wr_task_at(s, i)->qnext))
+    (void)wr_map32_put(listed, i, 1);
 }
 
 /* Calls that their submitters are about to push.  (That a submitter has one in hand says nothing:
@@ -336,8 +338,9 @@ static void drop_coming(wr_seg *s, wr_map32 *listed, uint32_t actor) {
 
 static wr_idx link_after(wr_seg *s, wr_idx list, wr_idx more) {
   if (!list) return more;
-  wr_idx i = list;
-  while (wr_load32(&wr_task_at(s, i)->qnext)) i = wr_load32(&wr_task_at(s, i)->qnext);
+  wr_idx i = list, next;
+  uint64_t left = wr_guard_steps(s);
+  while ((next = wr_load32(&wr_task_at(s, i)->qnext)) && WR_GUARD_STEP(left)) i = next;
   wr_store32(&wr_task_at(s, i)->qnext, more);
   return list;
 }
@@ -379,7 +382,7 @@ static int may_restart(const wr_seg *s, const wr_actor *a) {
 static void note_death(wr_seg *s, wr_actor *a, uint32_t slot, const wr_death *why) {
   wr_idx i = wr_load32(&s->procs[slot].current);
   const wr_task *t = i ? wr_task_at(s, i) : NULL;
-  int in_call = t && (t->flags & WR_TF_CALL) && t->actor && &s->actors[t->actor - 1] == a &&
+  int in_call = t && (t->flags & WR_TF_CALL) && t->actor && wr_actor_at(s, t->actor - 1) == a &&
                 WR_TASK_PHASE(wr_load(&t->tstate)) == WR_TASK_RUNNING;
   wr_store32(&a->last_call, in_call ? t->fn + 1 : 0);
   wr_store32(&a->exit_code, why ? (uint32_t)why->wait_status : 0);
@@ -541,7 +544,7 @@ static void cancel_job_task(void *ctx, wr_idx i) {
     if (t->submitter == p->slot) wr_store32(&t->cancel, WR_CANCEL_WANTED);
     return;
   }
-  if (shape >= WR_MAX_SHAPES || me->s->pools[me->s->shapes[shape].pool].job != p->slot) return;
+  if (shape >= WR_MAX_SHAPES || wr_pool_at(me->s, wr_shape_at(me->s, shape)->pool)->job != p->slot) return;
   if ((t->flags & WR_TF_CREATION) && t->actor &&
       (wr_load32(&me->s->actors[(t->actor - 1) % WR_MAX_ACTORS].flags) & WR_AF_DETACHED))
     return;

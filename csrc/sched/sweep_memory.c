@@ -26,8 +26,8 @@ static int valid_target(wr_seg *s, wr_idx idx) {
 
 static void settle_pin(wr_self *me, uint32_t kind, uint64_t arg, int applied) {
   uint64_t off = WR_PIN_ARG_OFF(arg);
-  if (!applied || off > me->s->h->size - sizeof(wr_pins)) return;
-  wr_pins *pins = wr_at(me->s, off);
+  if (!applied || off > me->s->size - sizeof(wr_pins)) return;
+  wr_pins *pins = wr_pins_at(me->s, off);
   uint32_t n = wr_load32(&pins->npinned), pos = WR_PIN_ARG_POS(arg);
   if (kind == WR_OP_PIN && (n & 0xFFFF) == pos) wr_store32(&pins->npinned, n + 1);
   if (kind == WR_OP_UNPIN && (n & 0xFFFF) == ((pos + 1) & 0xFFFF))
@@ -89,7 +89,7 @@ static void drop_record(void *ctx, wr_idx i) {
   if (phase != WR_OBJ_PENDING && wr_load(&o->deps)) wr_deps_release(me, i); /* sealed, then dead */
   uint32_t refs = wr_tag_value(wr_load(&o->refs));
   int made =
-      o->creator == d->slot && WR_REC_SLOT(wr_load(&me->s->rec_table[wr_rec_chunk(i)])) == d->slot;
+      o->creator == d->slot && WR_REC_SLOT(wr_load(wr_rec_word(me->s, i))) == d->slot;
   int lost = made && phase == WR_OBJ_PENDING && !(refs & WR_REF_TASK);
   if (lost && (refs & WR_REF_COUNT)) lose(me, i);
   if (made && (refs & WR_REF_CREATOR) && (lost || !(o->flags & WR_VAL_FUNC)))
@@ -149,7 +149,7 @@ int wr_sweep_named(wr_seg *s, wr_idx i, uint32_t gen, uint32_t mask, uint64_t of
   if ((WR_OBJ_GEN(st) & mask) != (gen & mask) || phase == WR_OBJ_FREE || phase == WR_OBJ_NODE)
     return 0;
   if ((o->flags & WR_VAL_BLOCK) && o->v.b.block == off) return 1;
-  if (WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(i)])) != WR_REC_TASKS) return 0;
+  if (WR_REC_KIND(wr_load(wr_rec_word(s, i))) != WR_REC_TASKS) return 0;
   const wr_task *t = wr_task_at(s, i);
   return WR_TASK_PHASE(wr_load(&t->tstate)) != WR_TASK_FREE && (t->flags & WR_TF_ARGS_BLOCK) &&
          t->args == off;
@@ -160,7 +160,7 @@ static void sweep_span(wr_self *me, uint32_t chunk, uint64_t word) {
   uint32_t class = WR_HEAP_LOW(word);
   if (class >= WR_HEAP_CLASSES) return;
   wr_span_geometry g = wr_heap_geometry(class);
-  uint64_t base = s->h->heap + (uint64_t)chunk * WR_CHUNK + g.first;
+  uint64_t base = s->heap_off + (uint64_t)chunk * WR_CHUNK + g.first;
   wr_a64 *owner = wr_heap_owners(s, chunk);
   for (uint32_t k = 0; k < g.n; k++) {
     uint64_t w = wr_load(&owner[k]), off = base + (uint64_t)k * g.block;
@@ -183,7 +183,7 @@ void wr_sweep_chunks(wr_self *me, uint32_t slot) {
   wr_seg *s = me->s;
   uint64_t high = wr_load(&s->h->heap_high);
   for (uint32_t c = 0; c < high && c < s->heap_chunks; c++) {
-    uint64_t w = wr_load(&s->heap_table[c]), off = s->h->heap + (uint64_t)c * WR_CHUNK;
+    uint64_t w = wr_load(&s->heap_table[c]), off = s->heap_off + (uint64_t)c * WR_CHUNK;
     if (WR_HEAP_SLOT(w) != slot) continue;
     if (WR_HEAP_KIND(w) == WR_HEAP_SPAN) sweep_span(me, c, w);
     if (WR_HEAP_KIND(w) == WR_HEAP_RUN &&

@@ -45,7 +45,7 @@ static int place_args(wr_self *me, wr_idx i, uint32_t gen, const wr_idx *refs, u
 
 static int make_extra(wr_self *me, wr_task *t, wr_idx i, wr_idx *out) {
   uint32_t n = wr_tasks_nextra(t);
-  wr_idx *extra = wr_tasks_extra(me->s, t);
+  wr_idx *extra = wr_tasks_extra(me->s, t, n);
   for (uint32_t k = 0; k < n; k++) {
     uint32_t gen;
     int rc = wr_objects_create(me, WR_REF_CREATOR | WR_REF_TASK, &extra[k], &gen);
@@ -105,7 +105,7 @@ void wr_tasks_discard(wr_self *me, wr_idx task) {
   wr_task *t = wr_task_at(me->s, task);
   uint32_t n = t->args ? wr_tasks_nextra(t) : 0;
   for (uint32_t k = 0; k < n; k++) {
-    wr_idx e = wr_tasks_extra(me->s, t)[k];
+    wr_idx e = wr_tasks_extra(me->s, t, n)[k];
     if (e) wr_refs_clear(me, e, wr_gen_of(me->s, e), WR_REF_CREATOR | WR_REF_TASK);
   }
   uint32_t gen = WR_TASK_GEN(wr_load(&t->tstate));
@@ -222,7 +222,7 @@ void wr_tasks_finish(wr_self *me, wr_idx task, int is_error, uint16_t flags) {
   atomic_thread_fence(memory_order_release);
   WR_FAILPOINT("finish.written");
   if (WR_UNLIKELY(n)) {
-    wr_idx *extra = wr_tasks_extra(s, t);
+    wr_idx *extra = wr_tasks_extra(s, t, n);
     for (uint32_t k = 0; k < n; k++)
       if (extra[k]) seal_and_release(me, extra[k], is_error, flags);
   }
@@ -236,7 +236,7 @@ void wr_tasks_finish(wr_self *me, wr_idx task, int is_error, uint16_t flags) {
   if (WR_UNLIKELY(wr_load32(&pins->npinned))) wr_pins_drop(me, pins);
   WR_FAILPOINT("finish.after_pins");
   if (WR_UNLIKELY(n)) {
-    wr_idx *extra = wr_tasks_extra(s, t);
+    wr_idx *extra = wr_tasks_extra(s, t, n);
     for (uint32_t k = 0; k < n; k++) let_go(me, &extra[k]);
   }
   if (WR_UNLIKELY(t->flags & WR_TF_CALL) && stays_linked(t)) return;
@@ -263,7 +263,7 @@ void wr_tasks_fail(wr_self *me, wr_idx task, const char *code, const char *text)
   uint32_t n = wr_tasks_nextra(t);
   wr_tasks_put_error(me, task, code, text);
   for (uint32_t k = 0; k < n; k++) {
-    wr_idx e = wr_tasks_extra(me->s, t)[k];
+    wr_idx e = wr_tasks_extra(me->s, t, n)[k];
     if (e) wr_tasks_put_error(me, e, code, text);
   }
   wr_tasks_finish(me, task, 1, WR_VAL_SYSERR);
@@ -273,7 +273,7 @@ void wr_tasks_discard_values(wr_self *me, wr_idx task) {
   wr_task *t = wr_task_at(me->s, task);
   uint32_t n = wr_tasks_nextra(t);
   wr_objects_discard(me, task);
-  for (uint32_t k = 0; k < n; k++) wr_objects_discard(me, wr_tasks_extra(me->s, t)[k]);
+  for (uint32_t k = 0; k < n; k++) wr_objects_discard(me, wr_tasks_extra(me->s, t, n)[k]);
 }
 
 int wr_tasks_requeue(wr_self *me, wr_idx task) {

@@ -27,14 +27,18 @@ void wr_tasks_discard(wr_self *me, wr_idx task);
 int wr_tasks_submit(wr_self *me, wr_idx task);
 
 static inline wr_pins *wr_tasks_pins(const wr_seg *s, const wr_task *t) {
-  return wr_at(s, t->args);
-}
-static inline wr_idx *wr_tasks_extra(const wr_seg *s, const wr_task *t) {
-  wr_pins *p = wr_tasks_pins(s, t);
-  return &p->idx[p->n];
+  return wr_pins_at(s, t->args);
 }
 static inline uint32_t wr_tasks_nextra(const wr_task *t) {
-  return t->nreturns > 1 ? t->nreturns - 1u : 0;
+  uint32_t n = (uint32_t)wr_guard_seen(t->nreturns);
+  return n > 1 ? n - 1u : 0;
+}
+/* The first n of them. */
+static inline wr_idx *wr_tasks_extra(const wr_seg *s, const wr_task *t, uint32_t n) {
+  wr_pins *p = wr_tasks_pins(s, t);
+  uint32_t before = (uint32_t)wr_guard_seen(p->n);
+  int there = !WR_GUARDED || (uint64_t)before + n <= wr_pins_count(s, p, UINT32_MAX);
+  return there ? &p->idx[before] : (wr_idx *)(void *)wr_pit;
 }
 /* Does a worker's run need the args to be there still; are all dependencies sealed?
  * Returns the first pending one, or ndeps. */

@@ -50,6 +50,7 @@
 #define WR_MAX_RESOURCES 64u
 #define WR_SHAPE_RESOURCES 8u
 #define WR_REC_CHUNKS 131072u /* 8 GiB of records */
+#define WR_MAX_CELLS (WR_REC_CHUNKS * (uint32_t)(WR_CHUNK / WR_CELL))
 #ifdef WR_HOSTILE
 #define WR_RING_SHORT 64u
 #define WR_RING_LONG 16384u

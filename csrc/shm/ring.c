@@ -11,7 +11,19 @@ static uint64_t word_empty(uint64_t lap) { return (lap & 0x7FFFFFFF) << 33; }
 static uint64_t word_full(uint64_t lap, uint32_t v) { return word_empty(lap) | FULL | v; }
 static uint64_t word_lap(uint64_t w) { return w >> 33; }
 
-static wr_a64 *words(wr_seg *s, const wr_ring *r) { return wr_at(s, r->off); }
+/* Where the words of a ring are and how many; the daemon knows it from the ring's place. */
+static wr_a64 *words(wr_seg *s, const wr_ring *r, uint64_t *cap) {
+  if (!WR_GUARDED) {
+    *cap = r->cap;
+    return wr_at(s, r->off);
+  }
+  uint64_t i = (uint64_t)((const uint8_t *)r - (const uint8_t *)s->shapes) / sizeof(wr_shape);
+  int overflow = i < WR_MAX_SHAPES && r == &s->shapes[i].overflow;
+  *cap = overflow ? WR_RING_LONG : WR_RING_SHORT;
+  if (i >= WR_MAX_SHAPES) return (wr_a64 *)(void *)wr_pit;
+  uint64_t at = i * (WR_RING_SHORT + WR_RING_LONG) + (overflow ? WR_RING_SHORT : 0);
+  return wr_at(s, s->rings_off + at * 8);
+}
 
 void wr_ring_init(wr_ring *r, uint64_t off, uint64_t cap) {
   wr_store(&r->head, 0);
@@ -23,10 +35,11 @@ void wr_ring_init(wr_ring *r, uint64_t off, uint64_t cap) {
 static void move_on(wr_a64 *hint, uint64_t from) { (void)wr_cas(hint, &from, from + 1); }
 
 int wr_ring_put(wr_seg *s, wr_ring *r, uint32_t value) {
-  wr_a64 *w = words(s, r);
+  uint64_t cap;
+  wr_a64 *w = words(s, r, &cap);
   for (;;) {
-    uint64_t t = wr_load(&r->tail), lap = lap_of(t, r->cap);
-    wr_a64 *slot = &w[t & (r->cap - 1)];
+    uint64_t t = wr_load(&r->tail), lap = lap_of(t, cap);
+    wr_a64 *slot = &w[t & (cap - 1)];
     uint64_t e = wr_load(slot);
     if (e == word_empty(lap)) {
       if (!wr_cas(slot, &e, word_full(lap, value))) continue;
@@ -43,10 +56,11 @@ int wr_ring_put(wr_seg *s, wr_ring *r, uint32_t value) {
 }
 
 int wr_ring_take(wr_seg *s, wr_ring *r, uint32_t *value, wr_a32 *hand) {
-  wr_a64 *w = words(s, r);
+  uint64_t cap;
+  wr_a64 *w = words(s, r, &cap);
   for (;;) {
-    uint64_t h = wr_load(&r->head), lap = lap_of(h, r->cap);
-    wr_a64 *slot = &w[h & (r->cap - 1)];
+    uint64_t h = wr_load(&r->head), lap = lap_of(h, cap);
+    wr_a64 *slot = &w[h & (cap - 1)];
     uint64_t e = wr_load(slot);
     if ((e & FULL) && word_lap(e) == lap) {
       wr_store32(hand, (uint32_t)e);
@@ -66,15 +80,23 @@ int wr_ring_take(wr_seg *s, wr_ring *r, uint32_t *value, wr_a32 *hand) {
   }
 }
 
+uint32_t wr_ring_peek(wr_seg *s, const wr_ring *r, uint64_t pos) {
+  uint64_t cap;
+  const wr_a64 *w = words(s, r, &cap);
+  return (uint32_t)wr_load(&w[pos & (cap - 1)]);
+}
+
 uint64_t wr_ring_len(const wr_ring *r) {
   uint64_t t = wr_load_relaxed(&r->tail), h = wr_load_relaxed(&r->head);
   return t > h ? t - h : 0;
 }
 
 int wr_ring_empty(wr_seg *s, wr_ring *r) {
+  uint64_t cap;
+  const wr_a64 *w = words(s, r, &cap);
   for (;;) {
-    uint64_t h = wr_load(&r->head), lap = lap_of(h, r->cap);
-    uint64_t e = wr_load(&words(s, r)[h & (r->cap - 1)]);
+    uint64_t h = wr_load(&r->head), lap = lap_of(h, cap);
+    uint64_t e = wr_load(&w[h & (cap - 1)]);
     if ((e & FULL) && word_lap(e) == lap) return 0;
     if (h != wr_load(&r->head)) continue;
     if (word_lap(e) != ((lap + 1) & 0x7FFFFFFF)) return 1;

@@ -14,6 +14,7 @@ int wr_ring_put(wr_seg *s, wr_ring *r, uint32_t value);    /* WR_OK or WR_FULL *
 int wr_ring_take(wr_seg *s, wr_ring *r, uint32_t *value, wr_a32 *hand);
 /* Hints: no ordering is promised. */
 uint64_t wr_ring_len(const wr_ring *r);
+uint32_t wr_ring_peek(wr_seg *s, const wr_ring *r, uint64_t pos); /* the value put there last */
 int wr_ring_empty(wr_seg *s, wr_ring *r);
 
 #endif

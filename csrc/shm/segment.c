@@ -45,8 +45,11 @@ static void lay_out(wr_header *h, uint64_t heap_chunks) {
   h->size = at + heap_chunks * WR_CHUNK;
 }
 
-static void point(wr_seg *s) {
-  wr_header *h = s->h;
+static void point(wr_seg *s, const wr_header *h) {
+  s->size = h->size;
+  s->rings_off = h->rings;
+  s->recs_off = h->recs;
+  s->heap_off = h->heap;
   s->procs = wr_at(s, h->procs);
   s->actors = wr_at(s, h->actors);
   s->pools = wr_at(s, h->pools);
@@ -65,7 +68,7 @@ static void point(wr_seg *s) {
 
 static void init_rings(wr_seg *s) {
   for (uint32_t i = 0; i < WR_MAX_SHAPES; i++) {
-    uint64_t at = s->h->rings + (uint64_t)i * (WR_RING_SHORT + WR_RING_LONG) * 8;
+    uint64_t at = s->rings_off + (uint64_t)i * (WR_RING_SHORT + WR_RING_LONG) * 8;
     wr_ring_init(&s->shapes[i].ready, at, WR_RING_SHORT);
     wr_ring_init(&s->shapes[i].overflow, at + (uint64_t)WR_RING_SHORT * 8, WR_RING_LONG);
   }
@@ -96,7 +99,7 @@ int wr_seg_create(wr_seg *s, const wr_seg_config *cfg) {
   s->h->start_ns = wr_os_now_ns();
   s->h->daemon_pid = (uint32_t)wr_os_pid();
   memcpy(s->h->session, cfg->session, sizeof s->h->session);
-  point(s);
+  point(s, &plan);
   init_rings(s);
   wr_store(&s->rec_table[0], WR_REC_WORD(WR_REC_CELLS, 1)); /* idx 0 is nil: never handed out */
   wr_store32(&s->h->rec_high, 1);
@@ -128,12 +131,12 @@ int wr_seg_attach(wr_seg *s, int fd) {
   s->fd = fd;
   s->base = base;
   s->h = base;
-  point(s);
+  point(s, &plan);
   return WR_OK;
 }
 
 void wr_seg_detach(wr_seg *s) {
-  if (s->base) wr_os_unmap(s->base, s->h->size);
+  if (s->base) wr_os_unmap(s->base, s->size);
   if (s->fd >= 0) wr_os_close(s->fd);
   memset(s, 0, sizeof *s);
   s->fd = -1;

@@ -3,9 +3,10 @@
 #ifndef WR_SHM_SEGMENT_H
 #define WR_SHM_SEGMENT_H
 
+#include "shm/guard.h"
 #include "shm/layout.h"
 
-typedef struct {
+typedef struct wr_seg {
   uint8_t *base;   /* where this process maps it */
   wr_header *h;
   wr_proc *procs;
@@ -20,6 +21,7 @@ typedef struct {
   wr_a64 *heap_table;
   wr_a32 *heap_freed; /* hint: blocks freed by others, per span */
   uint8_t *recs, *heap;
+  uint64_t size, rings_off, recs_off, heap_off; /* as in the header, which others can write */
   uint64_t heap_chunks;
   int fd;
 } wr_seg;
@@ -45,20 +47,68 @@ void wr_wake_all(wr_seg *s);
 /* After a death: wakes every sleeper, also one whose waker got no further than to pick it. */
 void wr_wake_stranded(wr_seg *s);
 
+/* Where an index leads; what shm/guard.h says about those that lead nowhere holds for all. */
 static inline wr_object *wr_obj(const wr_seg *s, wr_idx i) {
-  return (wr_object *)(void *)(s->recs + (uint64_t)i * WR_CELL);
+  return WR_GUARD_AT(wr_object, i, WR_MAX_CELLS, s->recs + (uint64_t)i * WR_CELL);
 }
 static inline wr_task *wr_task_at(const wr_seg *s, wr_idx i) {
-  return (wr_task *)(void *)(s->recs + (uint64_t)i * WR_CELL);
+  return WR_GUARD_AT(wr_task, i, WR_MAX_CELLS - WR_TASK_CELLS + 1, s->recs + (uint64_t)i * WR_CELL);
 }
 static inline wr_node *wr_node_at(const wr_seg *s, wr_idx i) {
-  return (wr_node *)(void *)(s->recs + (uint64_t)i * WR_CELL);
+  return WR_GUARD_AT(wr_node, i, WR_MAX_CELLS, s->recs + (uint64_t)i * WR_CELL);
+}
+static inline wr_actor *wr_actor_at(const wr_seg *s, uint32_t i) {
+  return WR_GUARD_AT(wr_actor, i, WR_MAX_ACTORS, &s->actors[i]);
+}
+static inline wr_pool *wr_pool_at(const wr_seg *s, uint32_t i) {
+  return WR_GUARD_AT(wr_pool, i, WR_MAX_POOLS, &s->pools[i]);
+}
+static inline wr_shape *wr_shape_at(const wr_seg *s, uint32_t i) {
+  return WR_GUARD_AT(wr_shape, i, WR_MAX_SHAPES, &s->shapes[i]);
+}
+static inline wr_resource *wr_resource_at(const wr_seg *s, uint32_t i) {
+  return WR_GUARD_AT(wr_resource, i, WR_MAX_RESOURCES, &s->resources[i]);
+}
+static inline wr_group *wr_group_at(const wr_seg *s, uint32_t i) {
+  return WR_GUARD_AT(wr_group, i, WR_MAX_GROUPS, &s->groups[i]);
+}
+static inline wr_bundle *wr_bundle_at(const wr_seg *s, uint32_t i) {
+  return WR_GUARD_AT(wr_bundle, i, WR_MAX_BUNDLES, &s->bundles[i]);
 }
 static inline wr_a64 *wr_refs(const wr_seg *s, wr_idx i) {
-  return i & WR_ACTOR_BIT ? &s->actors[i & ~WR_ACTOR_BIT].refs : &wr_obj(s, i)->refs;
+  return i & WR_ACTOR_BIT ? &wr_actor_at(s, i & ~WR_ACTOR_BIT)->refs : &wr_obj(s, i)->refs;
 }
 static inline uint32_t wr_rec_chunk(wr_idx i) { return i / (uint32_t)(WR_CHUNK / WR_CELL); }
+/* The word of the chunk that a record lies in. */
+static inline wr_a64 *wr_rec_word(const wr_seg *s, wr_idx i) {
+  return WR_GUARD_AT(wr_a64, i, WR_MAX_CELLS, &s->rec_table[wr_rec_chunk(i)]);
+}
+static inline wr_a32 *wr_rec_freed(const wr_seg *s, wr_idx i) {
+  return WR_GUARD_AT(wr_a32, i, WR_MAX_CELLS, &s->rec_freed[wr_rec_chunk(i)]);
+}
+/* Needs of a shape. */
+static inline uint32_t wr_shape_needs(const wr_shape *sh) {
+  return (uint32_t)wr_guard_count(sh->n, WR_SHAPE_RESOURCES);
+}
 static inline void *wr_at(const wr_seg *s, uint64_t off) { return s->base + off; }
+/* `len` bytes at an offset that was read from the segment. */
+static inline void *wr_bytes_at(const wr_seg *s, uint64_t off, uint64_t len) {
+  if (!WR_GUARDED) return s->base + off;
+  off = wr_guard_seen(off);
+  return off % 8 || off > s->size || len > s->size - off ? wr_pit : s->base + off;
+}
+static inline wr_pins *wr_pins_at(const wr_seg *s, uint64_t off) {
+  return wr_bytes_at(s, off, sizeof(wr_pins));
+}
+/* How many of the n entries that a list claims can be there. */
+static inline uint32_t wr_pins_count(const wr_seg *s, const wr_pins *pins, uint32_t n) {
+  return WR_GUARDED ? (uint32_t)wr_guard_count(n, wr_guard_room(s, pins->idx) / 4) : n;
+}
+/* How far a list that clients have linked may reach: see WR_GUARD_STEP. */
+static inline uint64_t wr_guard_steps(const wr_seg *s) {
+  return WR_GUARDED ? wr_guard_count(wr_load32(&s->h->rec_high), WR_REC_CHUNKS) *
+                          (WR_CHUNK / WR_CELL) : 0;
+}
 static inline uint64_t wr_off(const wr_seg *s, const void *p) {
   return (uint64_t)((const uint8_t *)p - s->base);
 }

@@ -31,11 +31,11 @@ static uint32_t class_of(uint64_t size) {
 }
 
 static uint64_t chunk_off(wr_seg *s, uint32_t chunk) {
-  return s->h->heap + (uint64_t)chunk * WR_CHUNK;
+  return s->heap_off + (uint64_t)chunk * WR_CHUNK;
 }
 
 static uint32_t chunk_at(wr_seg *s, uint64_t off) {
-  return (uint32_t)((off - s->h->heap) >> WR_CHUNK_SHIFT);
+  return (uint32_t)((off - s->heap_off) >> WR_CHUNK_SHIFT);
 }
 
 wr_a64 *wr_heap_owners(wr_seg *s, uint32_t chunk) { return wr_at(s, chunk_off(s, chunk)); }
@@ -213,14 +213,14 @@ static int adopt_span(wr_self *me, uint32_t class) {
   wr_seg *s = me->s;
   if (wr_load32(&s->h->heap_orphans) == 0) return WR_AGAIN;
   uint64_t high = wr_load(&s->h->heap_high);
-  for (uint32_t i = 0; i < high && i < s->heap_chunks; i++) {
+  for (uint64_t i = 0; i < high && i + wr_heap_geometry(class).chunks <= s->heap_chunks; i++) {
     uint64_t w = WR_HEAP_WORD(WR_HEAP_SPAN, 0, class, 0);
     if (wr_load(&s->heap_table[i]) != w) continue;
     int rc = make_room(&me->spans[class], class);
     if (rc < 0) return rc;
     if (!wr_cas(&s->heap_table[i], &w, WR_HEAP_WORD(WR_HEAP_SPAN, me->slot, class, 0))) continue;
     atomic_fetch_sub(&s->h->heap_orphans, 1);
-    if (own_span(me, class, i) == WR_OK) return WR_OK;
+    if (own_span(me, class, (uint32_t)i) == WR_OK) return WR_OK;
   }
   return WR_AGAIN;
 }
@@ -327,7 +327,9 @@ static int alloc_block(wr_self *me, uint32_t class, wr_idx idx, uint32_t gen, ui
   uint32_t chunk = chunk_at(s, *off);
   uint64_t w = wr_load(&s->heap_table[chunk]);
   uint32_t span = WR_HEAP_KIND(w) == WR_HEAP_INNER ? WR_HEAP_HIGH(w) : chunk;
-  wr_store(block_owner(s, span, class, *off), WR_OWNER(idx, gen));
+  wr_a64 *owner = block_owner(s, span, class, *off);
+  if (WR_GUARDED && (!owner || span >= s->heap_chunks)) return WR_FULL; /* the table lies */
+  wr_store(owner, WR_OWNER(idx, gen));
   WR_FAILPOINT("heap.block");
   return WR_OK;
 }
@@ -349,7 +351,7 @@ int wr_heap_alloc(wr_self *me, uint64_t size, wr_idx idx, uint32_t gen, uint64_t
 
 /* Finds the span or run that off lies in: its first chunk and that chunk's word; 0 if none. */
 static uint64_t locate(wr_seg *s, uint64_t off, uint32_t *first) {
-  if (off < s->h->heap || off >= s->h->heap + s->heap_chunks * WR_CHUNK) return 0;
+  if (off < s->heap_off || off >= s->size) return 0;
   *first = chunk_at(s, off);
   uint64_t w = wr_load(&s->heap_table[*first]);
   if (WR_HEAP_KIND(w) == WR_HEAP_INNER) {

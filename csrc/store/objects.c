@@ -93,7 +93,7 @@ void wr_objects_discard(wr_self *me, wr_idx idx) {
   if (WR_OBJ_PHASE(st) != WR_OBJ_PENDING) return;
   /* Whoever died in here may have freed the block: then it can be another's by now. */
   if ((o->flags & WR_VAL_BLOCK) && wr_heap_owned(me->s, o->v.b.block, idx, WR_OBJ_GEN(st))) {
-    if (o->v.b.nrefs) wr_pins_drop(me, wr_at(me->s, o->v.b.block));
+    if (o->v.b.nrefs) wr_pins_drop(me, wr_pins_at(me->s, o->v.b.block));
     wr_heap_free(me, o->v.b.block, idx, WR_OBJ_GEN(st));
     WR_FAILPOINT("value.dropped");
   }

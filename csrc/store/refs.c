@@ -10,7 +10,7 @@
 wr_tagger wr_tagger_of(wr_self *me) { return (wr_tagger){me->s, me->p, me->slot, &me->seq}; }
 
 uint32_t wr_gen_of(const wr_seg *s, wr_idx idx) {
-  if (idx & WR_ACTOR_BIT) return WR_ACTOR_GEN(wr_load(&s->actors[idx & ~WR_ACTOR_BIT].state));
+  if (idx & WR_ACTOR_BIT) return WR_ACTOR_GEN(wr_load(&wr_actor_at(s, idx & ~WR_ACTOR_BIT)->state));
   return WR_OBJ_GEN(wr_load(&wr_obj(s, idx)->state));
 }
 
@@ -20,7 +20,8 @@ static void queue_reap(wr_self *me, wr_idx idx, uint32_t gen);
 
 int wr_pins_take(wr_self *me, wr_pins *pins) {
   wr_tagger t = wr_tagger_of(me);
-  for (uint32_t i = wr_load32(&pins->npinned); i < pins->n; i++) {
+  uint32_t n = wr_pins_count(me->s, pins, pins->n);
+  for (uint32_t i = wr_load32(&pins->npinned); i < n; i++) {
     wr_tag_begin(t, WR_OP_PIN, pins->idx[i], WR_PIN_ARG(wr_off(me->s, pins), i));
     wr_tag_add(t, wr_refs(me->s, pins->idx[i]), 1);
     wr_store32(&pins->npinned, i + 1);
@@ -31,7 +32,7 @@ int wr_pins_take(wr_self *me, wr_pins *pins) {
 
 void wr_pins_drop(wr_self *me, wr_pins *pins) {
   wr_tagger t = wr_tagger_of(me);
-  for (uint32_t i = wr_load32(&pins->npinned); i-- > 0;) {
+  for (uint32_t i = wr_pins_count(me->s, pins, wr_load32(&pins->npinned)); i-- > 0;) {
     wr_idx idx = pins->idx[i];
     uint32_t gen = wr_gen_of(me->s, idx);
     wr_tag_begin(t, WR_OP_UNPIN, idx, WR_PIN_ARG(wr_off(me->s, pins), i));
@@ -186,7 +187,7 @@ void wr_refs_clear(wr_self *me, wr_idx idx, uint32_t gen, uint32_t bits) {
 /* The last handle of an actor has gone: it leaves once its queued calls are done.  The record of a
  * dead actor is free at once; whoever of the last holder and the daemon sees both does it. */
 static void retire_actor(wr_self *me, wr_idx idx, uint32_t gen) {
-  wr_actor *a = &me->s->actors[idx & ~WR_ACTOR_BIT];
+  wr_actor *a = wr_actor_at(me->s, idx & ~WR_ACTOR_BIT);
   uint64_t st = wr_load(&a->state);
   if (WR_ACTOR_GEN(st) != gen || WR_ACTOR_PHASE(st) == WR_ACTOR_FREE) return;
   if (!(wr_load32(&a->flags) & WR_AF_DETACHED)) atomic_fetch_or(&a->flags, WR_AF_RETIRE);
@@ -200,7 +201,7 @@ static void retire_actor(wr_self *me, wr_idx idx, uint32_t gen) {
 
 static void free_nodes(wr_self *me, wr_object *o) {
   wr_idx i = (wr_idx)wr_swap(&o->deps, 0);
-  while (i) {
+  for (uint64_t left = wr_guard_steps(me->s); i && WR_GUARD_STEP(left);) {
     wr_node *n = wr_node_at(me->s, i);
     wr_idx next = n->next;
     uint64_t st = wr_load(&n->state);
@@ -216,16 +217,17 @@ static void free_value(wr_self *me, wr_object *o, wr_idx idx, uint32_t gen) {
   if (!(o->flags & WR_VAL_BLOCK)) return;
   uint64_t block = o->v.b.block;
   if (!wr_heap_owned(me->s, block, idx, gen)) return;
-  if (o->v.b.nrefs) wr_pins_drop(me, wr_at(me->s, block));
+  if (o->v.b.nrefs) wr_pins_drop(me, wr_pins_at(me->s, block));
   wr_heap_free(me, block, idx, gen);
 }
 
 static void free_task(wr_self *me, wr_idx idx, uint32_t gen) {
   wr_task *t = wr_task_at(me->s, idx);
   if (WR_TASK_PHASE(wr_load(&t->tstate)) == WR_TASK_FREE) return;
-  if (t->args && ((t->flags & WR_TF_ARGS_BLOCK) == 0 || wr_heap_owned(me->s, t->args, idx, gen))) {
-    wr_pins_drop(me, wr_at(me->s, t->args));
-    if (t->flags & WR_TF_ARGS_BLOCK) wr_heap_free(me, t->args, idx, gen);
+  uint64_t args = t->args;
+  if (args && ((t->flags & WR_TF_ARGS_BLOCK) == 0 || wr_heap_owned(me->s, args, idx, gen))) {
+    wr_pins_drop(me, wr_pins_at(me->s, args));
+    if (t->flags & WR_TF_ARGS_BLOCK) wr_heap_free(me, args, idx, gen);
   }
   wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_FREE, 0, 0, gen + 1));
 }
@@ -236,7 +238,7 @@ static void finish_dying(wr_self *me, wr_idx idx, uint32_t gen) {
   free_nodes(me, o);
   free_value(me, o, idx, gen);
   WR_FAILPOINT("reap.value");
-  if (WR_REC_KIND(wr_load(&me->s->rec_table[wr_rec_chunk(idx)])) == WR_REC_TASKS)
+  if (WR_REC_KIND(wr_load(wr_rec_word(me->s, idx))) == WR_REC_TASKS)
     free_task(me, idx, gen);
   WR_FAILPOINT("reap.free");
   wr_tag_acknowledge(wr_tagger_of(me), wr_load(&o->refs)); /* the next use starts without a tag */

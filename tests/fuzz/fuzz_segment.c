@@ -1,0 +1,75 @@
+/* A client of the session writes over the shared memory; the daemon sweeps, ends jobs and actors,
+ * manages pools and looks at it.  Nothing it finds there may make it crash or go on for ever. */
+#include "base/status.h"
+#include "sched/actor.h"
+#include "sched/audit.h"
+#include "sched/queue.h"
+#include "sched/sweep.h"
+#include "scribble.h"
+#include "shm/ring.h"
+#include "store/heap.h"
+
+static void on_actor(void *ctx, uint32_t actor, uint32_t gen, int restarting) {
+  (void)ctx, (void)actor, (void)gen, (void)restarting;
+}
+static void on_kill(void *ctx, uint32_t slot) { (void)ctx, (void)slot; }
+
+static void sweep(wr_sweeper *sw, uint32_t slot, uint32_t how) {
+  wr_death why = {.wait_status = (int)how, .pid = 4711, .job_over = how & 1,
+                  .reason = how & 2 ? "a reason" : NULL};
+  (void)wr_sweep_slot(sw, slot, how & 4 ? NULL : &why);
+}
+
+static void drain(wr_seg *s, uint32_t shape) {
+  wr_a32 hand;
+  uint32_t task;
+  wr_shape *sh = &s->shapes[shape % WR_MAX_SHAPES];
+  for (int i = 0; i < 100 && wr_ring_take(s, &sh->ready, &task, &hand) == WR_OK; i++) {
+  }
+  (void)wr_ring_empty(s, &sh->overflow);
+}
+
+static void audit(wr_seg *s) {
+  wr_audit out;
+  char text[300];
+  (void)wr_audit_session(s, &out, text, sizeof text);
+}
+
+static void act(wr_sweeper *sw, fuzz_input *in) {
+  wr_seg *s = sw->self.s;
+  uint8_t what = fuzz_u8(in), which = fuzz_u8(in), how = fuzz_u8(in);
+  uint32_t actor = which % (SCRIBBLE_ACTORS + 1);
+  switch (what % 9) {
+    case 0: (void)wr_sweep_job(sw, which % SCRIBBLE_SLOTS); break;
+    case 1: (void)wr_actor_kill(sw, actor, WR_ACTOR_GEN(wr_load(&s->actors[actor].state)), how & 1);
+      break;
+    case 2: wr_actor_fail(sw, actor, how % 6, how); break;
+    case 3: audit(s); break;
+    case 4: wr_heap_make_room(&sw->self); break;
+    case 5: wr_pool_kick_all(&sw->self); break;
+    case 6: drain(s, which); break;
+    case 7: (void)wr_heap_chunks_used(s); break;
+    default: sweep(sw, 2 + which % SCRIBBLE_SLOTS, how); break;
+  }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  fuzz_input in = {data, data + size};
+  wr_seg *s = scribble_session();
+  wr_sweeper sw;
+  if (wr_sweeper_init(&sw, s, 1, on_actor, NULL) != WR_OK) return 0;
+  sw.kill_process = on_kill;
+  uint8_t mode = fuzz_u8(&in);
+  if (mode & 1) scribble_race(s, &in);
+  for (int steps = 0; steps < 60 && fuzz_more(&in); steps++) {
+    if (fuzz_u8(&in) % 4)
+      scribble(s, &in);
+    else
+      act(&sw, &in);
+  }
+  sweep(&sw, 2 + mode / 2 % SCRIBBLE_SLOTS, mode);
+  scribble_race(s, NULL);
+  wr_sweeper_close(&sw);
+  scribble_restore();
+  return 0;
+}
