@@ -65,7 +65,7 @@ static node_proc *add_proc(node *n, uint32_t role, node_job *job, node_pool *poo
 static void request(node *n, uint32_t slot, fuzz_input *in) {
   node_proc *p = n->procs[slot];
   wr_buf body = {0};
-  wr_head h = {.type = 3 + fuzz_u8(in) % 19u, .id = fuzz_u8(in)};
+  wr_head h = {.type = 3 + fuzz_u8(in) % 24u, .id = fuzz_u8(in)};
   make_body(&body, in);
   h.len = (uint32_t)body.len;
   if (p && p->conn) node_on_worker_message(p->conn, &h, body.data);
@@ -87,6 +87,7 @@ static void open_node(node *n, uv_loop_t *loop, int owner) {
   uv_timer_init(loop, &n->patience);
   node_procs_init(n);
   node_pools_init(n);
+  node_groups_init(n);
   wr_buf_append(&cfg.python, "/nowhere/python", 16);
   node_job *job = node_job_new(n, &cfg);
   job->driver = add_proc(n, WR_ROLE_DRIVER, job, NULL);

@@ -3,6 +3,8 @@
 #include "base/status.h"
 #include "sched/actor.h"
 #include "sched/audit.h"
+#include "sched/group.h"
+#include "sched/group_end.h"
 #include "sched/queue.h"
 #include "sched/sweep.h"
 #include "scribble.h"
@@ -12,7 +14,9 @@
 static void on_actor(void *ctx, uint32_t actor, uint32_t gen, int restarting) {
   (void)ctx, (void)actor, (void)gen, (void)restarting;
 }
-static void on_kill(void *ctx, uint32_t slot) { (void)ctx, (void)slot; }
+static void on_kill(void *ctx, uint32_t slot, const char *reason) {
+  (void)ctx, (void)slot, (void)reason;
+}
 
 static void sweep(wr_sweeper *sw, uint32_t slot, uint32_t how) {
   wr_death why = {.wait_status = (int)how, .pid = 4711, .job_over = how & 1,
@@ -39,7 +43,8 @@ static void act(wr_sweeper *sw, fuzz_input *in) {
   wr_seg *s = sw->self.s;
   uint8_t what = fuzz_u8(in), which = fuzz_u8(in), how = fuzz_u8(in);
   uint32_t actor = which % (SCRIBBLE_ACTORS + 1);
-  switch (what % 9) {
+  uint32_t group = which % 4;
+  switch (what % 12) {
     case 0: (void)wr_sweep_job(sw, which % SCRIBBLE_SLOTS); break;
     case 1: (void)wr_actor_kill(sw, actor, WR_ACTOR_GEN(wr_load(&s->actors[actor].state)), how & 1);
       break;
@@ -49,6 +54,11 @@ static void act(wr_sweeper *sw, fuzz_input *in) {
     case 5: wr_pool_kick_all(&sw->self); break;
     case 6: drain(s, which); break;
     case 7: (void)wr_heap_chunks_used(s); break;
+    case 8: wr_groups_retry(&sw->self); break;
+    case 9:
+      (void)wr_group_clear(sw, group, WR_GROUP_GEN(wr_load(&wr_group_at(s, group)->state)));
+      break;
+    case 10: wr_groups_finish(&sw->self, group); break;
     default: sweep(sw, 2 + which % SCRIBBLE_SLOTS, how); break;
   }
 }

@@ -5,7 +5,8 @@
 
 #include "../c/session.h"
 #include "base/failpoint.h"
-#include "sched/queue.h"
+#include "sched/group.h"
+#include "sched/ledger.h"
 
 #define APART ((uint64_t)1 << 38) /* farther than any 32-bit index reaches */
 
@@ -51,6 +52,16 @@ static void make_actors(wr_client *c, const wr_id *refs) {
   }
 }
 
+static void make_groups(wr_client *c) {
+  for (uint32_t i = 0; i < 3; i++) { /* the last one waits */
+    const wr_bundle_spec bundle = {.n = 2, .need = {{WR_RES_CPU, WR_RES_SCALE}, {1, WR_RES_SCALE}}};
+    const wr_bundle_spec bundles[2] = {bundle, bundle};
+    const wr_group_spec spec = {.n = 2, .bundles = bundles, .name = "group"};
+    uint32_t idx, gen;
+    CHECK_EQ(wr_groups_create(&c->self, &spec, &idx, &gen), WR_OK);
+  }
+}
+
 static void run_some(void) {
   wr_client *w = session_client(&x, WR_ROLE_WORKER);
   wr_job job;
@@ -77,6 +88,7 @@ static void build(void) {
   make_values(a, inner);
   for (uint32_t i = 0; i < 8; i++) CHECK_EQ(wr_hold(b, inner[i].idx, inner[i].gen, NULL), WR_OK);
   make_actors(a, inner);
+  make_groups(b);
   make_tasks(b, inner, pending);
   make_tasks(a, inner, pending);
   run_some();
