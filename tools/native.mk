@@ -164,7 +164,7 @@ $(OBJ)/tests/c/test_%: $(OBJ)/tests/c/test_%.o $(HARNESS_OBJ) $(OBJ)/core.a
 	  $(MSGPACK_A) -lpthread -o $@
 c-programs: $(PROGRAMS)
 
-# ---- fuzz targets: a program per tests/fuzz/fuzz_*.c; FUZZ_ENGINE=1: with libFuzzer, by clang ------
+# ---- fuzz targets: a program per tests/fuzz/fuzz_*.c; FUZZ_ENGINE=1: with libFuzzer, by clang
 
 FUZZ_ENGINE ?=
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))

@@ -288,7 +288,8 @@ void wr_actor_put_back(wr_self *me, uint32_t idx, wr_idx oldest) {
   while (top && WR_GUARD_STEP(left)) {
     uint64_t head = wr_load(box);
     if (wr_tag_value(head) == 0 && wr_tag_swap(wr_tagger_of(me), box, &head, top)) break;
-    for (i = wr_actor_take_all(me, idx); i && WR_GUARD_STEP(left);) { /* came in meanwhile: newer, so on top */
+    /* came in meanwhile: newer, so on top */
+    for (i = wr_actor_take_all(me, idx); i && WR_GUARD_STEP(left);) {
       wr_idx next = wr_load32(&wr_task_at(s, i)->qnext);
       wr_store32(&wr_task_at(s, i)->qnext, top);
       top = i;

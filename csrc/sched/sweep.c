@@ -52,9 +52,13 @@ static int describe_death(char *buf, size_t cap, const wr_death *why, const char
 
 static void bury(wr_sweeper *sw, uint32_t actor, uint32_t slot);
 
+static wr_pool *pool_of(const wr_seg *s, uint32_t shape) {
+  return wr_pool_at(s, wr_shape_at(s, shape)->pool);
+}
+
 /* Nobody will run a task of this shape any more. */
 static int pool_closed(const wr_seg *s, uint32_t shape) {
-  return shape < WR_MAX_SHAPES && wr_load32(&wr_pool_at(s, wr_shape_at(s, shape)->pool)->state) != WR_POOL_OPEN;
+  return shape < WR_MAX_SHAPES && wr_load32(&pool_of(s, shape)->state) != WR_POOL_OPEN;
 }
 
 /* The process had claimed the creation of an actor.  Once the actor stands in its slot, the two
@@ -544,7 +548,7 @@ static void cancel_job_task(void *ctx, wr_idx i) {
     if (t->submitter == p->slot) wr_store32(&t->cancel, WR_CANCEL_WANTED);
     return;
   }
-  if (shape >= WR_MAX_SHAPES || wr_pool_at(me->s, wr_shape_at(me->s, shape)->pool)->job != p->slot) return;
+  if (shape >= WR_MAX_SHAPES || pool_of(me->s, shape)->job != p->slot) return;
   if ((t->flags & WR_TF_CREATION) && t->actor &&
       (wr_load32(&me->s->actors[(t->actor - 1) % WR_MAX_ACTORS].flags) & WR_AF_DETACHED))
     return;

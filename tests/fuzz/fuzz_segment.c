@@ -9,6 +9,7 @@
 #include "sched/sweep.h"
 #include "scribble.h"
 #include "shm/ring.h"
+#include "store/away.h"
 #include "store/heap.h"
 
 static void on_actor(void *ctx, uint32_t actor, uint32_t gen, int restarting) {
@@ -39,12 +40,37 @@ static void audit(wr_seg *s) {
   (void)wr_audit_session(s, &out, text, sizeof text);
 }
 
+static uint64_t sum;
+
+static void spill_one(void *ctx, const wr_spillable *v) {
+  wr_self *me = ctx;
+  sum += ((const uint8_t *)wr_at(me->s, v->off))[v->len - 1];
+  if (!wr_away_begin(me->s, v->idx, v->gen)) return;
+  if (v->idx & 1)
+    wr_away_stay(me, v->idx, v->gen);
+  else
+    wr_away_leave(me, v->idx, v->gen);
+}
+
+static void view_one(void *ctx, wr_idx idx) { (void)ctx, sum += idx; }
+
+/* Values leave, and what is said to be on disk comes back. */
+static void spill(wr_self *me, wr_idx idx) {
+  uint8_t *dst;
+  uint32_t gen = wr_gen_of(me->s, idx);
+  wr_away_each_view(me->s, view_one, NULL);
+  wr_away_each(me->s, spill_one, me);
+  if (wr_away_return(me, idx, gen, 70000, &dst) != WR_OK) return;
+  memset(dst, 1, 70000);
+  wr_away_arrive(me, idx, gen, idx & 2 ? WR_IN_MEMORY : WR_IN_LOST);
+}
+
 static void act(wr_sweeper *sw, fuzz_input *in) {
   wr_seg *s = sw->self.s;
   uint8_t what = fuzz_u8(in), which = fuzz_u8(in), how = fuzz_u8(in);
   uint32_t actor = which % (SCRIBBLE_ACTORS + 1);
   uint32_t group = which % 4;
-  switch (what % 12) {
+  switch (what % 13) {
     case 0: (void)wr_sweep_job(sw, which % SCRIBBLE_SLOTS); break;
     case 1: (void)wr_actor_kill(sw, actor, WR_ACTOR_GEN(wr_load(&s->actors[actor].state)), how & 1);
       break;
@@ -54,6 +80,7 @@ static void act(wr_sweeper *sw, fuzz_input *in) {
     case 5: wr_pool_kick_all(&sw->self); break;
     case 6: drain(s, which); break;
     case 7: (void)wr_heap_chunks_used(s); break;
+    case 11: spill(&sw->self, 1024u + ((uint32_t)how << 8 | which)); break;
     case 8: wr_groups_retry(&sw->self); break;
     case 9:
       (void)wr_group_clear(sw, group, WR_GROUP_GEN(wr_load(&wr_group_at(s, group)->state)));

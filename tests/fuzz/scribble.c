@@ -26,8 +26,9 @@ static void make_tasks(wr_client *c, const wr_id *refs, wr_id *pending) {
   wr_id out[8];
   for (uint32_t i = 0; i < 4; i++) {
     task_plan p = {.o = {ORDER_ECHO, i, 40, 0}, .padding = i * 90, .refs = refs, .nrefs = 3,
-                   .ndeps = 2, .spec = {.shape = (uint16_t)(i % SESSION_SHAPES),
-                                        .retries = (int16_t)(i - 1), .nreturns = (uint16_t)(i + 1)}};
+                   .ndeps = 2};
+    p.spec = (wr_task_spec){.shape = (uint16_t)(i % SESSION_SHAPES), .retries = (int16_t)(i - 1),
+                            .nreturns = (uint16_t)(i + 1)};
     plan_submit(c, &p, out);
     pending[i] = out[0];
   }
@@ -75,7 +76,8 @@ static void run_some(void) {
 /* Its pointers lead into another mapping of the same memory. */
 static void move_to(wr_seg *s, uint8_t *base) {
 #define MOVE(field) s->field = (void *)(base + ((uint8_t *)s->field - s->base))
-  MOVE(h), MOVE(procs), MOVE(actors), MOVE(pools), MOVE(shapes), MOVE(resources), MOVE(groups), MOVE(bundles);
+  MOVE(h), MOVE(procs), MOVE(actors), MOVE(pools), MOVE(shapes), MOVE(resources);
+  MOVE(groups), MOVE(bundles);
   MOVE(rec_table), MOVE(rec_freed), MOVE(heap_table), MOVE(heap_freed), MOVE(recs), MOVE(heap);
 #undef MOVE
   s->base = base;
