@@ -26,6 +26,11 @@ static int returns(wr_seg *s, wr_idx i, wr_idx extra) {
 static int task_of(wr_client *c, wr_id *id) {
   wr_seg *s = &c->seg;
   if (WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(id->idx)])) == WR_REC_TASKS) return 1;
+  if (wr_rec_kind_of(s, id->idx) == WR_REC_ITEMS) {
+    const wr_item *item = wr_item_at(s, id->idx); /* in our hands: it can be no other's */
+    *id = (wr_id){item->task, item->task_gen};
+    return 1;
+  }
   const wr_object *o = wr_obj(s, id->idx); /* an extra return names its task; others have none */
   if (wr_object_phase_of(c, *id) != WR_OBJ_PENDING || (o->flags & WR_VAL_BLOCK)) return 0;
   wr_idx i = o->v.b.producer; /* an inline value that is being written may stand there instead */

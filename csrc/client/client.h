@@ -164,6 +164,7 @@ typedef struct {
   wr_id actor;  /* for calls and creations */
   wr_id parent; /* the task that submits this one; idx 0: none */
   wr_id group;  /* placement group of the shape, its number plus one; idx 0: none */
+  uint32_t room; /* WR_TF_STREAM: items that may be yielded and not read; 0: any number */
 } wr_task_spec;
 
 /* Makes a task with room for `len` bytes of arguments at *dst.  refs[0..ndeps) are arguments to be
@@ -175,6 +176,17 @@ int wr_task_create(wr_client *c, const wr_task_spec *spec, size_t len, const wr_
                    uint32_t nrefs, uint32_t ndeps, wr_id *out, uint8_t **dst);
 int wr_task_submit(wr_client *c, wr_idx task);
 void wr_task_discard(wr_client *c, wr_idx task); /* instead of submit */
+
+/* ---- streams (stream.c) ---------------------------------------------------------------------- */
+
+/* A task with WR_TF_STREAM has two returns: its end, and its first item, which the caller of
+ * wr_task_create reads on from.  Reading is for one process and one thread at a time.
+ * Takes a hold of the item behind one that is held: WR_OK; WR_AGAIN: it is pending itself; WR_DEAD:
+ * it is the end of the stream. */
+int wr_stream_next(wr_client *c, wr_id item, wr_id *next);
+/* The item that wr_stream_next has given comes next: the one before counts as read. */
+void wr_stream_advance(wr_client *c, wr_id task, wr_id item);
+void wr_stream_leave(wr_client *c, wr_id task); /* reads no more of it */
 
 /* Actor record for a creation task, claimed for this process; it also gets the creator's ref. */
 typedef struct {
@@ -226,6 +238,18 @@ int wr_work_try(wr_client *c, wr_job *job);
 /* After every return of the task has its value reserved and written (or none): seals them and lets
  * the task go.  is_error marks the values as errors. */
 int wr_work_finish(wr_client *c, const wr_job *job, int is_error, uint16_t flags);
+/* A task with WR_TF_STREAM: extra[0] is the item that it yields next; its value is written like that
+ * of a return.  Yield seals it and puts the next one in its place. */
+int wr_work_yield(wr_client *c, const wr_job *job, int is_error);
+/* May it yield more, or was it cancelled?  Watch: if not, this process will be woken when it may.
+ * Wait: until it may, as wr_wait_objects. */
+int wr_work_has_room(wr_client *c, const wr_job *job);
+int wr_work_watch_room(wr_client *c, const wr_job *job);
+int wr_work_wait_room(wr_client *c, const wr_job *job, int64_t deadline_ns);
+/* Before finish: there are no more items. */
+int wr_work_end_stream(wr_client *c, const wr_job *job);
+uint32_t wr_work_yielded(wr_client *c, const wr_job *job); /* so far, by earlier attempts too */
+int wr_work_has_reader(wr_client *c, const wr_job *job);
 /* Instead of finish: the task failed in a way that its retries cover; it is queued again. */
 int wr_work_retry(wr_client *c, const wr_job *job);
 /* The creation task of an actor succeeded (1) or failed (0) in this process. */

@@ -17,6 +17,7 @@ static void set_call(wr_task_spec2 *to, const wr_task_spec *from) {
   to->parent_gen = from->parent.gen;
   to->group = from->group.idx;
   to->group_gen = from->group.gen;
+  to->room = from->room;
   to->actor = 0;
   to->actor_gen = 0;
   if (from->flags & (WR_TF_CALL | WR_TF_CREATION)) {

@@ -13,23 +13,22 @@ typedef struct {
 
 /* The parts of a MethodInfo tuple. */
 typedef struct {
-  long number, nreturns, nmin, nmax, retries, options, retry_exceptions;
+  long number, nreturns, nmin, nmax, retries, options, retry_exceptions, room;
 } method_info;
 
 static int parse_info(PyObject *tuple, method_info *m) {
-  long *fields[7] = {&m->number,  &m->nreturns,        &m->nmin, &m->nmax, &m->retries,
-                     &m->options, &m->retry_exceptions};
-  if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != 7) {
-    PyErr_SetString(PyExc_TypeError, "method info must be a tuple of seven numbers");
+  long *fields[8] = {&m->number,  &m->nreturns, &m->nmin,             &m->nmax,
+                     &m->retries, &m->options,  &m->retry_exceptions, &m->room};
+  if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != 8) {
+    PyErr_SetString(PyExc_TypeError, "method info must be a tuple of eight numbers");
     return -1;
   }
-  for (int i = 0; i < 7; i++) {
+  for (int i = 0; i < 8; i++) {
     *fields[i] = PyLong_AsLong(PyTuple_GET_ITEM(tuple, i));
     if (*fields[i] == -1 && PyErr_Occurred()) return -1;
   }
-  if (m->nreturns >= 0 && m->nreturns <= UINT16_MAX) return 0;
-  PyErr_Format(PyExc_ValueError, "num_returns must be between 0 and %d", UINT16_MAX);
-  return -1;
+  wr_task_spec spec = {0};
+  return wrpy_spec_returns(&spec, m->nreturns, m->room);
 }
 
 static PyObject *method_make(wrpy_state *st, PyObject *handle, PyObject *name, PyObject *info,
@@ -312,12 +311,12 @@ static PyObject *method_remote(PyObject *self, PyObject *const *args, Py_ssize_t
   if (WR_UNLIKELY(!plain) && wrpy_check_args(st, m->handle, m->name, args, nargs, kwnames))
     return NULL;
   wr_task_spec spec = {.fn = (uint32_t)info.number,
-                       .nreturns = (uint16_t)info.nreturns,
                        .flags = WR_TF_CALL,
                        .retries = wrpy_retries(info.retries),
                        .options = (uint16_t)info.options,
                        .actor = actor,
                        .parent = wrpy_parent(st)};
+  (void)wrpy_spec_returns(&spec, info.nreturns, info.room);
   if (info.retry_exceptions) spec.flags |= WR_TF_RETRY_EXC;
   return m->call_name ? submit_named(st, m, &spec, args, nargs, kwnames)
                       : wrpy_submit(st, &spec, args, nargs, kwnames);

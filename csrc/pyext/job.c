@@ -19,7 +19,7 @@ void wrpy_job_take(wrpy_job *j, const wr_job *job) {
             : t->flags & WR_TF_CALL   ? WRPY_CALL
                                       : WRPY_TASK;
   j->number = t->fn;
-  j->nreturns = t->nreturns;
+  j->nreturns = t->flags & WR_TF_STREAM ? 1 : t->nreturns; /* its items apart */
   j->options = t->options & (uint16_t)~WRPY_NAMED;
   j->named = (t->options & WRPY_NAMED) != 0;
   j->flags = t->flags;
@@ -27,6 +27,8 @@ void wrpy_job_take(wrpy_job *j, const wr_job *job) {
   j->cancelled = 0;
   j->stored = 0;
   j->returned = 0;
+  j->began = 0;
+  j->skip = wrpy_job_streams(j) ? wr_work_yielded(wrpy_sess.client, job) : 0;
 }
 
 static int still_open(const wrpy_job *j) {
@@ -181,6 +183,53 @@ int wrpy_job_store(wrpy_state *st, wrpy_job *j, PyObject *value) {
   return 0;
 }
 
+/* ---- items ---------------------------------------------------------------------------------- */
+
+static int cancelled_here(const wrpy_job *j) {
+  if (WR_LIKELY(!wr_load32(&j->job.t->cancel))) return 0;
+  PyErr_SetNone(PyExc_KeyboardInterrupt);
+  return 1;
+}
+
+int wrpy_job_yield(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error) {
+  if (!still_open(j)) return -1;
+  j->began = 1;
+  if (!is_error && cancelled_here(j)) return -1;
+  if (WR_UNLIKELY(j->skip)) { /* its reader has it from an attempt that failed */
+    j->skip--;
+    return 0;
+  }
+  if (!wr_work_has_reader(wrpy_sess.client, &j->job)) return 0;
+  if (store_one(st, j, 1, value)) return -1;
+  if (!still_open(j)) return -1;
+  int rc = wr_work_yield(wrpy_sess.client, &j->job, is_error);
+  return rc == WR_OK ? 0 : wrpy_fail(st, rc, "yielding an item");
+}
+
+static int sleep_for_room(void *arg, int64_t until_ns) {
+  return wr_work_wait_room(wrpy_sess.client, arg, until_ns);
+}
+
+static int yield_at_pace(wrpy_state *st, wrpy_job *j, PyObject *value) {
+  if (wrpy_job_yield(st, j, value, 0)) return -1;
+  if (WR_LIKELY(wr_work_has_room(wrpy_sess.client, &j->job))) return 0;
+  if (wrpy_wait_in_slices(st, sleep_for_room, &j->job, -1)) return -1;
+  return cancelled_here(j) ? -1 : 0;
+}
+
+int wrpy_job_yield_all(wrpy_state *st, wrpy_job *j, PyObject *iterator) {
+  PyObject *value;
+  j->began = 1;
+  while ((value = PyIter_Next(iterator))) {
+    int rc = yield_at_pace(st, j, value);
+    Py_DECREF(value);
+    if (rc) return -1;
+  }
+  return PyErr_Occurred() ? -1 : 0;
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
+
 /* As all returns from the first one that has no value; those before it keep theirs. */
 static int store_rest(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error) {
   uint32_t n = j->nreturns ? j->nreturns : 1, k;
@@ -194,8 +243,22 @@ static int store_rest(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error
   return -1;
 }
 
+/* What its body raises is the last item; any other failure is that of the task, which the reader
+ * finds behind the last item. */
+static int end_items(wrpy_state *st, wrpy_job *j, PyObject **value, int *is_error) {
+  if (*is_error && j->began && !wr_load32(&j->job.t->cancel)) {
+    j->skip = 0;
+    if (wrpy_job_yield(st, j, *value, 1)) return -1;
+    *value = Py_None;
+    *is_error = 0;
+  }
+  int rc = wr_work_end_stream(wrpy_sess.client, &j->job);
+  return rc == WR_OK ? 0 : wrpy_fail(st, rc, "ending a stream");
+}
+
 int wrpy_job_finish(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error) {
   if (!still_open(j)) return -1;
+  if (WR_UNLIKELY(wrpy_job_streams(j)) && end_items(st, j, &value, &is_error)) return -1;
   if (j->nreturns == 0 && !is_error) value = Py_None;
   if (store_rest(st, j, value, is_error)) return -1;
   if (!still_open(j)) return -1;
@@ -221,6 +284,7 @@ static void give_up(wrpy_job *j) {
   for (uint32_t k = 0; k < (j->nreturns ? j->nreturns : 1u); k++)
     if (wr_value_reserve(wrpy_sess.client, return_idx(j, k), len, NULL, 0, &dst) == WR_OK)
       memcpy(dst, text, len);
+  if (wrpy_job_streams(j)) (void)wr_work_end_stream(wrpy_sess.client, &j->job);
   wr_work_finish(wrpy_sess.client, &j->job, 1, WR_VAL_SYSERR);
 }
 
@@ -239,6 +303,26 @@ static void job_dealloc(PyObject *self) {
 static PyObject *job_store(PyObject *self, PyObject *value) {
   if (wrpy_job_store(wrpy_state_of_type(Py_TYPE(self)), (wrpy_job *)self, value)) return NULL;
   Py_RETURN_NONE;
+}
+
+static PyObject *job_yield(PyObject *self, PyObject *value) {
+  wrpy_job *j = (wrpy_job *)self;
+  if (!wrpy_job_streams(j)) {
+    PyErr_SetString(PyExc_TypeError, "this job yields no items");
+    return NULL;
+  }
+  if (wrpy_job_yield(wrpy_state_of_type(Py_TYPE(self)), j, value, 0)) return NULL;
+  return PyBool_FromLong(wr_work_has_room(wrpy_sess.client, &j->job));
+}
+
+static PyObject *job_streams(PyObject *self, void *unused) {
+  (void)unused;
+  return PyBool_FromLong(wrpy_job_streams((wrpy_job *)self));
+}
+
+static PyObject *job_dynamic(PyObject *self, void *unused) {
+  (void)unused;
+  return PyBool_FromLong(((wrpy_job *)self)->flags & WR_TF_DYNAMIC);
 }
 
 static PyObject *job_retry(PyObject *self, PyObject *unused) {
@@ -287,6 +371,8 @@ static PyObject *job_attempt(PyObject *self, void *unused) {
 
 static PyMethodDef methods[] = {
     {"store", job_store, METH_O, "store(value): the next return of several."},
+    {"emit", job_yield, METH_O,
+     "emit(value): the next item; False: the reader has to read before there may be more."},
     {"retry", job_retry, METH_NOARGS, "Queues the task again if retries are left; True: done."},
     {NULL, NULL, 0, NULL},
 };
@@ -295,6 +381,8 @@ static PyGetSetDef getset[] = {
     {"task_id", job_task_id, NULL, "24 bytes", NULL},
     {"cancelled", job_cancelled, NULL, "whether somebody cancelled it", NULL},
     {"retry_exceptions", job_retry_exceptions, NULL, NULL, NULL},
+    {"streams", job_streams, NULL, "whether what it yields is read while it runs", NULL},
+    {"dynamic", job_dynamic, NULL, "whether its value is the list of what it yields", NULL},
     {"attempt", job_attempt, NULL, NULL, NULL},
     {"group", job_group, NULL, "id of its placement group, or None", NULL},
     {NULL, NULL, NULL, NULL, NULL},

@@ -10,6 +10,8 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg) {
   Py_VISIT(st->method_type);
   Py_VISIT(st->job_type);
   Py_VISIT(st->readyset_type);
+  Py_VISIT(st->stream_type);
+  Py_VISIT(st->stream_class);
   Py_VISIT(st->errors);
   Py_VISIT(st->hooks);
   Py_VISIT(st->await_fn);
@@ -36,6 +38,8 @@ static int module_clear(PyObject *module) {
   Py_CLEAR(st->method_type);
   Py_CLEAR(st->job_type);
   Py_CLEAR(st->readyset_type);
+  Py_CLEAR(st->stream_type);
+  Py_CLEAR(st->stream_class);
   Py_CLEAR(st->errors_name);
   Py_CLEAR(st->hooks_name);
   Py_CLEAR(st->errors);
@@ -85,8 +89,9 @@ static int add_types(PyObject *module, wrpy_state *st) {
   st->method_type = add_type(module, &wrpy_method_spec, "ActorMethod");
   st->job_type = add_type(module, &wrpy_job_spec, "Job");
   st->readyset_type = add_type(module, &wrpy_readyset_spec, "ReadySet");
+  st->stream_type = add_type(module, &wrpy_stream_spec, "Stream");
   return st->ref_type && st->hold_type && st->submitter_type && st->handle_type &&
-                 st->method_type && st->job_type && st->readyset_type
+                 st->method_type && st->job_type && st->readyset_type && st->stream_type
              ? 0
              : -1;
 }
@@ -113,7 +118,8 @@ static int add_functions(PyObject *module) {
   PyMethodDef *tables[] = {wrpy_ref_methods,     wrpy_object_methods, wrpy_actor_methods,
                            wrpy_worker_methods,  wrpy_session_methods, wrpy_daemon_methods,
                            wrpy_inspect_methods, wrpy_pack_methods,    wrpy_codec_methods,
-                           wrpy_wait_methods,    wrpy_serve_methods,  wrpy_group_methods};
+                           wrpy_wait_methods,    wrpy_serve_methods,  wrpy_group_methods,
+                           wrpy_stream_methods};
   for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
     if (PyModule_AddFunctions(module, tables[i])) return -1;
   return 0;

@@ -54,7 +54,7 @@ extern wrpy_session wrpy_sess;
 typedef struct {
   wr_codec_state codec;
   PyTypeObject *ref_type, *hold_type, *submitter_type, *handle_type, *method_type, *job_type;
-  PyTypeObject *readyset_type;
+  PyTypeObject *readyset_type, *stream_type;
   PyObject *errors_name, *hooks_name; /* modules, imported when first needed */
   PyObject *errors;                   /* module with the exception classes */
   PyObject *hooks;                    /* module with what is rare and better said in Python */
@@ -62,6 +62,7 @@ typedef struct {
   PyObject *oob_hook;                 /* called when a ref is pickled outside an encode */
   PyObject *ref_at, *handle_of;       /* module functions that pickles name */
   PyObject *handle_class;             /* subclass of ActorHandle that decoding makes */
+  PyObject *stream_class;             /* subclass of Stream that submitting makes */
   PyObject *method_mixin;             /* class with the rarer attributes of ActorMethod */
   PyObject *described;                /* {meta id: (methods, info)} of this session */
   uint32_t described_epoch;
@@ -175,6 +176,15 @@ int wrpy_wait_sealed(wrpy_state *st, const wr_id *ids, size_t n, size_t want, in
 extern PyMethodDef wrpy_wait_methods[];
 extern PyType_Spec wrpy_readyset_spec;
 
+/* ---- stream.c ------------------------------------------------------------------------------- */
+
+extern PyType_Spec wrpy_stream_spec;
+extern PyMethodDef wrpy_stream_methods[];
+/* Takes over the creator's references of a task with WR_TF_STREAM and of its first item. */
+PyObject *wrpy_stream_make(wrpy_state *st, wr_id task, wr_id item);
+/* The next item of v, if v is a Stream: 1; 0 if not; -1 with an exception. */
+int wrpy_stream_item(wrpy_state *st, PyObject *v, wr_id *out);
+
 /* ---- born.c --------------------------------------------------------------------------------- */
 
 int wrpy_born_install(void); /* if NumPy has been imported since; 0, or -1 with an exception */
@@ -201,6 +211,11 @@ typedef struct {
 /* Encodes the call, makes the task, submits it.  None, an ObjectRef or a list of them. */
 PyObject *wrpy_submit(wrpy_state *st, const wr_task_spec *spec, PyObject *const *args,
                       Py_ssize_t nargs, PyObject *kwnames);
+/* A number of returns as Python gives it: also WRPY_STREAMING and WRPY_DYNAMIC.  0, or -1 with a
+ * ValueError. */
+#define WRPY_STREAMING (-1)
+#define WRPY_DYNAMIC (-2)
+int wrpy_spec_returns(wr_task_spec *spec, long nreturns, long room);
 static inline int16_t wrpy_retries(long n) {
   return n < 0 ? -1 : n > INT16_MAX ? INT16_MAX : (int16_t)n;
 }
@@ -227,6 +242,8 @@ typedef struct {
   uint16_t nreturns, options, flags;
   int16_t retries;
   uint16_t stored; /* how many returns have their value already */
+  uint32_t skip;   /* how many of the next items an earlier attempt has yielded */
+  char began;      /* to yield */
   char named;      /* by its caller, with a name behind its positional arguments */
   char returned;   /* what fails from now on is not its own failure: no reason to run it again */
   int cancelled;       /* as it was when the job ended */
@@ -260,6 +277,11 @@ int wrpy_job_store(wrpy_state *st, wrpy_job *j, PyObject *value);
 /* Stores the value as all returns that have none yet, and lets the task go.  -1 with an exception:
  * the job is still open. */
 int wrpy_job_finish(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error);
+/* Stores the value as the next item of a job that streams; does not wait for room. */
+int wrpy_job_yield(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error);
+/* Yields what the iterator gives, at the pace of the reader. */
+int wrpy_job_yield_all(wrpy_state *st, wrpy_job *j, PyObject *iterator);
+static inline int wrpy_job_streams(const wrpy_job *j) { return (j->flags & WR_TF_STREAM) != 0; }
 int wrpy_job_retry(wrpy_state *st, wrpy_job *j); /* 1 queued again, 0 no retries left, -1 */
 /* WR_OK, or why no job came; waits without the GIL. */
 int wrpy_next_job(wr_job *out, int64_t timeout_ns);

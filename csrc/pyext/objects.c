@@ -155,8 +155,19 @@ static PyObject *m_put_error(PyObject *module, PyObject *exc) {
 
 /* ---- completion ----------------------------------------------------------------------------- */
 
+/* A job that streams is pending while it has to wait for its reader. */
+static wrpy_job *waits_for_reader(wrpy_state *st, PyObject *v) {
+  wrpy_job *j = Py_IS_TYPE(v, st->job_type) ? (wrpy_job *)v : NULL;
+  return j && wrpy_job_streams(j) ? j : NULL;
+}
+
 static PyObject *m_phase(PyObject *module, PyObject *ref) {
   wr_id id;
+  const wrpy_job *j = waits_for_reader(wrpy_state_of(module), ref);
+  if (j && (!j->open || j->epoch != wrpy_sess.epoch)) return PyLong_FromLong(WR_OBJ_READY);
+  if (j)
+    return PyLong_FromLong(wr_work_has_room(wrpy_sess.client, &j->job) ? WR_OBJ_READY
+                                                                      : WR_OBJ_PENDING);
   if (wrpy_object_id(wrpy_state_of(module), ref, &id)) return NULL;
   return PyLong_FromLong(wrpy_phase(id));
 }
@@ -164,6 +175,10 @@ static PyObject *m_phase(PyObject *module, PyObject *ref) {
 static PyObject *m_watch(PyObject *module, PyObject *ref) {
   wrpy_state *st = wrpy_state_of(module);
   wr_id id;
+  const wrpy_job *j = waits_for_reader(st, ref);
+  if (j)
+    return PyBool_FromLong(!j->open || j->epoch != wrpy_sess.epoch ||
+                           wr_work_watch_room(wrpy_sess.client, &j->job));
   if (wrpy_object_id(st, ref, &id)) return NULL;
   int rc = wr_watch(wrpy_sess.client, id);
   return rc < 0 ? wrpy_fail_null(st, rc, "watching an object") : PyBool_FromLong(rc);
@@ -244,7 +259,9 @@ PyMethodDef wrpy_object_methods[] = {
     {"put", m_put, METH_O,
      "put(value, /)\n--\n\nStores a snapshot of the value; returns an ObjectRef to it."},
     {"put_error", m_put_error, METH_O, "put_error(exception) -> ObjectRef; get raises it."},
-    {"phase", m_phase, METH_O, "phase(ref): 1 pending, 2 ready, 3 failed, negative: gone."},
+    {"phase", m_phase, METH_O,
+     "phase(ref): 1 pending, 2 ready, 3 failed, negative: gone. Also of a job that streams: 1 while\n"
+     "it has to wait for its reader."},
     {"watch", m_watch, METH_O, "watch(ref): True if it is complete; else wakes wait_change later."},
     {"wait_change", m_wait_change, METH_VARARGS, "wait_change(seen, timeout=None) -> seen."},
     {"export", m_export, METH_VARARGS, "export(payload, kind=0): keeps bytes for the session."},

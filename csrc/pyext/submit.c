@@ -36,7 +36,26 @@ static int make_task(wrpy_state *st, const wr_task_spec *spec, wr_enc *enc, wr_i
   return rc == WR_OK || rc == WR_DEAD ? 0 : refused(st, spec, rc);
 }
 
-static PyObject *wrap_returns(wrpy_state *st, const wr_id *ids, uint32_t n) {
+int wrpy_spec_returns(wr_task_spec *spec, long nreturns, long room) {
+  if (nreturns >= 0 && nreturns <= UINT16_MAX) {
+    spec->nreturns = (uint16_t)nreturns;
+  } else if (nreturns == WRPY_STREAMING) { /* its end, and its first item */
+    spec->flags |= WR_TF_STREAM;
+    spec->nreturns = 2;
+    spec->room = room > 0 ? (uint32_t)room : 0;
+  } else if (nreturns == WRPY_DYNAMIC) {
+    spec->flags |= WR_TF_DYNAMIC;
+    spec->nreturns = 1;
+  } else {
+    PyErr_Format(PyExc_ValueError, "num_returns must be between 0 and %d", UINT16_MAX);
+    return -1;
+  }
+  return 0;
+}
+
+static PyObject *wrap_returns(wrpy_state *st, const wr_task_spec *spec, const wr_id *ids) {
+  uint32_t n = spec->nreturns;
+  if (WR_UNLIKELY(spec->flags & WR_TF_STREAM)) return wrpy_stream_make(st, ids[0], ids[1]);
   if (n == 1) return wrpy_ref_wrap(st, ids[0], 1);
   if (n == 0) {
     wr_creator_drop(wrpy_sess.client, ids[0]);
@@ -58,7 +77,7 @@ static PyObject *submit_encoded(wrpy_state *st, const wr_task_spec *spec, wr_enc
   wr_id few[FEW], *out = few;
   uint32_t n = spec->nreturns;
   if (n > FEW && !(out = PyMem_New(wr_id, n))) return PyErr_NoMemory();
-  PyObject *refs = make_task(st, spec, enc, out) ? NULL : wrap_returns(st, out, n);
+  PyObject *refs = make_task(st, spec, enc, out) ? NULL : wrap_returns(st, spec, out);
   if (out != few) PyMem_Free(out);
   return refs;
 }
@@ -117,7 +136,7 @@ typedef struct {
   vectorcallfunc call;
   PyObject *owner, *names, *fn;
   int nmin, nmax;
-  int shape, nreturns, retries, options;
+  int shape, nreturns, room, retries, options;
   char retry_exceptions;
   unsigned int epoch, group, group_gen;
 } wrpy_submitter;
@@ -175,19 +194,14 @@ static int submitter_spec(wrpy_state *st, wrpy_submitter *s, wr_task_spec *spec)
     return -1;
   }
   if (wrpy_ref_id(st, s->fn, &fn)) return -1;
-  if (s->nreturns < 0 || s->nreturns > UINT16_MAX) {
-    PyErr_Format(PyExc_ValueError, "num_returns must be between 0 and %d", UINT16_MAX);
-    return -1;
-  }
   *spec = (wr_task_spec){.fn = fn.idx,
                          .shape = (uint16_t)s->shape,
-                         .nreturns = (uint16_t)s->nreturns,
                          .flags = s->retry_exceptions ? WR_TF_RETRY_EXC : 0,
                          .retries = wrpy_retries(s->retries),
                          .options = (uint16_t)s->options,
                          .parent = wrpy_parent(st),
                          .group = {s->group, s->group_gen}};
-  return 0;
+  return wrpy_spec_returns(spec, s->nreturns, s->room);
 }
 
 static PyObject *call_other(PyObject *other, PyObject *const *args, size_t nargsf,
@@ -267,7 +281,8 @@ static PyMemberDef submitter_members[] = {
     {"nmax", T_INT, offsetof(wrpy_submitter, nmax), 0, "most of them; -1: no bound"},
     {"fn", T_OBJECT, offsetof(wrpy_submitter, fn), 0, "ObjectRef of the exported function"},
     {"shape", T_INT, offsetof(wrpy_submitter, shape), 0, "resources and pool"},
-    {"nreturns", T_INT, offsetof(wrpy_submitter, nreturns), 0, NULL},
+    {"nreturns", T_INT, offsetof(wrpy_submitter, nreturns), 0, "-1: streaming, -2: dynamic"},
+    {"room", T_INT, offsetof(wrpy_submitter, room), 0, "items not read; 0: no bound"},
     {"retries", T_INT, offsetof(wrpy_submitter, retries), 0, "-1: endless"},
     {"retry_exceptions", T_BOOL, offsetof(wrpy_submitter, retry_exceptions), 0, NULL},
     {"options", T_INT, offsetof(wrpy_submitter, options), 0, NULL},

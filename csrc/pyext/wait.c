@@ -140,8 +140,11 @@ static PyObject *split(PyObject *refs, const wr_id *ids, Py_ssize_t n, Py_ssize_
 }
 
 static int ids_of(wrpy_state *st, PyObject *refs, wr_id *ids, Py_ssize_t n) {
-  for (Py_ssize_t i = 0; i < n; i++)
-    if (wrpy_object_id(st, PyList_GET_ITEM(refs, i), &ids[i])) return -1;
+  for (Py_ssize_t i = 0; i < n; i++) {
+    PyObject *v = PyList_GET_ITEM(refs, i);
+    int stream = WR_UNLIKELY(!wrpy_is_ref(st, v)) ? wrpy_stream_item(st, v, &ids[i]) : 0;
+    if (stream < 0 || (!stream && wrpy_object_id(st, v, &ids[i]))) return -1;
+  }
   int differ = all_differ(ids, n);
   if (differ == 0)
     PyErr_SetString(PyExc_ValueError, "Wait requires a list of unique ray_waitables.");

@@ -148,8 +148,21 @@ static int finish_several(wrpy_worker *w, wrpy_job *j, PyObject *result) {
   return done ? wrpy_job_finish(w->st, j, Py_None, 0) : -1;
 }
 
+/* The items come out of a generator, or of what its loop has left of one. */
+static int finish_stream(wrpy_state *st, wrpy_job *j, PyObject *result) {
+  int rc = -1;
+  if (PyIter_Check(result))
+    rc = wrpy_job_yield_all(st, j, result);
+  else
+    PyErr_SetString(PyExc_ValueError,
+                    "Functions with num_returns=\"streaming\" must return a generator");
+  Py_DECREF(result);
+  return rc ? -1 : wrpy_job_finish(st, j, Py_None, 0);
+}
+
 int wrpy_job_answer(wrpy_state *st, wrpy_job *j, PyObject *result) {
-  int several = j->nreturns > 1 || (WR_UNLIKELY(wrpy_is_generator(result)) && j->nreturns);
+  if (WR_UNLIKELY(wrpy_job_streams(j))) return finish_stream(st, j, result);
+  int several = j->nreturns > 1 || (WR_UNLIKELY(wrpy_is_generator(result) || j->flags & WR_TF_DYNAMIC) && j->nreturns);
   int rc = several ? finish_several(st->worker, j, result) : wrpy_job_finish(st, j, result, 0);
   Py_DECREF(result);
   if (WR_UNLIKELY(rc)) j->returned = 1;

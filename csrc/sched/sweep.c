@@ -10,6 +10,7 @@
 #include "sched/group.h"
 #include "sched/ledger.h"
 #include "sched/queue.h"
+#include "sched/stream.h"
 #include "sched/sweep_memory.h"
 #include "sched/task.h"
 
@@ -510,6 +511,7 @@ int wr_sweep_slot(wr_sweeper *sw, uint32_t slot, const wr_death *why) {
   uint32_t actor = wr_load32(&p->actor);
   leave_pools(s, slot);
   wr_sweep_intent(me, slot);
+  wr_stream_settle(me, slot);
   settle_push(sw, slot);
   wr_ledger_return_dead(me, slot);
   wr_groups_sweep(me, slot);

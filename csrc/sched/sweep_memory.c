@@ -129,6 +129,7 @@ void wr_sweep_references(wr_self *me, uint32_t slot) {
     if (wr_load(&s->rec_table[c]) == WR_REC_WORD(WR_REC_HOLDS, slot)) drop_holds(me, c);
   wr_sweep_each(s, WR_REC_TASKS, drop_record, &d);
   wr_sweep_each(s, WR_REC_CELLS, drop_record, &d);
+  wr_sweep_each(s, WR_REC_ITEMS, drop_record, &d);
   for (uint32_t i = 0; i < wr_load32(&s->h->nactors) && i < WR_MAX_ACTORS; i++) {
     wr_actor *a = &s->actors[i];
     uint32_t refs = wr_tag_value(wr_load(&a->refs));

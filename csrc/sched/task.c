@@ -9,20 +9,23 @@
 #include "sched/deps.h"
 #include "sched/group.h"
 #include "sched/queue.h"
+#include "sched/stream.h"
 #include "store/heap.h"
 #include "store/records.h"
 
-static uint64_t area_head(uint32_t nrefs, uint32_t nextra) {
-  return sizeof(wr_pins) + 4ull * nrefs + 4ull * nextra;
+/* Bytes behind the pins: the extra returns, or what a stream has instead. */
+static size_t extra_size(const wr_task *t) {
+  return t->flags & WR_TF_STREAM ? sizeof(wr_stream) : 4ull * wr_tasks_nextra(t);
 }
 
 /* Finds room for pins, extra returns and arguments: in the record, or in a block of the heap.
  * Nothing is pinned and no return is there when the task comes to name it: a sweep believes what it
  * finds in an area that a task names. */
 static int place_args(wr_self *me, wr_idx i, uint32_t gen, const wr_idx *refs, uint32_t nrefs,
-                      uint32_t nextra, size_t len) {
+                      size_t len) {
   wr_task *t = wr_task_at(me->s, i);
-  uint64_t head = area_head(nrefs, nextra), off = wr_off(me->s, t->inl);
+  size_t extra = extra_size(t);
+  uint64_t head = sizeof(wr_pins) + 4ull * nrefs + extra, off = wr_off(me->s, t->inl);
   int in_record = head + len <= WR_INLINE_ARGS;
   if (!in_record) {
     head = (head + 63) / 64 * 64;
@@ -33,7 +36,7 @@ static int place_args(wr_self *me, wr_idx i, uint32_t gen, const wr_idx *refs, u
   wr_store32(&pins->npinned, 0);
   pins->n = nrefs;
   if (nrefs) memcpy(pins->idx, refs, 4ull * nrefs);
-  if (nextra) memset(&pins->idx[nrefs], 0, 4ull * nextra);
+  if (extra) memset(&pins->idx[nrefs], 0, extra);
   t->args_len = (uint32_t)len;
   t->args_pos = (uint32_t)head;
   if (!in_record) t->flags |= WR_TF_ARGS_BLOCK;
@@ -44,6 +47,7 @@ static int place_args(wr_self *me, wr_idx i, uint32_t gen, const wr_idx *refs, u
 }
 
 static int make_extra(wr_self *me, wr_task *t, wr_idx i, wr_idx *out) {
+  if (t->flags & WR_TF_STREAM) return wr_stream_begin(me, i, out + 1);
   uint32_t n = wr_tasks_nextra(t);
   wr_idx *extra = wr_tasks_extra(me->s, t, n);
   for (uint32_t k = 0; k < n; k++) {
@@ -86,8 +90,9 @@ int wr_tasks_build(wr_self *me, const wr_task_spec2 *spec, size_t len, const wr_
   wr_store32(&t->cancel, 0);
   wr_store(&t->wait, WR_WAIT(spec->flags & WR_TF_CALL ? me->calls++ : 0, gen));
   out[0] = i;
-  rc = place_args(me, i, gen, refs, nrefs, wr_tasks_nextra(t), len);
+  rc = place_args(me, i, gen, refs, nrefs, len);
   if (rc == WR_OK) rc = make_extra(me, t, i, out);
+  if (rc == WR_OK && (t->flags & WR_TF_STREAM)) wr_stream_of(me->s, t)->room = spec->room;
   if (rc == WR_OK && nrefs) rc = wr_pins_take(me, wr_tasks_pins(me->s, t));
   if (rc == WR_OK && WR_UNLIKELY(spec->group)) { /* the daemon sees us from here, or we see it */
     wr_fence();

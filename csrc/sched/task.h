@@ -17,6 +17,7 @@ typedef struct {
   int16_t retries;
   uint32_t parent, parent_gen; /* task that submits this one, or 0 */
   uint32_t group, group_gen;   /* of its shape: placement group plus one, or 0 */
+  uint32_t room;               /* of its stream */
 } wr_task_spec2;
 
 /* Builds a task: see wr_task_create in client/client.h.  out[] gets the idx of the returns.

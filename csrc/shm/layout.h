@@ -15,6 +15,7 @@
  *             blocks of one size class (spans)
  *   tagged    a 64-bit word: 32 bits of value and a tag (slot, sequence) that names the last
  *             operation, so that a sweep can tell whether a dead process's operation took effect
+ *   stream    what a task yields: items, each of which names the next one; see wr_item
  *   hold      one reference of a process on a record it did not create; the hold table is the truth
  *   view      a hold of a process that also looks at the bytes of the value: they must stay there
  *   pin       one reference of a record (a task's argument, a value that contains refs) on another
@@ -218,6 +219,8 @@ enum wr_task_phase {
 #define WR_TF_WRITTEN 0x20u    /* every return's value is complete: whoever follows may seal them */
 #define WR_TF_FAILED 0x40u     /* ... as errors */
 #define WR_TF_SYSERR 0x80u     /* ... made by the engine */
+#define WR_TF_STREAM 0x100u    /* yields: its one extra return is an item, and a wr_stream follows */
+#define WR_TF_DYNAMIC 0x200u   /* free for the client layer: its value is a list of what it yields */
 
 #define WR_CANCEL_WANTED 1u
 #define WR_CANCEL_FORCE 2u
@@ -246,6 +249,49 @@ typedef struct {
 } wr_task;
 _Static_assert(sizeof(wr_task) == 256, "shared layout: bump WR_SEGMENT_VERSION");
 _Static_assert(offsetof(wr_task, tstate) == 64, "task words start a cache line");
+
+/* ---- streams ------------------------------------------------------------------------------- */
+
+/* One thing that a task yields: an object, and behind it a list of at most one pin, on the item
+ * that comes next.
+ *
+ * Invariants:
+ *   - a task that streams names one item, the one that it will seal next.  That item alone is
+ *     pending, and it alone has the task's flag (but between the steps of wr_stream_publish);
+ *   - an item is linked to its successor before it is sealed.  A sealed item that never had a
+ *     successor is the end: n is 0;
+ *   - the task writes the link until the seal; after it whoever reads the stream, who cuts it once
+ *     the next item is held.  So what nobody read goes with the first item that nobody read, and
+ *     what was read keeps nothing alive;
+ *   - number counts the items of the stream: that of the item that the task names is how many have
+ *     been yielded, also by an attempt that died. */
+typedef struct {
+  wr_object obj;
+  _Alignas(64) wr_a32 npinned; /* with n and next: a wr_pins of one */
+  uint32_t n;
+  uint32_t next;
+  uint32_t number;
+  uint32_t task, task_gen; /* that yields it */
+  uint32_t prev, prev_gen; /* the item before; 0: none */
+  uint64_t pad[4];
+} wr_item;
+_Static_assert(sizeof(wr_item) == 128, "shared layout: bump WR_SEGMENT_VERSION");
+_Static_assert(offsetof(wr_item, n) == offsetof(wr_item, npinned) + offsetof(wr_pins, n) &&
+                   offsetof(wr_item, next) == offsetof(wr_item, npinned) + offsetof(wr_pins, idx),
+               "a link is a list of pins");
+#define WR_ITEM_CELLS 2u
+
+/* In the argument area of a task that streams, in the place of its extra returns.  Whoever reads
+ * the stream, one process, writes `consumed` and `closed`; `waiter` is a hint, since each sweep
+ * wakes every sleeper. */
+typedef struct {
+  wr_a32 item;     /* that the task will seal next; 0: it has ended */
+  wr_a32 consumed; /* items read */
+  wr_a32 closed;   /* 1: nobody will read on */
+  wr_a32 waiter;   /* slot of a producer that waits until more is read; 0: none */
+  uint32_t room;   /* items that may be yielded and not read; 0: any number */
+} wr_stream;
+_Static_assert(sizeof(wr_stream) == 20, "shared layout: bump WR_SEGMENT_VERSION");
 
 /* ---- actors -------------------------------------------------------------------------------- */
 
@@ -376,7 +422,8 @@ typedef struct {
   wr_a32 hand;    /* task taken from or about to be put on a queue */
   wr_a32 drain;   /* object whose waiting list is being walked */
   wr_a64 claim;   /* shape + 1:16 | mask of its resources held:16 | bundle:32; 0: nothing */
-  wr_a64 letting; /* extra return (idx | gen << 32) whose task flag is about to be cleared */
+  wr_a64 letting; /* idx | gen << 32: extra return whose task flag is about to be cleared, or item
+                   * that is being added to a stream */
   wr_a64 tasks_done, tasks_failed; /* counters for observers */
   uint64_t pad1[1];
   _Alignas(64) wr_a32 acked; /* highest seq of this slot whose tag another process overwrote */
@@ -500,7 +547,13 @@ _Static_assert(sizeof(wr_bundle) == 192, "shared layout: bump WR_SEGMENT_VERSION
 
 /* ---- chunk tables -------------------------------------------------------------------------- */
 
-enum wr_rec_kind { WR_REC_NONE = 0, WR_REC_CELLS = 1, WR_REC_TASKS = 2, WR_REC_HOLDS = 3 };
+enum wr_rec_kind {
+  WR_REC_NONE = 0,
+  WR_REC_CELLS = 1,
+  WR_REC_TASKS = 2,
+  WR_REC_HOLDS = 3,
+  WR_REC_ITEMS = 4
+};
 /* word of a record chunk: kind:4 | slot:12.  Slot 0: an orphan, free to adopt.  The kind of a
  * chunk never changes once it is set. */
 #define WR_REC_WORD(kind, slot) ((uint64_t)(kind) | (uint64_t)(slot) << 4)

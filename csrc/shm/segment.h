@@ -75,6 +75,10 @@ static inline wr_group *wr_group_at(const wr_seg *s, uint32_t i) {
 static inline wr_bundle *wr_bundle_at(const wr_seg *s, uint32_t i) {
   return WR_GUARD_AT(wr_bundle, i, WR_MAX_BUNDLES, &s->bundles[i]);
 }
+static inline wr_item *wr_item_at(const wr_seg *s, wr_idx i) {
+  return WR_GUARD_AT(wr_item, i, WR_MAX_CELLS - WR_ITEM_CELLS + 1, s->recs + (uint64_t)i * WR_CELL);
+}
+static inline wr_pins *wr_item_link(wr_item *item) { return (wr_pins *)(void *)&item->npinned; }
 static inline wr_a64 *wr_refs(const wr_seg *s, wr_idx i) {
   return i & WR_ACTOR_BIT ? &wr_actor_at(s, i & ~WR_ACTOR_BIT)->refs : &wr_obj(s, i)->refs;
 }
@@ -82,6 +86,9 @@ static inline uint32_t wr_rec_chunk(wr_idx i) { return i / (uint32_t)(WR_CHUNK /
 /* The word of the chunk that a record lies in. */
 static inline wr_a64 *wr_rec_word(const wr_seg *s, wr_idx i) {
   return WR_GUARD_AT(wr_a64, i, WR_MAX_CELLS, &s->rec_table[wr_rec_chunk(i)]);
+}
+static inline uint32_t wr_rec_kind_of(const wr_seg *s, wr_idx i) {
+  return WR_REC_KIND(wr_load(wr_rec_word(s, i)));
 }
 static inline wr_a32 *wr_rec_freed(const wr_seg *s, wr_idx i) {
   return WR_GUARD_AT(wr_a32, i, WR_MAX_CELLS, &s->rec_freed[wr_rec_chunk(i)]);

@@ -97,7 +97,11 @@ void wr_objects_discard(wr_self *me, wr_idx idx) {
     wr_heap_free(me, o->v.b.block, idx, WR_OBJ_GEN(st));
     WR_FAILPOINT("value.dropped");
   }
-  o->flags &= (uint16_t)~(WR_VAL_BLOCK | WR_VAL_FAILED);
+  if (WR_UNLIKELY(wr_rec_kind_of(me->s, idx) == WR_REC_ITEMS)) { /* linked, and not sealed */
+    wr_pins_drop(me, wr_item_link(wr_item_at(me->s, idx)));
+    wr_item_at(me->s, idx)->n = 0;
+  }
+  o->flags &= (uint16_t)~(WR_VAL_BLOCK | WR_VAL_FAILED | WR_VAL_SYSERR);
   o->len = 0;
 }
 

@@ -10,7 +10,7 @@
 #define CELLS_PER_CHUNK ((uint32_t)(WR_CHUNK / WR_CELL))
 
 static wr_rec_cache *cache_of(wr_self *me, uint32_t kind) {
-  return kind == WR_REC_TASKS ? &me->tasks : &me->cells;
+  return kind == WR_REC_TASKS ? &me->tasks : kind == WR_REC_ITEMS ? &me->items : &me->cells;
 }
 
 static int record_is_free(wr_self *me, uint32_t kind, wr_idx i) {

@@ -1,4 +1,4 @@
-/* store/records.h - cells and tasks: type-stable records in chunks that one process fills.
+/* store/records.h - cells, items and tasks: type-stable records in chunks that one process fills.
  *
  * Invariant: a record is free exactly if its state word says so.  Freeing is that one store; the
  * owner of the chunk finds what others freed by looking, helped by a counter per chunk (a hint).
@@ -17,7 +17,7 @@ int wr_rec_hold_chunk(wr_self *me, uint32_t *chunk);
 /* Number of the first record of a chunk, and how far apart they are, in cells. */
 static inline wr_idx wr_rec_first(uint32_t chunk) { return chunk * (uint32_t)(WR_CHUNK / WR_CELL); }
 static inline uint32_t wr_rec_step(uint32_t kind) {
-  return kind == WR_REC_TASKS ? WR_TASK_CELLS : 1;
+  return kind == WR_REC_TASKS ? WR_TASK_CELLS : kind == WR_REC_ITEMS ? WR_ITEM_CELLS : 1;
 }
 
 #endif

@@ -238,8 +238,9 @@ static void finish_dying(wr_self *me, wr_idx idx, uint32_t gen) {
   free_nodes(me, o);
   free_value(me, o, idx, gen);
   WR_FAILPOINT("reap.value");
-  if (WR_REC_KIND(wr_load(wr_rec_word(me->s, idx))) == WR_REC_TASKS)
-    free_task(me, idx, gen);
+  uint32_t kind = wr_rec_kind_of(me->s, idx);
+  if (kind == WR_REC_TASKS) free_task(me, idx, gen);
+  if (kind == WR_REC_ITEMS) wr_pins_drop(me, wr_item_link(wr_item_at(me->s, idx)));
   WR_FAILPOINT("reap.free");
   wr_tag_acknowledge(wr_tagger_of(me), wr_load(&o->refs)); /* the next use starts without a tag */
   o->flags = 0;

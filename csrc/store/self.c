@@ -13,7 +13,7 @@ int wr_self_init(wr_self *me, wr_seg *s, uint32_t slot, uint32_t gen) {
   me->p = &s->procs[slot];
   me->seq = WR_OP_SEQ(wr_load(&me->p->op)); /* goes on where the slot's last holder ended */
   uint32_t sweeps = wr_load32(&s->h->sweeps);
-  me->cells.sweeps = me->tasks.sweeps = sweeps;
+  me->cells.sweeps = me->tasks.sweeps = me->items.sweeps = sweeps;
   for (int i = 0; i < WR_HEAP_CLASSES; i++) me->spans[i].sweeps = sweeps;
   return WR_OK;
 }
@@ -26,6 +26,7 @@ static void close_records(wr_rec_cache *c) {
 void wr_self_close(wr_self *me) {
   close_records(&me->cells);
   close_records(&me->tasks);
+  close_records(&me->items);
   for (int i = 0; i < WR_HEAP_CLASSES; i++) {
     wr_vec64_free(&me->spans[i].free);
     wr_vec32_free(&me->spans[i].spans);

@@ -37,7 +37,7 @@ struct wr_self {
   uint32_t calls; /* actor calls made so far: their order */
   uint32_t room_seen; /* `room_wanted` at the last wr_heap_make_room */
   uint32_t takes; /* tasks taken from queues: every so often another shape comes first */
-  wr_rec_cache cells, tasks;
+  wr_rec_cache cells, tasks, items;
   wr_span_cache spans[WR_HEAP_CLASSES];
   wr_vec64 warm;     /* runs freed here lately: first chunk | chunks << 32 */
   wr_vec64 reap;     /* idx, gen of records whose last reference went: to be freed */

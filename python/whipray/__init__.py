@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         remote,
         wait,
     )
+    from whipray._private.generators import DynamicObjectRefGenerator, ObjectRefGenerator
     from whipray._private.ids import (
         ActorClassID,
         ActorID,
@@ -102,6 +103,8 @@ _LAZY = {
     "get_runtime_context": "whipray.runtime_context",
     "ActorClassID": "whipray._private.ids",
     "ActorID": "whipray._private.ids",
+    "DynamicObjectRefGenerator": "whipray._private.generators",
+    "ObjectRefGenerator": "whipray._private.generators",
     "ClusterID": "whipray._private.ids",
     "FunctionID": "whipray._private.ids",
     "JobID": "whipray._private.ids",
@@ -118,11 +121,13 @@ __all__ = [
     "ActorClassID",
     "ActorID",
     "ClusterID",
+    "DynamicObjectRefGenerator",
     "FunctionID",
     "JobID",
     "NodeID",
     "ObjectID",
     "ObjectRef",
+    "ObjectRefGenerator",
     "PlacementGroupID",
     "TaskID",
     "UniqueID",

@@ -37,6 +37,7 @@ def method(*args: Any, **given: Any) -> Callable[[F], F]:
     actor_table.check_marks(given)
 
     def mark(function: F) -> F:
+        options.check_returns(given, signatures.is_generator(function), stacklevel=2)
         setattr(function, actor_table.MARK, given)
         return function
 
@@ -378,11 +379,6 @@ class ActorHandle(_core.ActorHandle, Generic[T]):
             if not args:
                 raise TypeError("__ray_call__ needs the function to call")
             return
-        if name in self._info.get("generators", ()) and self._methods[name][2:4] == (1, 0):
-            raise NotImplementedError(
-                f"{name} yields; streaming generators are not supported yet. Use "
-                f".options(num_returns=<number of items>) or let it return a list."
-            )
         found = self._info.get("parameters", {}).get(name)
         if found is not None or name in actor_table.BUILTIN:
             actor_table.signature_of(found or []).bind(*args, **kwargs)
@@ -399,21 +395,21 @@ class MethodMixin:
     def options(self, **given: Any) -> _core.ActorMethod:
         """The method under other options, for the calls made through the result."""
         options.check_method(given)
-        number, nreturns, least, most, retries, group, retry_exceptions = self._info
         facts = self._handle._info
-        asked = given.get("num_returns")
-        if isinstance(asked, int):
-            nreturns = asked
-            least, most = facts["bounds"].get(self._name, (least, most))
-        elif asked is not None:
-            raise NotImplementedError(f"num_returns={asked!r} is not supported yet")
+        yields = self._name in facts.get("generators", ())
+        options.check_returns(given, yields, stacklevel=2)
+        number, nreturns, least, most, retries, group, retry_exceptions, room = self._info
+        if given.get("num_returns") is not None:
+            nreturns = options.returns(given["num_returns"], yields)
+        if given.get("_generator_backpressure_num_objects") is not None:
+            room = options.room(given["_generator_backpressure_num_objects"])
         if given.get("max_task_retries") is not None:
             retries = given["max_task_retries"]
         if given.get("concurrency_group") is not None:
             group = actor_table.group_number(facts["groups"], given["concurrency_group"])
         if "retry_exceptions" in given:
             retry_exceptions = bool(given["retry_exceptions"])
-        info = (number, nreturns, least, most, retries, group, retry_exceptions)
+        info = (number, nreturns, least, most, retries, group, retry_exceptions, room)
         name = given.get("name") or self._call_name
         return _core.ActorMethod(self._handle, self._name, info, name)
 

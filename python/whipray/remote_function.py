@@ -65,6 +65,7 @@ class RemoteFunction(Generic[R]):
     def options(self, **task_options: Any) -> ConfiguredFunction[R]:
         """A wrapper with `.remote` under other options; this function stays as it is."""
         options.check_task(task_options, in_options=True)
+        options.check_returns(task_options, signatures.is_generator(self._function), stacklevel=2)
         return ConfiguredFunction(self, options.merge(self._default_options, task_options))
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
@@ -135,7 +136,8 @@ def prepare(
         from whipray._private import handover
 
         return handover.remote(exports.function, task_options).remote
-    nreturns = _returns(exports.function, task_options.get("num_returns"))
+    yields = signatures.is_generator(exports.function)
+    nreturns = options.returns(task_options.get("num_returns"), yields)
     env = task_options.get("runtime_env")
     retries = task_options.get("max_retries")
     resources = options.wanted(task_options, 1)
@@ -153,6 +155,7 @@ def prepare(
             raise
         return _failing(exceptions.TaskPlacementGroupRemoved(), nreturns)
     submitter.nreturns = nreturns
+    submitter.room = options.room(task_options.get("_generator_backpressure_num_objects"))
     submitter.group, submitter.group_gen = target.numbers()
     submitter.retries = default_retries() if retries is None else retries
     submitter.retry_exceptions = bool(task_options.get("retry_exceptions"))
@@ -164,7 +167,9 @@ def _failing(error: BaseException, nreturns: int) -> Any:
     """What stands in for the submitter of tasks that fail before they begin."""
 
     def submit(*args: Any, **kwargs: Any) -> Any:
-        refs = [_core.put_error(error) for _ in range(nreturns)]
+        if nreturns == options.STREAMING:
+            raise error
+        refs = [_core.put_error(error) for _ in range(abs(nreturns))]
         return refs if nreturns > 1 else refs[0] if refs else None
 
     return submit
@@ -176,17 +181,6 @@ def default_retries() -> int:
 
     text = os.environ.get("RAY_TASK_MAX_RETRIES")
     return int(text) if text else options.DEFAULT_TASK_RETRIES
-
-
-def _returns(function: Any, num_returns: Any) -> int:
-    if num_returns is None and not signatures.is_generator(function):
-        return 1
-    if isinstance(num_returns, int):
-        return num_returns
-    raise NotImplementedError(
-        "Streaming generators are not supported yet: give a function that yields "
-        "num_returns=<number of items>, or let it return a list."
-    )
 
 
 def _submitter(owner: Any, function: Any) -> _core.TaskSubmitter[Any]:

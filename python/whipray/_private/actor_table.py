@@ -48,7 +48,7 @@ class Table:
     def infos(self, task_retries: int, groups: list[str]) -> dict[str, _core.MethodInfo]:
         """What a handle needs to call each method."""
         table: dict[str, _core.MethodInfo] = {
-            name: (number, 1, *_BUILTIN_BOUNDS[name], 0, 0, False)
+            name: (number, 1, *_BUILTIN_BOUNDS[name], 0, 0, False, 0)
             for number, name in enumerate(BUILTIN)
         }
         for number, method in enumerate(self.methods, len(BUILTIN)):
@@ -63,7 +63,6 @@ class Table:
             "async": self.is_async,
             "groups": groups,
             "generators": [m.name for m in self.methods if signatures.is_generator(m.function)],
-            "bounds": {m.name: list(signatures.bounds(m.function, m.skip)) for m in self.methods},
             "parameters": {m.name: parameters(m.function, m.skip) for m in self.methods},
         }
 
@@ -99,20 +98,16 @@ def _is_like_function(value: Any) -> bool:
 def _info(number: int, method: Method, task_retries: int, groups: list[str]) -> _core.MethodInfo:
     marks = method.marks
     retries = marks.get("max_task_retries")
-    nreturns = marks.get("num_returns")
     least, most = signatures.bounds(method.function, method.skip)
-    if not isinstance(nreturns, int):
-        if nreturns is not None or signatures.is_generator(method.function):
-            least, most = signatures.NEVER  # refused when called
-        nreturns = 1
     return (
         number,
-        nreturns,
+        options.returns(marks.get("num_returns"), signatures.is_generator(method.function)),
         least,
         most,
         task_retries if retries is None else retries,
         group_number(groups, marks.get("concurrency_group")),
         bool(marks.get("retry_exceptions")),
+        options.room(marks.get("_generator_backpressure_num_objects")),
     )
 
 

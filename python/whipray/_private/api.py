@@ -7,8 +7,8 @@ from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, TypeVar, overload
 
 from whipray import _core
-from whipray._core import ActorHandle, ObjectRef
-from whipray._private import hooks, options, worker
+from whipray._core import ActorHandle, ObjectRef, Stream
+from whipray._private import hooks, options, signatures, worker
 from whipray.actor import ActorClass
 from whipray.remote_function import ConfiguredFunction, RemoteFunction
 
@@ -54,6 +54,7 @@ def _make(definition: Any, given: dict[str, Any]) -> Any:
             f"{definition!r}."
         )
     options.check_task(given, in_options=False)
+    options.check_returns(given, signatures.is_generator(definition), stacklevel=4)
     return RemoteFunction(definition, dict(given))
 
 
@@ -74,21 +75,22 @@ def is_initialized() -> bool:
 
 
 def wait(
-    ray_waitables: list[ObjectRef[T]],
+    ray_waitables: list[Any],
     *,
     num_returns: int = 1,
     timeout: float | None = None,
     fetch_local: bool = True,
-) -> tuple[list[ObjectRef[T]], list[ObjectRef[T]]]:
+) -> tuple[list[Any], list[Any]]:
     """(ready, not ready), each in the order given; ready has at most num_returns references.
 
-    Waits until num_returns of them are ready or `timeout` seconds have passed.
+    Waits until num_returns of them are ready or `timeout` seconds have passed.  An
+    ObjectRefGenerator among them is ready when its next item is, or its end.
     """
     refs: Any = ray_waitables
     if not isinstance(refs, list):
         shown = (
             f"got a single ObjectRef {refs}"
-            if isinstance(refs, ObjectRef)
+            if isinstance(refs, ObjectRef | Stream)
             else (f"got {type(refs)}")
         )
         raise TypeError(f"wait() expected a list of ObjectRef, {shown}")
@@ -106,7 +108,7 @@ def wait(
 
 def _check_types(refs: list[Any]) -> None:
     for ref in refs:
-        if not isinstance(ref, ObjectRef):
+        if not isinstance(ref, ObjectRef | Stream):
             raise TypeError(f"wait() expected a list of ObjectRef, got list containing {type(ref)}")
 
 
@@ -121,7 +123,9 @@ def _check_count(refs: list[ObjectRef[T]], num_returns: int) -> None:
         )
 
 
-def cancel(ray_waitable: ObjectRef[Any], *, force: bool = False, recursive: bool = True) -> None:
+def cancel(
+    ray_waitable: ObjectRef[Any] | Stream[Any], *, force: bool = False, recursive: bool = True
+) -> None:
     """Cancel a task: queued, it never runs; running, it gets a KeyboardInterrupt.
 
     With `force` its process is ended.  Calls of async actors are cancelled as asyncio does it;
@@ -129,6 +133,8 @@ def cancel(ray_waitable: ObjectRef[Any], *, force: bool = False, recursive: bool
     and calls that a running task has submitted are cancelled too, and theirs.  Nothing happens to
     finished work.
     """
+    if isinstance(ray_waitable, Stream):
+        ray_waitable = ray_waitable.completed()
     if not isinstance(ray_waitable, ObjectRef):
         raise TypeError(
             "ray.cancel() only supported for object refs. For actors, try ray.kill(). "

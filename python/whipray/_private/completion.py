@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 from whipray import _core
 
@@ -28,6 +28,7 @@ MISSES = 256
 FULL_LOOK_SECONDS = 0.005
 
 Settle = Callable[[], None]
+Awaited = Union["ObjectRef[Any]", "_core.Job"]
 
 
 class Watcher:
@@ -47,7 +48,7 @@ class Watcher:
         return self._thread.is_alive() and self._epoch == _core.epoch()
 
     def add(
-        self, ref: ObjectRef[Any], loop: asyncio.AbstractEventLoop | None, settle: Settle
+        self, ref: Awaited, loop: asyncio.AbstractEventLoop | None, settle: Settle
     ) -> None:
         """Call `settle` once `ref` is there: on `loop` if given, else in the thread."""
         with self._lock:
@@ -204,8 +205,11 @@ def on_completed(ref: ObjectRef[Any], callback: Callable[[Any], Any]) -> None:
         _the_watcher().add(ref, None, settle)
 
 
-def _woken(ref: ObjectRef[Any]) -> asyncio.Future[None]:
-    """A future of the running loop that is set when `ref` is complete."""
+def woken(ref: Awaited) -> asyncio.Future[None]:
+    """A future of the running loop that is set when `ref` is complete.
+
+    A job that streams is complete, as it were, when it need not wait for its reader.
+    """
     import asyncio
 
     loop = asyncio.get_running_loop()
@@ -222,7 +226,7 @@ def _woken(ref: ObjectRef[Any]) -> asyncio.Future[None]:
 def await_ref(ref: ObjectRef[Any]) -> Generator[Any, None, Any]:
     """The iterator behind `await ref`."""
     if _core.phase(ref) == PENDING:
-        yield from _woken(ref)
+        yield from woken(ref)
     return _core.get(ref)
 
 

@@ -64,6 +64,8 @@ def get_slow(refs: Any, timeout: Any) -> Any:
     check_timeout(timeout)
     if isinstance(refs, _core.ObjectRef):
         return _core.get(refs, timeout=timeout)
+    if isinstance(refs, _core.Stream):
+        return refs
     compiled = sys.modules.get("whipray.dag.compiled")
     if compiled is not None and compiled.is_result(refs):
         return compiled.get(refs, timeout)

@@ -15,6 +15,8 @@ from whipray._private.envs import fields as envs
 GRAIN = 10_000
 """Resources are counted in units of 1/GRAIN."""
 DEFAULT_TASK_RETRIES = 3
+STREAMING, DYNAMIC = -1, -2
+"""Numbers of returns that are none, as the engine's types take them."""
 
 Check = Callable[[str, Any], None]
 
@@ -150,8 +152,11 @@ def _positive(name: str, value: Any) -> None:
 
 def _backpressure(name: str, value: Any) -> None:
     _typed(int)(name, value)
-    if value is not None and (value == 0 or value < -1):
-        raise ValueError(f"{name} must be > 0, or -1 to switch it off, not {value}")
+    if value == 0:
+        raise ValueError(
+            f"{name}=0 is not allowed. Use a value > 0; with 1 an item is made whenever `next` is "
+            "called, as by a generator of Python. -1 switches it off."
+        )
 
 
 def _runtime_env(name: str, value: Any) -> None:
@@ -225,6 +230,36 @@ def _check(options: dict[str, Any], table: dict[str, Check], what: str) -> None:
                 f"Invalid option keyword {name} for {what}. Valid ones are {list(table)}."
             )
         check(name, value)
+
+
+def returns(num_returns: Any, yields: bool) -> int:
+    """The number of returns as the engine's types take it; without one it follows the function."""
+    if num_returns is None:
+        return STREAMING if yields else 1
+    if isinstance(num_returns, int):
+        return num_returns
+    return STREAMING if num_returns == "streaming" else DYNAMIC
+
+
+def check_returns(options: dict[str, Any], yields: bool, stacklevel: int) -> None:
+    """Refuse to stream what a function does not yield; `stacklevel`: of the user's line."""
+    num_returns = options.get("num_returns")
+    if num_returns not in ("streaming", "dynamic"):
+        return
+    if num_returns == "dynamic":
+        from whipray._private import generators
+
+        generators.warn_of_dynamic(stacklevel + 1)
+    if not yields:
+        raise ValueError(
+            f"num_returns='{num_returns}' can only be used with generator functions (functions "
+            "that use 'yield'). The decorated function is not a generator function."
+        )
+
+
+def room(value: int | None) -> int:
+    """Items that may be yielded and not read, 0 for any number."""
+    return max(0, value or 0)
 
 
 def check_task(options: dict[str, Any], in_options: bool) -> None:

@@ -12,10 +12,11 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable
+from types import AsyncGeneratorType
 from typing import Any
 
 from whipray import _core
-from whipray._private import serving
+from whipray._private import completion, serving
 
 BATCH = 128
 """Calls taken before other callbacks of the loop get their turn."""
@@ -219,4 +220,14 @@ class AsyncServer:
 
 
 async def _awaiting(awaitable: Any) -> Any:
-    return await awaitable
+    """The result of anything that can be awaited; of a generator, what is left of its items."""
+    if not isinstance(awaitable, AsyncGeneratorType):
+        return await awaitable
+    job = serving.current.get()
+    assert job is not None
+    if job.dynamic:
+        return [value async for value in awaitable]
+    async for value in awaitable:
+        if not job.emit(value):
+            await completion.woken(job)
+    return iter(())

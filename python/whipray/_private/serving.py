@@ -310,6 +310,9 @@ def fill(job: _core.Job, result: Any) -> None:
     Values that were stored stay when a later one fails. A generator is not asked for more than
     fits, so that it may be endless.
     """
+    if job.dynamic:
+        job.store(_dynamic(job, result))
+        return
     count = job.nreturns
     if isinstance(result, AsyncGeneratorType):
         raise TypeError("'async_generator' object is not iterable")
@@ -329,3 +332,19 @@ def fill(job: _core.Job, result: Any) -> None:
         stored += 1
     if stored < count:
         raise ValueError(f"Task returned {stored} objects, but num_returns={count}.")
+
+
+def _dynamic(job: _core.Job, result: Any) -> Any:
+    """Store each item that is yielded as an object of its own; the value is the list of them.
+
+    What the body raises is the last one.
+    """
+    from whipray._private.generators import DynamicObjectRefGenerator
+
+    refs = []
+    try:
+        for value in result:
+            refs.append(_core.put(value))
+    except Exception as error:
+        refs.append(_core.put_error(failures.task_failed(where(job), error)))
+    return DynamicObjectRefGenerator(refs)

@@ -281,6 +281,8 @@ def from_code(code: str, message: str, extra: dict[str, Any]) -> BaseException:
         return e.OutOfMemoryError(message)
     if code in ("STORE_FULL", "NO_ROOM"):
         return e.ObjectStoreFullError(message)
+    if code == "END_OF_STREAM":
+        return e.ObjectRefStreamEndOfStreamError(message)
     if code == "ENV":
         return e.RuntimeEnvSetupError(message)
     return e.RaySystemError(f"{code}: {message}")
