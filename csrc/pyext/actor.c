@@ -27,8 +27,9 @@ static int parse_info(PyObject *tuple, method_info *m) {
     *fields[i] = PyLong_AsLong(PyTuple_GET_ITEM(tuple, i));
     if (*fields[i] == -1 && PyErr_Occurred()) return -1;
   }
-  wr_task_spec spec = {0};
-  return wrpy_spec_returns(&spec, m->nreturns, m->room);
+  if (m->nreturns >= WRPY_DYNAMIC && m->nreturns <= UINT16_MAX) return 0;
+  PyErr_Format(PyExc_ValueError, "num_returns must be between 0 and %d", UINT16_MAX);
+  return -1;
 }
 
 static PyObject *method_make(wrpy_state *st, PyObject *handle, PyObject *name, PyObject *info,

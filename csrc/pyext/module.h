@@ -215,7 +215,13 @@ PyObject *wrpy_submit(wrpy_state *st, const wr_task_spec *spec, PyObject *const 
  * ValueError. */
 #define WRPY_STREAMING (-1)
 #define WRPY_DYNAMIC (-2)
-int wrpy_spec_returns(wr_task_spec *spec, long nreturns, long room);
+int wrpy_spec_rare_returns(wr_task_spec *spec, long nreturns, long room);
+static inline int wrpy_spec_returns(wr_task_spec *spec, long nreturns, long room) {
+  if (WR_UNLIKELY(nreturns < 0 || nreturns > UINT16_MAX))
+    return wrpy_spec_rare_returns(spec, nreturns, room);
+  spec->nreturns = (uint16_t)nreturns;
+  return 0;
+}
 static inline int16_t wrpy_retries(long n) {
   return n < 0 ? -1 : n > INT16_MAX ? INT16_MAX : (int16_t)n;
 }

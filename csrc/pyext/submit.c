@@ -36,10 +36,8 @@ static int make_task(wrpy_state *st, const wr_task_spec *spec, wr_enc *enc, wr_i
   return rc == WR_OK || rc == WR_DEAD ? 0 : refused(st, spec, rc);
 }
 
-int wrpy_spec_returns(wr_task_spec *spec, long nreturns, long room) {
-  if (nreturns >= 0 && nreturns <= UINT16_MAX) {
-    spec->nreturns = (uint16_t)nreturns;
-  } else if (nreturns == WRPY_STREAMING) { /* its end, and its first item */
+int wrpy_spec_rare_returns(wr_task_spec *spec, long nreturns, long room) {
+  if (nreturns == WRPY_STREAMING) { /* its end, and its first item */
     spec->flags |= WR_TF_STREAM;
     spec->nreturns = 2;
     spec->room = room > 0 ? (uint32_t)room : 0;

@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "sched/group.h"
 #include "sched/ledger.h"
+#include "sched/stream.h"
 #include "sched/sweep_memory.h"
 #include "sched/task.h"
 #include "shm/ring.h"
@@ -167,6 +168,28 @@ static void count_of_object(audit *a, wr_idx i) {
     count_pins(a, o->v.b.block, "object", i);
 }
 
+/* What a task has yielded follows one another, and the task seals the last of it. */
+static void count_of_item(audit *a, wr_idx i) {
+  wr_item *item = wr_item_at(a->s, i);
+  uint32_t phase = phase_of(a, i), npinned = wr_load32(&item->npinned);
+  if (!object_lives(phase)) return;
+  count_of_object(a, i);
+  count_pins(a, wr_off(a->s, wr_item_link(item)), "item", i);
+  if (phase == WR_OBJ_PENDING && npinned) report(a, "item %u is pending and has a successor", i);
+  if (!npinned || !is_record(a, item->next)) return;
+  const wr_item *next = wr_item_at(a->s, item->next);
+  if (kind_of(a, item->next) != WR_REC_ITEMS || next->task != item->task ||
+      next->task_gen != item->task_gen || next->number != item->number + 1)
+    report(a, "item %u is followed by %u, which is not the next of its stream", i, item->next);
+}
+
+static void check_stream(audit *a, const wr_task *t, wr_idx i) {
+  wr_idx k = wr_load32(&wr_stream_of(a->s, t)->item);
+  if (k && (!is_record(a, k) || kind_of(a, k) != WR_REC_ITEMS || wr_item_at(a->s, k)->task != i ||
+            phase_of(a, k) != WR_OBJ_PENDING))
+    report(a, "task %u yields item %u next, which is not a pending one of its own", i, k);
+}
+
 static void count_ring(audit *a, const wr_ring *r) {
   uint64_t head = wr_load(&r->head), n = wr_ring_len(r);
   for (uint64_t k = 0; k < n && k < WR_RING_LONG; k++) {
@@ -184,6 +207,7 @@ static void count_references(audit *a) {
   each(a, WR_REC_TASKS, count_of_task);
   each(a, WR_REC_TASKS, count_of_object);
   each(a, WR_REC_CELLS, count_of_object);
+  each(a, WR_REC_ITEMS, count_of_item);
   for (uint32_t i = 0; i < WR_MAX_SHAPES; i++) {
     if (!wr_load32(&a->s->shapes[i].state)) continue;
     count_ring(a, &a->s->shapes[i].ready);
@@ -228,7 +252,7 @@ static void check_object(audit *a, wr_idx i) {
       report(a, "object %u has its creator's flag in a chunk that is not slot %u's", i,
              o->creator);
   }
-  if (kind_of(a, i) == WR_REC_CELLS && !!(refs & WR_REF_TASK) != (a->marks[i] & MARK_EXTRA))
+  if (kind_of(a, i) != WR_REC_TASKS && !!(refs & WR_REF_TASK) != (a->marks[i] & MARK_EXTRA))
     report(a, "object %u: its task's flag is %s, and %s task returns it", i,
            refs & WR_REF_TASK ? "set" : "clear", a->marks[i] & MARK_EXTRA ? "a" : "no");
 }
@@ -273,6 +297,7 @@ static void check_task(audit *a, wr_idx i) {
       report(a, "task %u and its return are of generations %u and %u", i, WR_TASK_GEN(st),
              WR_OBJ_GEN(ret));
     check_task_phase(a, t, i, st);
+    if ((t->flags & WR_TF_STREAM) && phase != WR_TASK_FINISHED) check_stream(a, t, i);
   }
   check_object(a, i);
 }
@@ -476,6 +501,7 @@ int wr_audit_session(wr_seg *s, wr_audit *out, char *text, size_t cap) {
     count_references(&a);
     each(&a, WR_REC_TASKS, check_task);
     each(&a, WR_REC_CELLS, check_object);
+    each(&a, WR_REC_ITEMS, check_object);
     for (uint32_t i = 0; i < actors && i < WR_MAX_ACTORS; i++) check_actor(&a, i);
     check_rec_chunks(&a);
     check_heap(&a);

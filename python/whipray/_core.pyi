@@ -11,8 +11,9 @@ _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 
 MethodInfo = tuple[int, int, int, int, int, int, bool, int]
-"""(number, nreturns, nmin, nmax, retries, options, retry_exceptions, room); nmax -1: no upper bound;
-nreturns -1: streaming, -2: dynamic; room: items not yet read, 0: no bound."""
+"""(number, nreturns, nmin, nmax, retries, options, retry_exceptions, room).
+
+nreturns -1: streaming, -2: dynamic; nmax -1: no upper bound; room: items not read, 0: no bound."""
 
 class ObjectRef(Awaitable[_T_co]):
     def __init__(self, id: bytes) -> None: ...

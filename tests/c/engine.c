@@ -163,6 +163,7 @@ uint32_t engine_living(const wr_seg *s) {
   wr_seg copy = *s;
   void *ctx[] = {&copy, &n};
   wr_sweep_each(&copy, WR_REC_CELLS, count_living, ctx);
+  wr_sweep_each(&copy, WR_REC_ITEMS, count_living, ctx);
   return n;
 }
 
@@ -200,6 +201,12 @@ static void count_of_task(void *ctx, wr_idx idx) {
   const wr_task *t = wr_task_at(a->s, idx);
   count_of_object(ctx, idx);
   if (WR_TASK_PHASE(wr_load(&t->tstate)) != WR_TASK_FREE && t->args) count_pins(a, t->args);
+}
+
+static void count_of_item(void *ctx, wr_idx idx) {
+  audit *a = ctx;
+  count_of_object(ctx, idx);
+  if (lives(a->s, idx)) count_pins(a, wr_off(a->s, wr_item_link(wr_item_at(a->s, idx))));
 }
 
 static void count_holds(audit *a) {
@@ -265,9 +272,11 @@ void engine_audit(const wr_seg *s) {
   audit a = {.s = &copy};
   wr_sweep_each(&copy, WR_REC_CELLS, count_of_object, &a);
   wr_sweep_each(&copy, WR_REC_TASKS, count_of_task, &a);
+  wr_sweep_each(&copy, WR_REC_ITEMS, count_of_item, &a);
   count_holds(&a);
   wr_sweep_each(&copy, WR_REC_CELLS, compare_count, &a);
   wr_sweep_each(&copy, WR_REC_TASKS, compare_count, &a);
+  wr_sweep_each(&copy, WR_REC_ITEMS, compare_count, &a);
   look_at_heap(&copy);
   wr_map32_free(&a.counts);
 }

@@ -31,7 +31,8 @@ const char *const kill_places[] = {
     "queue.want", "reap.claimed", "reap.due",
     "reap.dying", "reap.free", "reap.node", "reap.value", "rec.adopt", "rec.claim",
     "rec.release", "requeue.begin", "requeue.queued", "ring.put.word", "ring.take.word",
-    "seal.after", "seal.before", "submit.queued", "submit.waiting", "tag.applied", "tag.begin",
+    "seal.after", "seal.before", "stream.closed", "stream.cut", "stream.followed", "stream.linked", "stream.made",
+    "stream.moved", "stream.named", "stream.waits", "submit.queued", "submit.waiting", "tag.applied", "tag.begin",
     "tag.done", "task.args", "task.building", "task.extra", "task.record", "unlink.finished",
     "value.adopted", "value.dropped", "value.named", "value.room", "view.marked", "wake.cleared",
     "work.idle"};
@@ -47,6 +48,28 @@ struct kill_shared {
 void kill_promise(world *w, wr_id id, size_t len, uint32_t seed, int may_fail) {
   CHECK_LT(w->npromised, 64);
   w->promised[w->npromised++] = (promise){id, len, seed, may_fail};
+}
+
+void kill_promise_stream(world *w, order o, wr_task_spec spec, const wr_id *refs, uint32_t nrefs,
+                         int may_fail) {
+  wr_id out[2];
+  CHECK_LT(w->nstreams, 8);
+  stream_submit(w->d, o, spec, refs, nrefs, out);
+  w->streams[w->nstreams++] = (stream_promise){out[0], out[1], o, may_fail};
+}
+
+/* Reads all of it and lets go. */
+static void check_stream(world *w, stream_promise *p) {
+  uint32_t n = stream_read(w->d, p->task, &p->item, &p->o, UINT32_MAX);
+  int phase = wr_object_phase_of(w->d, p->task), last = wr_object_phase_of(w->d, p->item);
+  CHECK_MSG(last == WR_OBJ_ERROR, "the end of a stream is in phase %d", last);
+  if (!p->may_fail || phase == WR_OBJ_READY) {
+    CHECK(pattern_is(w->d, p->task, p->o.len, p->o.seed));
+    CHECK_EQ(n, p->o.items);
+  }
+  wr_stream_leave(w->d, p->task);
+  stream_drop(w->d, p->item);
+  wr_creator_drop(w->d, p->task);
 }
 
 void kill_offer(world *w, wr_id id, size_t len, uint32_t seed, int may_fail) {
@@ -153,6 +176,7 @@ static void close_world(world *w) {
   for (uint32_t i = 0; i < w->npromised; i++) check_promise(w, &w->promised[i]);
   wr_audit a;
   session_audit(&w->x, &a);
+  for (uint32_t i = 0; i < w->nstreams; i++) check_stream(w, &w->streams[i]);
   for (uint32_t i = 0; i < w->npromised; i++) drop_promise(w->d, &w->promised[i]);
   if (w->alive.idx) wr_creator_drop(w->d, w->alive);
   if (w->gone.idx) wr_creator_drop(w->d, w->gone);

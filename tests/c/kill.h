@@ -17,6 +17,12 @@ typedef struct {
 } promise;
 #define MUST_FAIL 2 /* as may_fail: nothing but an error will do */
 
+typedef struct {
+  wr_id task, item;
+  order o;
+  int may_fail;
+} stream_promise;
+
 typedef struct kill_shared kill_shared;
 
 typedef struct {
@@ -25,6 +31,8 @@ typedef struct {
   kill_shared *shared; /* mapped by test and victim */
   promise promised[64];
   uint32_t npromised;
+  stream_promise streams[8];
+  uint32_t nstreams;
   wr_id gate;          /* pending; the driver seals it after the victim's death */
   wr_id small, large;  /* values of the driver: 100 bytes of seed 1, 200000 of seed 2 */
   wr_id alive, gone;   /* an actor that runs, and one that is dead */
@@ -40,6 +48,9 @@ typedef struct {
 
 /* The driver wants this object: it must have the value in the end. */
 void kill_promise(world *w, wr_id id, size_t len, uint32_t seed, int may_fail);
+/* The driver submits a task with ORDER_STREAM and wants all its items, in the end. */
+void kill_promise_stream(world *w, order o, wr_task_spec spec, const wr_id *refs, uint32_t nrefs,
+                         int may_fail);
 /* The victim hands an object to the driver; returns when the driver holds it. */
 void kill_offer(world *w, wr_id id, size_t len, uint32_t seed, int may_fail);
 

@@ -260,6 +260,36 @@ wr_id actor_make(wr_client *c, int32_t max_restarts, uint32_t flags, order o, wr
   return actor;
 }
 
+void stream_submit(wr_client *c, order o, wr_task_spec spec, const wr_id *refs, uint32_t nrefs,
+                   wr_id *out) {
+  spec.flags |= WR_TF_STREAM;
+  spec.nreturns = 2;
+  task_plan p = {.o = o, .spec = spec, .refs = refs, .nrefs = nrefs};
+  plan_submit(c, &p, out);
+}
+
+/* The first item has the submitter's own reference, the others have holds. */
+void stream_drop(wr_client *c, wr_id item) {
+  if (wr_item_at(&c->seg, item.idx)->number == 0)
+    wr_creator_drop(c, item);
+  else
+    wr_unhold(c, item);
+}
+
+uint32_t stream_read(wr_client *c, wr_id task, wr_id *item, const order *o, uint32_t most) {
+  uint32_t n = 0;
+  wr_id next;
+  for (; n < most && wr_stream_next(c, *item, &next) == WR_OK; n++) {
+    uint32_t number = wr_item_at(&c->seg, item->idx)->number;
+    CHECK_MSG(pattern_is(c, *item, o->len, o->seed + 1 + number), "item %u has a wrong value",
+              number);
+    wr_stream_advance(c, task, *item);
+    stream_drop(c, *item);
+    *item = next;
+  }
+  return n;
+}
+
 #define RETRIES_KEPT 2 /* for deaths */
 
 /* ---- doing them ------------------------------------------------------------------------------ */
@@ -291,6 +321,22 @@ static void answer(wr_client *c, const wr_job *job, const order *o, int is_error
   CHECK_EQ(wr_work_finish(c, job, is_error, 0), WR_OK);
 }
 
+static void yield_all(wr_client *c, const wr_job *job, const order *o) {
+  wr_id refs[16];
+  uint8_t *dst;
+  for (uint32_t k = 0; k < job->nrefs; k++) refs[k] = (wr_id){job->refs[k], 0};
+  for (uint32_t k = wr_work_yielded(c, job); k < o->items; k++) {
+    CHECK_EQ(wr_value_reserve(c, job->extra[0], o->len, refs, job->nrefs, &dst), WR_OK);
+    pattern_fill(dst, o->len, o->seed + 1 + k);
+    CHECK_EQ(wr_work_yield(c, job, 0), WR_OK);
+    if (!wr_work_has_room(c, job)) (void)wr_work_wait_room(c, job, 1);
+  }
+  CHECK_EQ(wr_work_end_stream(c, job), WR_OK);
+  CHECK_EQ(wr_value_reserve(c, job->idx, o->len, NULL, 0, &dst), WR_OK);
+  pattern_fill(dst, o->len, o->seed);
+  CHECK_EQ(wr_work_finish(c, job, 0, 0), WR_OK);
+}
+
 static void spawn(wr_client *c, const wr_job *job, const order *o) {
   wr_id child;
   task_plan p = {.o = {ORDER_ECHO, o->seed, 8, 0},
@@ -309,6 +355,10 @@ void work_run(wr_client *c, const wr_job *job) {
     uint8_t *dst;
     CHECK_EQ(wr_value_reserve(c, job->idx, o.len, NULL, 0, &dst), WR_OK);
     CHECK_EQ(wr_work_retry(c, job), WR_OK);
+    return;
+  }
+  if (o.op == ORDER_STREAM) {
+    yield_all(c, job, &o);
     return;
   }
   if (o.op == ORDER_SPAWN) spawn(c, job, &o);

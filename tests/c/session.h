@@ -65,10 +65,12 @@ enum order_op {
   ORDER_FAIL = 5,   /* every return is an error */
   ORDER_CREATE = 6, /* the constructor of an actor */
   ORDER_BROKEN = 7, /* a constructor that fails */
-  ORDER_PART = 8    /* as ECHO, and every return but the first is an error */
+  ORDER_PART = 8,   /* as ECHO, and every return but the first is an error */
+  ORDER_STREAM = 9  /* yields `items` values of seed + 1, seed + 2, ... that contain its references,
+                     * whatever the reader does, then as ECHO */
 };
 typedef struct {
-  uint32_t op, seed, len, pad;
+  uint32_t op, seed, len, items;
 } order;
 
 void pattern_fill(uint8_t *to, size_t len, uint32_t seed);
@@ -88,6 +90,15 @@ void plan_build(wr_client *c, const task_plan *p, wr_id *out);
 void plan_submit(wr_client *c, const task_plan *p, wr_id *out);
 
 wr_id actor_make(wr_client *c, int32_t max_restarts, uint32_t flags, order o, wr_id *creation);
+
+/* A task with ORDER_STREAM.  out[0] is its end, out[1] its first item. */
+void stream_submit(wr_client *c, order o, wr_task_spec spec, const wr_id *refs, uint32_t nrefs,
+                   wr_id *out);
+/* Reads at most `most` items from *item on, as far as there are some, and lets go of each; checks
+ * their values, the first of which has seed + 1 + its number.  *item is the next one then.  Returns
+ * how many. */
+uint32_t stream_read(wr_client *c, wr_id task, wr_id *item, const order *o, uint32_t most);
+void stream_drop(wr_client *c, wr_id item); /* of one that this client reads from */
 
 /* Does what the job says, and ends it. */
 void work_run(wr_client *c, const wr_job *job);

@@ -241,6 +241,10 @@ static void prepare_worker(world *w) {
   task_plan unwanted = {.o = {ORDER_NEST, 86, 900, 0}, .spec = three, .refs = refs, .nrefs = 2};
   plan_submit(w->d, &unwanted, out);
   for (uint32_t k = 0; k < 3; k++) wr_creator_drop(w->d, out[k]);
+  wr_task_spec paced = {.retries = -1, .room = 2};
+  kill_promise_stream(w, (order){ORDER_STREAM, 110, 8, 3}, always, NULL, 0, 0);
+  kill_promise_stream(w, (order){ORDER_STREAM, 120, 900, 5}, paced, refs, 2, 0);
+  kill_promise_stream(w, (order){ORDER_STREAM, 130, 8, 4}, once, NULL, 0, 1);
   spill(w);
 }
 
@@ -248,6 +252,34 @@ static void act_worker(world *w, wr_client *v) {
   (void)w;
   work_all(v);
   work_all(v); /* lies down and gets up again */
+}
+
+/* ---- a process that reads what it yields -------------------------------------------------------- */
+
+static void prepare_reader(world *w) { (void)w; }
+
+/* Reads a part, hands it on, and leaves the rest: of a stream that is complete, of one that nobody
+ * has begun, and of one that it lets go. */
+static void act_reader(world *w, wr_client *v) {
+  wr_task_spec always = ALWAYS, paced = {.retries = -1, .room = 1};
+  wr_id refs[2] = {w->small, w->large}, out[2], other[2], next;
+  order o = {ORDER_STREAM, 140, 8, 5}, large = {ORDER_STREAM, 150, 5000, 4};
+  stream_submit(v, o, paced, NULL, 0, out);
+  stream_submit(v, large, always, refs, 2, other);
+  (void)work_all(v);
+  CHECK_EQ(stream_read(v, out[0], &out[1], &o, 2), 2);
+  CHECK_EQ(wr_stream_next(v, out[1], &next), WR_OK);
+  kill_offer(w, out[1], 8, 143, 0);
+  wr_stream_advance(v, out[0], out[1]);
+  stream_drop(v, out[1]);
+  kill_offer(w, next, 8, 144, 0);
+  CHECK_EQ(stream_read(v, out[0], &next, &o, 9), 2);
+  CHECK_EQ(stream_read(v, other[0], &other[1], &large, 1), 1);
+  wr_stream_leave(v, other[0]);
+  stream_drop(v, other[1]);
+  wr_creator_drop(v, other[0]);
+  stream_submit(v, o, always, NULL, 0, other);
+  kill_offer(w, other[0], 8, 140, 0);
 }
 
 /* ---- an actor -------------------------------------------------------------------------------- */
@@ -270,6 +302,7 @@ static void call_actor(world *w, wr_id actor, int mortal) {
   CHECK_EQ(wr_task_cancel(w->d, &dropped, 0, &slot), 1);
   kill_promise(w, dropped, 8, 98, 1);
   promise_task(w, (order){ORDER_ECHO, 99, 8, 0}, call, NULL, 0, 0, NULL);
+  kill_promise_stream(w, (order){ORDER_STREAM, 160, 8, 3}, call, refs, 1, mortal);
   for (uint32_t i = first; mortal && i < w->npromised; i++) w->promised[i].may_fail = 1;
 }
 
@@ -288,6 +321,7 @@ static void prepare_retiring(world *w) {
   wr_creator_drop(w->d, w->alive);
   w->alive.idx = 0;
   for (uint32_t i = 0; i < w->npromised; i++) w->promised[i].may_fail = w->promised[i].seed >= 90;
+  w->streams[0].may_fail = 1;
 }
 
 static void act_actor(world *w, wr_client *v) {
@@ -373,6 +407,7 @@ static void prepare_grouped(world *w) {
 
 static const scenario driver = {"driver", WR_ROLE_DRIVER, prepare_driver, act_driver};
 static const scenario worker = {"worker", WR_ROLE_WORKER, prepare_worker, act_worker};
+static const scenario reader = {"reader", WR_ROLE_WORKER, prepare_reader, act_reader};
 static const scenario lasting = {"restarting actor", WR_ROLE_WORKER, prepare_lasting, act_actor};
 static const scenario mortal = {"mortal actor", WR_ROLE_WORKER, prepare_mortal, act_actor};
 static const scenario broken = {"broken actor", WR_ROLE_WORKER, prepare_broken, act_broken};
@@ -381,8 +416,8 @@ static const scenario groups = {"placement groups", WR_ROLE_DRIVER, prepare_grou
 static const scenario grouped = {"worker in a group", WR_ROLE_WORKER, prepare_grouped, act_worker};
 
 TEST_LIMIT(a_process_dies_anywhere, 600) {
-  static const scenario *const all[] = {&driver, &worker, &lasting, &mortal, &broken, &retiring,
-                                       &groups, &grouped};
+  static const scenario *const all[] = {&driver, &worker, &reader,   &lasting, &mortal,
+                                       &broken, &retiring, &groups, &grouped};
   uint8_t seen[128] = {0};
   uint32_t failed = 0, missed = 0;
   CHECK_LE(kill_nplaces, sizeof seen);

@@ -47,9 +47,7 @@ class Watcher:
         """It can take work of the session that is open now."""
         return self._thread.is_alive() and self._epoch == _core.epoch()
 
-    def add(
-        self, ref: Awaited, loop: asyncio.AbstractEventLoop | None, settle: Settle
-    ) -> None:
+    def add(self, ref: Awaited, loop: asyncio.AbstractEventLoop | None, settle: Settle) -> None:
         """Call `settle` once `ref` is there: on `loop` if given, else in the thread."""
         with self._lock:
             key = self._next

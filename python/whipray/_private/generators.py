@@ -114,13 +114,13 @@ async def _complete(ref: _core.ObjectRef[Any], timeout_s: float | None) -> bool:
     timeout = None if timeout_s is None or timeout_s < 0 else timeout_s
     try:
         await asyncio.wait_for(completion.woken(ref), timeout)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         return False
     return True
 
 
 def warn_of_dynamic(stacklevel: int) -> None:
-    """Say that "dynamic" is on its way out, with Ray's class of warnings where that name is used."""
+    """Say that "dynamic" goes, by the class of warnings that Ray has where its name is used."""
     import warnings
 
     annotations = sys.modules.get("ray.util.annotations")
