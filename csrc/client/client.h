@@ -238,8 +238,8 @@ int wr_work_try(wr_client *c, wr_job *job);
 /* After every return of the task has its value reserved and written (or none): seals them and lets
  * the task go.  is_error marks the values as errors. */
 int wr_work_finish(wr_client *c, const wr_job *job, int is_error, uint16_t flags);
-/* A task with WR_TF_STREAM: extra[0] is the item that it yields next; its value is written like that
- * of a return.  Yield seals it and puts the next one in its place. */
+/* A task with WR_TF_STREAM: extra[0] is the item that it yields next; its value is written as those
+ * of returns are.  Yield seals it and puts the next one in its place. */
 int wr_work_yield(wr_client *c, const wr_job *job, int is_error);
 /* May it yield more, or was it cancelled?  Watch: if not, this process will be woken when it may.
  * Wait: until it may, as wr_wait_objects. */

@@ -239,7 +239,7 @@ static PyObject *m_object_rows(PyObject *module, PyObject *arg) {
   if (rc) return rc < 0 ? NULL : Py_NewRef(Py_None);
   PyObject *list = PyList_New(0);
   wr_idx end = wr_rec_first(c + 1);
-  if (kind != WR_REC_TASKS && kind != WR_REC_CELLS) return list;
+  if (kind != WR_REC_TASKS && kind != WR_REC_CELLS && kind != WR_REC_ITEMS) return list;
   for (wr_idx i = wr_rec_first(c); list && i < end; i += wr_rec_step(kind))
     if (append_row(list, object_row(i, wr_obj(wrpy_sess.seg, i)))) Py_CLEAR(list);
   return list;
