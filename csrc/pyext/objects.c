@@ -260,8 +260,8 @@ PyMethodDef wrpy_object_methods[] = {
      "put(value, /)\n--\n\nStores a snapshot of the value; returns an ObjectRef to it."},
     {"put_error", m_put_error, METH_O, "put_error(exception) -> ObjectRef; get raises it."},
     {"phase", m_phase, METH_O,
-     "phase(ref): 1 pending, 2 ready, 3 failed, negative: gone. Also of a job that streams: 1 while\n"
-     "it has to wait for its reader."},
+     "phase(ref): 1 pending, 2 ready, 3 failed, negative: gone; also of a job that streams, which\n"
+     "is pending while it has to wait for its reader."},
     {"watch", m_watch, METH_O, "watch(ref): True if it is complete; else wakes wait_change later."},
     {"wait_change", m_wait_change, METH_VARARGS, "wait_change(seen, timeout=None) -> seen."},
     {"export", m_export, METH_VARARGS, "export(payload, kind=0): keeps bytes for the session."},

@@ -164,7 +164,7 @@ static PyObject *step(wrpy_state *st, wrpy_job *j, PyObject *const *args) {
   PyObject *result = fn ? wrpy_job_call(st, j, fn) : NULL;
   Py_XDECREF(fn);
   if (result && !PyCoro_CheckExact(result)) {
-    int items = PyAsyncGen_CheckExact(result) && (wrpy_job_streams(j) || j->flags & WR_TF_DYNAMIC);
+    int items = PyAsyncGen_CheckExact(result) && (j->flags & (WR_TF_STREAM | WR_TF_DYNAMIC));
     if (!items && !is_awaitable(st, result)) {
       if (wrpy_job_answer(st, j, result)) return NULL;
       Py_RETURN_NONE;
@@ -175,7 +175,7 @@ static PyObject *step(wrpy_state *st, wrpy_job *j, PyObject *const *args) {
 }
 
 /* step_job(job, methods, loop, Task, awaiting): its call; None when it is answered, else the Task
- * that waits for something.  `awaiting` makes a coroutine of another awaitable, or of a generator. */
+ * that waits for something.  `awaiting` makes a coroutine of another awaitable or of items. */
 static PyObject *m_step_job(PyObject *module, PyObject *const *args, Py_ssize_t n) {
   wrpy_state *st = wrpy_state_of(module);
   wrpy_job *j = n == 5 ? job_arg(st, args[0], args[1]) : NULL;

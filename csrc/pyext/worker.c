@@ -162,7 +162,8 @@ static int finish_stream(wrpy_state *st, wrpy_job *j, PyObject *result) {
 
 int wrpy_job_answer(wrpy_state *st, wrpy_job *j, PyObject *result) {
   if (WR_UNLIKELY(wrpy_job_streams(j))) return finish_stream(st, j, result);
-  int several = j->nreturns > 1 || (WR_UNLIKELY(wrpy_is_generator(result) || j->flags & WR_TF_DYNAMIC) && j->nreturns);
+  int yields = wrpy_is_generator(result) || j->flags & WR_TF_DYNAMIC;
+  int several = j->nreturns > 1 || (WR_UNLIKELY(yields) && j->nreturns);
   int rc = several ? finish_several(st->worker, j, result) : wrpy_job_finish(st, j, result, 0);
   Py_DECREF(result);
   if (WR_UNLIKELY(rc)) j->returned = 1;

@@ -219,8 +219,8 @@ enum wr_task_phase {
 #define WR_TF_WRITTEN 0x20u    /* every return's value is complete: whoever follows may seal them */
 #define WR_TF_FAILED 0x40u     /* ... as errors */
 #define WR_TF_SYSERR 0x80u     /* ... made by the engine */
-#define WR_TF_STREAM 0x100u    /* yields: its one extra return is an item, and a wr_stream follows */
-#define WR_TF_DYNAMIC 0x200u   /* free for the client layer: its value is a list of what it yields */
+#define WR_TF_STREAM 0x100u    /* yields: a wr_stream in the place of its extra returns */
+#define WR_TF_DYNAMIC 0x200u   /* for the client layer: its value lists what it yields */
 
 #define WR_CANCEL_WANTED 1u
 #define WR_CANCEL_FORCE 2u

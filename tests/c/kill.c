@@ -31,9 +31,10 @@ const char *const kill_places[] = {
     "queue.want", "reap.claimed", "reap.due",
     "reap.dying", "reap.free", "reap.node", "reap.value", "rec.adopt", "rec.claim",
     "rec.release", "requeue.begin", "requeue.queued", "ring.put.word", "ring.take.word",
-    "seal.after", "seal.before", "stream.closed", "stream.cut", "stream.followed", "stream.linked", "stream.made",
-    "stream.moved", "stream.named", "stream.waits", "submit.queued", "submit.waiting", "tag.applied", "tag.begin",
-    "tag.done", "task.args", "task.building", "task.extra", "task.record", "unlink.finished",
+    "seal.after", "seal.before", "stream.closed", "stream.cut", "stream.followed",
+    "stream.linked", "stream.made", "stream.moved", "stream.named", "stream.waits",
+    "submit.queued", "submit.waiting", "tag.applied", "tag.begin", "tag.done",
+    "task.args", "task.building", "task.extra", "task.record", "unlink.finished",
     "value.adopted", "value.dropped", "value.named", "value.room", "view.marked", "wake.cleared",
     "work.idle"};
 const uint32_t kill_nplaces = sizeof kill_places / sizeof kill_places[0];

@@ -254,7 +254,7 @@ static void act_worker(world *w, wr_client *v) {
   work_all(v); /* lies down and gets up again */
 }
 
-/* ---- a process that reads what it yields -------------------------------------------------------- */
+/* ---- a process that reads what it yields ---------------------------------------------------- */
 
 static void prepare_reader(world *w) { (void)w; }
 
