@@ -9,7 +9,7 @@
 #include "sched/task.h"
 
 static inline wr_stream *wr_stream_of(const wr_seg *s, const wr_task *t) {
-  return (wr_stream *)(void *)wr_tasks_extra(s, t);
+  return (wr_stream *)(void *)wr_tasks_extra(s, t, sizeof(wr_stream) / 4);
 }
 
 /* Makes the first item of a task that is being built. */
