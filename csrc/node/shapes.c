@@ -3,6 +3,7 @@
 #include "base/status.h"
 #include "node/node.h"
 #include "os/os.h"
+#include "sched/gpu.h"
 #include "sched/group.h"
 #include "sched/group_end.h"
 #include "sched/ledger.h"
@@ -58,6 +59,9 @@ void node_resources_init(node *n, const node_config *cfg) {
   wr_os_memory_limit(&memory);
   add_if_missing(n, "memory", (double)(memory > store ? memory - store : memory) * 0.7);
   add_if_missing(n, "object_store_memory", (double)store);
+  uint32_t gpu;
+  if (find_resource(n, "GPU", 3, &gpu) == WR_OK)
+    wr_gpus_init(&n->seg, wr_load32(&n->seg.resources[gpu].total));
 }
 
 /* ---- shapes ---------------------------------------------------------------------------------- */
@@ -119,6 +123,12 @@ static int read_place(node *n, wr_cursor *c, place *at) {
   return WR_OK;
 }
 
+static uint32_t gpus_in(const node *n, const wr_need *needs, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++)
+    if (strcmp(n->seg.resources[needs[i].res].name, "GPU") == 0) return needs[i].amount;
+  return 0;
+}
+
 int node_shape_get(node *n, uint32_t pool, wr_cursor *c, uint32_t *shape) {
   wr_need needs[WR_SHAPE_RESOURCES];
   uint32_t count, unused = 0;
@@ -140,6 +150,7 @@ int node_shape_get(node *n, uint32_t pool, wr_cursor *c, uint32_t *shape) {
   s->group = at.group;
   s->group_gen = at.gen;
   s->bundle = at.bundle;
+  s->gpu = gpus_in(n, needs, count);
   memcpy(s->need, needs, count * sizeof *needs);
   wr_store32(&s->spilled, 0);
   wr_store32(&s->state, 1);

@@ -277,6 +277,17 @@ static PyObject *m_resources(PyObject *module, PyObject *unused) {
   return list;
 }
 
+/* The GPUs that this process has a share of, by number. */
+static PyObject *m_gpu_ids(PyObject *module, PyObject *unused) {
+  (void)unused;
+  if (wrpy_attached(wrpy_state_of(module))) return NULL;
+  PyObject *list = PyList_New(0);
+  uint64_t bits = wr_load(&wrpy_sess.seg->procs[wr_client_slot(wrpy_sess.client)].gpus);
+  for (; list && bits; bits &= bits - 1)
+    if (append(list, PyLong_FromLong(__builtin_ctzll(bits)))) Py_CLEAR(list);
+  return list;
+}
+
 static uint64_t chunks_used(const wr_seg *s) {
   uint64_t used = 0, high = wr_load(&s->h->heap_high);
   for (uint64_t i = 0; i < high && i < s->heap_chunks; i++)
@@ -341,6 +352,7 @@ PyMethodDef wrpy_inspect_methods[] = {
     {"object_rows", m_object_rows, METH_O,
      "object_rows(chunk): a dict for each object in that chunk of records; None: no such chunk."},
     {"object_size", m_object_size, METH_O, "object_size(ref): bytes; None while it is pending."},
+    {"gpu_ids", m_gpu_ids, METH_NOARGS, "gpu_ids() -> numbers of the GPUs that this process has."},
     {"resources", m_resources, METH_NOARGS, "resources() -> [(name, total, available)]."},
     {"audit", m_audit, METH_NOARGS,
      "audit() -> dict: whether the records of a quiescent session agree, and how many there are."},

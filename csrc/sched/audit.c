@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/status.h"
+#include "sched/gpu.h"
 #include "sched/group.h"
 #include "sched/ledger.h"
 #include "sched/stream.h"
@@ -409,6 +410,24 @@ static void check_resources(audit *a) {
   }
 }
 
+static void check_gpus(audit *a) {
+  const wr_seg *s = a->s;
+  uint32_t high = wr_load32(&s->h->proc_high), n = s->h->ngpus;
+  for (uint32_t i = 0; i < n && i < WR_MAX_GPUS; i++) {
+    int64_t sum = (int32_t)wr_tag_value(wr_load(&s->h->gpu[i]));
+    for (uint32_t k = 1; k <= high && k < WR_MAX_PROCS; k++) {
+      uint64_t c = wr_load(&s->procs[k].claim);
+      if (!(wr_load(&s->procs[k].gpus) >> i & 1)) continue;
+      if (c && WR_CLAIM_SHAPE(c) < WR_MAX_SHAPES)
+        sum += wr_gpu_share(s->shapes[WR_CLAIM_SHAPE(c)].gpu);
+      else
+        report(a, "slot %u has GPU %u without a claim", k, i);
+    }
+    if (sum != WR_RES_SCALE && (i + 1 < n || sum > WR_RES_SCALE))
+      report(a, "GPU %u: what is free and what is claimed add up to %lld", i, (long long)sum);
+  }
+}
+
 static void check_bundles(audit *a, uint32_t i, const wr_group *g, uint64_t owner) {
   for (uint32_t k = g->first; k < g->first + g->n && k < WR_MAX_BUNDLES; k++) {
     const wr_bundle *b = wr_bundle_at(a->s, k);
@@ -507,6 +526,7 @@ int wr_audit_session(wr_seg *s, wr_audit *out, char *text, size_t cap) {
     check_heap(&a);
     check_resources(&a);
     check_groups(&a);
+    check_gpus(&a);
     check_procs(&a);
     check_pools(&a);
     rc = out->violations > INT32_MAX ? INT32_MAX : (int)out->violations;

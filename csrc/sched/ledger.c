@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/failpoint.h"
 #include "base/status.h"
+#include "sched/gpu.h"
 #include "sched/group.h"
 
 /* The intent of a take or give says which need of which shape it is for, in which bundle: the claim
@@ -79,7 +80,9 @@ static int claim_from(wr_self *me, uint32_t shape, uint32_t bundle) {
     wr_ledger_release(me);
     return WR_AGAIN;
   }
-  return WR_OK;
+  if (WR_LIKELY(!sh->gpu) || wr_gpus_take(me, sh->gpu) == WR_OK) return WR_OK;
+  wr_ledger_release(me);
+  return WR_AGAIN;
 }
 
 /* How often the shape's needs are free now, at most `most` times. */
@@ -91,7 +94,7 @@ static uint32_t times_in(const wr_seg *s, const wr_shape *sh, uint32_t bundle, u
     uint32_t n = avail > 0 ? (uint32_t)avail / sh->need[i].amount : 0;
     if (n < most) most = n;
   }
-  return most;
+  return WR_UNLIKELY(sh->gpu) && most ? wr_gpus_times(s, sh->gpu, most) : most;
 }
 
 /* The bundles that may serve the shape: [*first, *end); none while the group does not stand. */
@@ -122,6 +125,7 @@ int wr_ledger_claim(wr_self *me, uint32_t shape) {
 void wr_ledger_release(wr_self *me) {
   uint64_t c = wr_load(&me->p->claim);
   if (!c) return;
+  if (WR_UNLIKELY(wr_load(&me->p->gpus))) wr_gpus_give(me, me->s->shapes[WR_CLAIM_SHAPE(c)].gpu);
   give(me, c, WR_CLAIM_MASK(c));
   wr_store(&me->p->claim, 0);
 }
@@ -200,6 +204,7 @@ void wr_ledger_return_dead(wr_self *me, uint32_t slot) {
   }
   int known = shape < WR_MAX_SHAPES && bundle < WR_MAX_BUNDLES;
   const wr_shape *sh = wr_shape_at(s, known ? shape : 0);
+  wr_gpus_return_dead(me, slot, known ? sh->gpu : 0);
   if (midway) {
     uint32_t i = NEED_ARG_NEED(arg), bit = 1u << i;
     const wr_a64 *word = known && i < sh->n ? word_of(s, sh, bundle, i) : NULL;

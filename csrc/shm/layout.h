@@ -65,6 +65,7 @@
 #define WR_RES_SCALE 10000  /* resource amounts are fixed point, 1/10000 */
 #define WR_MAX_GROUPS 4096u
 #define WR_MAX_BUNDLES 16384u
+#define WR_MAX_GPUS 64u
 
 #define WR_ACTOR_BIT 0x80000000u
 #define WR_GROUP_BIT 0x40000000u /* in the table of names: a group, not an actor */
@@ -394,7 +395,9 @@ enum wr_op_kind {
   WR_OP_TAKE = 6,   /* take resource idx from the ledger, then set bit op_arg in the claim */
   WR_OP_GIVE = 7,   /* give resource idx back, then clear bit op_arg in the claim */
   WR_OP_RESERVE = 8, /* take resource idx for a group, then set the bit in its `held` */
-  WR_OP_RETURN = 9   /* give resource idx of a group back, then clear the bit in its `held` */
+  WR_OP_RETURN = 9,  /* give resource idx of a group back, then clear the bit in its `held` */
+  WR_OP_TAKE_GPU = 10, /* take op_arg of GPU idx, then set its bit in `gpus` */
+  WR_OP_GIVE_GPU = 11  /* give op_arg of GPU idx back, then clear its bit in `gpus` */
 };
 /* op: kind:8 | 0:4 | seq:20 | idx:32 */
 #define WR_OP(kind, seq, idx) \
@@ -425,7 +428,7 @@ typedef struct {
   wr_a64 letting; /* idx | gen << 32: extra return whose task flag is about to be cleared, or item
                    * that is being added to a stream */
   wr_a64 tasks_done, tasks_failed; /* counters for observers */
-  uint64_t pad1[1];
+  wr_a64 gpus; /* bit i: a share of GPU i is part of the claim */
   _Alignas(64) wr_a32 acked; /* highest seq of this slot whose tag another process overwrote */
   uint32_t pad2[15];
   _Alignas(64) char title[64]; /* name of the function or actor, for logs and listings */
@@ -464,6 +467,7 @@ typedef struct {
   uint32_t group;     /* index of the group whose bundles the claims come from, plus one; 0: none */
   uint32_t group_gen;
   uint32_t bundle;    /* index of the only bundle that will do, plus one; 0: any of the group */
+  uint32_t gpu;       /* how much of GPUs is among the needs: which ones is noted as well */
   wr_ring ready;    /* first choice */
   wr_ring overflow; /* used while `ready` is full, and until it is empty again */
 } wr_shape;
@@ -613,6 +617,8 @@ typedef struct {
   _Alignas(64) wr_a32 groups_waiting; /* not 0: some groups may be pending; the records tell */
   wr_a32 ngroups, nbundles;           /* in use: high-water marks */
   wr_a32 group_next, bundle_next;     /* hints: where to look for a free one */
+  _Alignas(64) uint32_t ngpus;
+  wr_a64 gpu[WR_MAX_GPUS]; /* tagged: how much of each is free */
   _Alignas(64) char end_reason[320]; /* written by the daemon before it sets `ended`; terminated */
 } wr_header;
 

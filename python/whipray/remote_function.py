@@ -24,6 +24,8 @@ class RemoteFunction(Generic[R]):
 
     def _setup(self, function: Any, task_options: dict[str, Any]) -> None:
         self._function = function
+        if task_options.get("num_gpus") and task_options.get("max_calls") is None:
+            task_options = {**task_options, "max_calls": 1}  # GPU memory goes with its process
         self._default_options = task_options
         self._exports = exporting.FunctionExports(function)
         self._function_name = exporting.full_name(function)

@@ -9,6 +9,7 @@
 
 #include "os/os.h"
 #include "sched/actor.h"
+#include "sched/gpu.h"
 #include "sched/ledger.h"
 #include "sched/queue.h"
 #include "store/heap.h"
@@ -27,6 +28,7 @@ static void set_shape(session *x, uint32_t i, uint32_t cpus, uint32_t gpus) {
   sh->pool = SESSION_POOL;
   if (cpus) sh->need[sh->n++] = (wr_need){WR_RES_CPU, cpus * WR_RES_SCALE};
   if (gpus) sh->need[sh->n++] = (wr_need){1, gpus * WR_RES_SCALE};
+  sh->gpu = gpus * WR_RES_SCALE;
   wr_store32(&sh->state, 1);
 }
 
@@ -48,6 +50,7 @@ void session_open(session *x, uint64_t heap_bytes) {
   CHECK_EQ(wr_seg_create(&x->seg, &cfg), WR_OK);
   set_resource(x, WR_RES_CPU, "CPU", SESSION_CPUS);
   set_resource(x, 1, "gpu", SESSION_GPUS);
+  wr_gpus_init(&x->seg, SESSION_GPUS * WR_RES_SCALE);
   wr_store32(&x->seg.h->nresources, 2);
   wr_store32(&x->seg.pools[SESSION_POOL].state, 1);
   wr_store32(&x->seg.h->npools, SESSION_POOL + 1);

@@ -181,9 +181,7 @@ def get_actor(name: str, namespace: str | None = None) -> Any:
 
 def get_gpu_ids() -> list[int | str]:
     """Ids of the GPUs that the task or actor may use."""
-    import os
+    from whipray._private import gpus
 
     worker.ensure_attached()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "") if worker.state.is_worker else ""
-    ids = [part.strip() for part in visible.split(",") if part.strip()]
-    return [int(part) if part.isdigit() else part for part in ids]
+    return gpus.assigned() if _core.gpu_ids() else []

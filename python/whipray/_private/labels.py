@@ -7,7 +7,6 @@ from typing import Any
 from whipray import _core
 
 NODE_ID = "ray.io/node-id"
-RESERVED = "ray.io/"
 _NAME = r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
 _SPACE, _KEY = "whipray.node", b"labels"
 """Where the labels given to init are kept for all processes of the session."""
@@ -32,8 +31,8 @@ def of_node() -> dict[str, str]:
         found = _core.unpack(_core.rpc(_MSG_KV_GET, _core.pack([_SPACE, _KEY])))
         _known.clear()
         _known[epoch] = {
-            NODE_ID: node_id_of(str(_core.info()["session"])).hex(),
             **(dict(_core.unpack(found[0])) if found else {}),
+            NODE_ID: node_id_of(str(_core.info()["session"])).hex(),
         }
     return _known[epoch]
 
@@ -69,9 +68,11 @@ def wrong_selector(selector: dict[str, Any] | None) -> str | None:
     """What is wrong with a label selector; None: nothing."""
     for key, value in (selector or {}).items():
         wrong = wrong_key(key)
-        if wrong is None and value is not None and value != "":
+        if not isinstance(value, str):
+            return f"Label selector value must be string, but got {type(value)}"
+        if wrong is None and value:
             listed = rf"!?in\({_NAME}(?:, ?{_NAME})*\)"
-            if not isinstance(value, str) or not _fits(rf"{listed}|!?{_NAME}", value):
+            if not _fits(rf"{listed}|!?{_NAME}", value):
                 wrong = (
                     f"Invalid label selector value `{value}`. It is a value, or in(value, ...), "
                     "either with ! before it; values are 63 chars or less beginning and ending "
@@ -125,11 +126,6 @@ def checked(given: Any) -> dict[str, str]:
         wrong = wrong_key(key)
         if wrong:
             raise ValueError(wrong)
-        if key.startswith(RESERVED):
-            raise ValueError(
-                f"Custom label keys `{key}` cannot start with the prefix `{RESERVED}`. This is "
-                "reserved for Ray defined labels."
-            )
         if not isinstance(value, str) or (value and not _fits(_NAME, value)):
             raise ValueError(
                 f"Invalid label key value `{value}`. Value must be 63 chars or less beginning and "
@@ -147,10 +143,9 @@ def matches(selector: dict[str, str] | None) -> bool:
     return all(_holds(labels.get(key), want) for key, want in (selector or {}).items())
 
 
-def _holds(value: str | None, want: str | None) -> bool:
-    text = want or ""
-    negated = text.startswith("!")
-    text = text.removeprefix("!")
+def _holds(value: str | None, want: str) -> bool:
+    negated = want.startswith("!")
+    text = want.removeprefix("!")
     wanted = [text]
     if text.startswith("in(") and text.endswith(")"):
         wanted = [part.strip() for part in text[3:-1].split(",")]

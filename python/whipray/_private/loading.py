@@ -30,6 +30,17 @@ class Aliased:
             return self._run(args, kwargs)
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if "GPU" not in self.extras.get("resources", ()):
+            return self._run_with_threads(args, kwargs)
+        from whipray._private import gpus
+
+        before = gpus.show()
+        try:
+            return self._run_with_threads(args, kwargs)
+        finally:
+            gpus.restore(before)
+
+    def _run_with_threads(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         threads = worker.thread_count(self.extras.get("resources", {}))
         if threads is None or threads == os.environ.get(worker.THREADS):
             return self.function(*args, **kwargs)

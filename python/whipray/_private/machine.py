@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from whipray._private import options
+from whipray._private import gpus, options
 
 STORE_SHARE = 0.3
 """Part of the machine's memory that the object store may take by default."""
@@ -26,8 +26,9 @@ def config(
     options.check_amount("num_cpus", num_cpus)
     options.check_amount("num_gpus", num_gpus)
     custom = _custom(resources)
-    if num_gpus:
-        custom["GPU"] = float(num_gpus)
+    there = gpus.count(num_gpus)
+    if there:
+        custom["GPU"] = there
     custom.update({f"node:{NODE_IP}": 1.0, "node:__internal_head__": 1.0})
     memory = usable_memory()
     custom.setdefault("memory", float(int(memory * (1 - STORE_SHARE))))

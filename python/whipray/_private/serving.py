@@ -158,6 +158,10 @@ class Handlers:
         cls, order = loaded
         actor = running.actor = Actor(cls, order, args[-1])
         actor.retry_filters = _retry_filters(cls, order)
+        if "GPU" in actor.held:
+            from whipray._private import gpus
+
+            gpus.show()
         if actor.captures is not None:
             worker.state.group = (job.group, actor.captures)
             _core.set_context(actor.captures)

@@ -422,26 +422,33 @@ def shape_of(
         asked = {**resources, NO_SUCH_NODE: 1.0} if unmatched else resources
         found = state.shapes[key] = _core.shape(asked, env, *place)
         if unmatched:
-            _say(f"asks for a node with {unmatched}, but this session's only node is not like that")
+            say_hopeless(
+                "A task or actor", f"a node with {unmatched}", "this session's only node is not so"
+            )
         elif not place[0]:
             _warn_of_the_impossible(resources)
     return found
 
 
-def _say(what: str) -> None:
+def say_hopeless(who: str, wanted: Any, there: str) -> None:
+    """What asks for what this session never has waits for ever, as in Ray; but say so."""
     sys.stderr.write(
-        f"(whipray) A task or actor {what}: it will wait for ever. Cancel it, ask for less, or "
-        "give init() more.\n"
+        f"(whipray) {who} asks for {wanted}, but {there}: it will wait for ever. Cancel it, ask "
+        "for less, or give init() more.\n"
     )
 
 
-def _warn_of_the_impossible(resources: dict[str, float]) -> None:
-    """Work that asks for more than there is waits for ever, as in Ray; say so once."""
+def beyond(resources: dict[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+    """Of the resources those of which there is less, and how much there is of them."""
     totals = {name: total for name, total, _ in _core.resources()}
     missing = {name: n for name, n in resources.items() if n > totals.get(name, 0)}
+    return missing, {name: totals.get(name, 0.0) for name in missing}
+
+
+def _warn_of_the_impossible(resources: dict[str, float]) -> None:
+    missing, there = beyond(resources)
     if missing:
-        there = {name: totals.get(name, 0.0) for name in missing}
-        _say(f"asks for {missing}, but this session has only {there}")
+        say_hopeless("A task or actor", missing, f"this session has only {there}")
 
 
 def pool_env(runtime_env: dict[str, Any] | None) -> dict[str, str]:

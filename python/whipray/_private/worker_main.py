@@ -9,7 +9,7 @@ from types import FrameType
 from typing import NoReturn
 
 from whipray import _core
-from whipray._private import output, serving, worker
+from whipray._private import gpus, output, serving, worker
 
 
 def run(broken: str | None) -> NoReturn:
@@ -36,6 +36,9 @@ def _prepare() -> None:
     worker.guard_forks()
     _name_of_ray()
     worker.state.namespace = os.environ.get(worker.NAMESPACE_KEY, "")
+    gpus.remember()
+    if gpus.SET_EMPTY in os.environ:
+        gpus.show()
     output.install()
     signal.signal(signal.SIGINT, _interrupt)
     _reseed()

@@ -128,7 +128,27 @@ def placement_group(
     )
     if name:
         _claim_name(group, name)
+    if _core.group_wait(raw, 0) == PENDING:
+        _say_if_hopeless(raw, bundles, strategy)
     return group
+
+
+def _say_if_hopeless(raw: bytes, bundles: list[dict[str, float]], strategy: str) -> None:
+    row = _core.group(raw)
+    if row is None or not row[2] & _INFEASIBLE:
+        return
+    sums: dict[str, float] = {}
+    for bundle in bundles:
+        for resource, amount in bundle.items():
+            sums[resource] = sums.get(resource, 0.0) + amount
+    missing, there = worker.beyond(sums)
+    if missing:
+        worker.say_hopeless("A placement group", missing, f"this session has only {there}")
+    elif strategy == "STRICT_SPREAD" and len(bundles) > 1:
+        worker.say_hopeless("A placement group", f"{len(bundles)} nodes", "this session has one")
+    else:
+        what = "nodes with other labels"
+        worker.say_hopeless("A placement group", what, "this session's only node is not so")
 
 
 def _claim_name(group: PlacementGroup, name: str) -> None:
