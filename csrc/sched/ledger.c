@@ -191,6 +191,16 @@ uint32_t wr_ledger_fixed(double amount, uint32_t shift) {
   return v >= (double)INT32_MAX ? INT32_MAX : (uint32_t)v;
 }
 
+int wr_ledger_fits(const wr_seg *s, uint32_t shape) {
+  const wr_shape *sh = &s->shapes[shape];
+  if (WR_UNLIKELY(sh->group || sh->gpu)) return wr_ledger_times(s, shape, 1) != 0;
+  for (uint32_t i = 0; i < sh->n; i++) {
+    uint64_t w = wr_load(&s->resources[sh->need[i].res].avail);
+    if ((int32_t)wr_tag_value(w) < (int32_t)sh->need[i].amount) return 0;
+  }
+  return 1;
+}
+
 void wr_ledger_return_dead(wr_self *me, uint32_t slot) {
   wr_seg *s = me->s;
   wr_proc *p = &s->procs[slot];

@@ -26,9 +26,7 @@ int wr_ledger_holds(const wr_self *me, uint32_t shape);
 int wr_ledger_overdrawn(const wr_self *me, uint32_t shape);
 /* How often could the shape be claimed now, at most `most` times?  A hint. */
 uint32_t wr_ledger_times(const wr_seg *s, uint32_t shape, uint32_t most);
-static inline int wr_ledger_fits(const wr_seg *s, uint32_t shape) {
-  return wr_ledger_times(s, shape, 1) != 0;
-}
+int wr_ledger_fits(const wr_seg *s, uint32_t shape); /* at least once */
 /* For the audit: what all claims together have taken from a resource's or a bundle's word. */
 int64_t wr_ledger_claimed(const wr_seg *s, const wr_a64 *word);
 
