@@ -419,7 +419,7 @@ static void check_gpus(audit *a) {
       uint64_t c = wr_load(&s->procs[k].claim);
       if (!(wr_load(&s->procs[k].gpus) >> i & 1)) continue;
       if (c && WR_CLAIM_SHAPE(c) < WR_MAX_SHAPES)
-        sum += wr_gpu_share(s->shapes[WR_CLAIM_SHAPE(c)].gpu);
+        sum += wr_gpu_share(wr_shape_at(s, WR_CLAIM_SHAPE(c))->gpu);
       else
         report(a, "slot %u has GPU %u without a claim", k, i);
     }

@@ -71,6 +71,7 @@ void wr_gpus_give(wr_self *me, uint32_t amount) {
 }
 
 uint32_t wr_gpus_times(const wr_seg *s, uint32_t amount, uint32_t most) {
+  if (!amount) return most;
   uint32_t share = wr_gpu_share(amount), each = amount / share, times = 0;
   for (uint32_t i = 0; i < ngpus(s) && times / each < most; i++) times += free_of(s, i) / share;
   return times / each < most ? times / each : most;

@@ -125,7 +125,7 @@ int wr_ledger_claim(wr_self *me, uint32_t shape) {
 void wr_ledger_release(wr_self *me) {
   uint64_t c = wr_load(&me->p->claim);
   if (!c) return;
-  if (WR_UNLIKELY(wr_load(&me->p->gpus))) wr_gpus_give(me, me->s->shapes[WR_CLAIM_SHAPE(c)].gpu);
+  if (WR_UNLIKELY(wr_load(&me->p->gpus))) wr_gpus_give(me, wr_shape_at(me->s, WR_CLAIM_SHAPE(c))->gpu);
   give(me, c, WR_CLAIM_MASK(c));
   wr_store(&me->p->claim, 0);
 }
@@ -192,10 +192,10 @@ uint32_t wr_ledger_fixed(double amount, uint32_t shift) {
 }
 
 int wr_ledger_fits(const wr_seg *s, uint32_t shape) {
-  const wr_shape *sh = &s->shapes[shape];
+  const wr_shape *sh = wr_shape_at(s, shape);
   if (WR_UNLIKELY(sh->group || sh->gpu)) return wr_ledger_times(s, shape, 1) != 0;
-  for (uint32_t i = 0; i < sh->n; i++) {
-    uint64_t w = wr_load(&s->resources[sh->need[i].res].avail);
+  for (uint32_t i = 0; i < wr_shape_needs(sh); i++) {
+    uint64_t w = wr_load(&wr_resource_at(s, sh->need[i].res)->avail);
     if ((int32_t)wr_tag_value(w) < (int32_t)sh->need[i].amount) return 0;
   }
   return 1;
