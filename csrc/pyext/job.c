@@ -65,14 +65,14 @@ static PyObject *arg_value(void *ctx, uint32_t k) {
   }
   wr_idx idx = a->j->job.refs[k];
   int is_error;
-  return wrpy_load(a->st, (wr_id){idx, wrpy_gen_of(idx)}, &is_error);
+  return wrpy_load(a->st, (wr_id){idx, wrpy_gen_of(idx)}, -1, &is_error);
 }
 
 PyObject *wrpy_job_bad_argument(wrpy_state *st, wrpy_job *j) {
   for (uint32_t k = 0; k < j->job.ndeps; k++) {
     wr_id id = {j->job.refs[k], wrpy_gen_of(j->job.refs[k])};
     int is_error;
-    if (wrpy_phase(id) == WR_OBJ_ERROR) return wrpy_load(st, id, &is_error);
+    if (wrpy_phase(id) == WR_OBJ_ERROR) return wrpy_load(st, id, -1, &is_error);
   }
   return NULL;
 }

@@ -148,9 +148,11 @@ int wrpy_store(wrpy_state *st, wr_idx idx, wr_enc *enc);
 /* Encodes v and makes an object of it; *out gets the creator's reference. */
 int wrpy_put_value(wrpy_state *st, PyObject *v, wr_id *out);
 int wrpy_put_error(wrpy_state *st, PyObject *exc, wr_id *out); /* the value is an error */
-/* The value of a sealed object.  *is_error: it is an exception object that the caller raises. */
-PyObject *wrpy_load(wrpy_state *st, wr_id id, int *is_error);
-PyObject *wrpy_load_or_raise(wrpy_state *st, wr_id id);
+/* The value of a sealed object; one on disk has until `deadline` (see wrpy_deadline) to come.
+ * *is_error: it is an exception object that the caller raises. */
+PyObject *wrpy_load(wrpy_state *st, wr_id id, int64_t deadline, int *is_error);
+PyObject *wrpy_load_or_raise(wrpy_state *st, wr_id id, int64_t deadline);
+int wrpy_timed_out(wrpy_state *st); /* -1, with GetTimeoutError set */
 /* Context that decodes contained refs into ObjectRefs. */
 void wrpy_dec_init(wr_dec_ctx *cx, wrpy_state *st, const wr_idx *refs, uint32_t nrefs);
 static inline int wrpy_phase(wr_id id) {

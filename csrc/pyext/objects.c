@@ -5,7 +5,7 @@
 /* ---- get ------------------------------------------------------------------------------------ */
 
 static PyObject *timed_out(wrpy_state *st) {
-  wrpy_raise(st, "GetTimeoutError", "Get timed out: some object(s) not ready.");
+  wrpy_timed_out(st);
   return NULL;
 }
 
@@ -17,11 +17,13 @@ static PyObject *get_one(wrpy_state *st, PyObject *ref, int64_t deadline) {
   if (!is_sealed(wrpy_phase(id))) {
     Py_INCREF(ref); /* another thread may drop the caller's reference meanwhile */
     int rc = wrpy_wait_sealed(st, &id, 1, 1, 1, deadline);
-    PyObject *value = rc == 0 ? wrpy_load_or_raise(st, id) : rc > 0 ? timed_out(st) : NULL;
+    PyObject *value = NULL;
+    if (rc == 0) value = wrpy_load_or_raise(st, id, deadline);
+    if (rc > 0) timed_out(st);
     Py_DECREF(ref);
     return value;
   }
-  return wrpy_load_or_raise(st, id);
+  return wrpy_load_or_raise(st, id, deadline);
 }
 
 static int count_sealed(const wr_id *ids, Py_ssize_t n, int *failed) {
@@ -38,17 +40,17 @@ static int count_sealed(const wr_id *ids, Py_ssize_t n, int *failed) {
 static int raise_first(wrpy_state *st, const wr_id *ids, Py_ssize_t n) {
   for (Py_ssize_t i = 0; i < n; i++) {
     if (wrpy_phase(ids[i]) != WR_OBJ_ERROR) continue;
-    PyObject *value = wrpy_load_or_raise(st, ids[i]);
+    PyObject *value = wrpy_load_or_raise(st, ids[i], -1);
     Py_XDECREF(value);
     if (!value) return -1;
   }
   return 0;
 }
 
-static PyObject *load_all(wrpy_state *st, const wr_id *ids, Py_ssize_t n) {
+static PyObject *load_all(wrpy_state *st, const wr_id *ids, Py_ssize_t n, int64_t deadline) {
   PyObject *values = PyList_New(n);
   for (Py_ssize_t i = 0; values && i < n; i++) {
-    PyObject *value = wrpy_load_or_raise(st, ids[i]);
+    PyObject *value = wrpy_load_or_raise(st, ids[i], deadline);
     if (value)
       PyList_SET_ITEM(values, i, value);
     else
@@ -65,7 +67,7 @@ static PyObject *get_ids(wrpy_state *st, const wr_id *ids, Py_ssize_t n, int64_t
     failed = 1; /* perhaps */
   }
   if (failed && raise_first(st, ids, n)) return NULL;
-  return load_all(st, ids, n);
+  return load_all(st, ids, n, deadline);
 }
 
 /* A copy of the list keeps the refs while other threads may change the caller's. */

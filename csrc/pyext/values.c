@@ -223,24 +223,30 @@ static int sleep_for_value(void *arg, int64_t until_ns) {
   return wr_value_fetch(wrpy_sess.client, *(const wr_id *)arg, until_ns);
 }
 
+int wrpy_timed_out(wrpy_state *st) {
+  return wrpy_raise(st, "GetTimeoutError", "Get timed out: some object(s) not ready.");
+}
+
 /* Waits until a value that is on disk is in memory; it stays there for who holds a view of it. */
-static int fetch(wrpy_state *st, wr_id id) {
+static int fetch(wrpy_state *st, wr_id id, int64_t deadline) {
   wrpy_room room = {0};
-  for (int rc = 1; rc == 1;) {
+  for (;;) {
     if (!still_patient(&room))
       return no_room(st, "to read back", wr_obj(wrpy_sess.seg, id.idx)->v.b.len);
-    rc = wrpy_wait_in_slices(st, sleep_for_value, &id, (int64_t)wr_os_now_ns() + WRPY_SLICE_NS);
-    if (rc < 0) return -1;
+    int64_t slice = wrpy_slice(deadline);
+    int64_t until = slice ? (int64_t)wr_os_now_ns() + slice : 0;
+    int rc = wrpy_wait_in_slices(st, sleep_for_value, &id, until);
+    if (rc <= 0) return rc;
+    if (wrpy_slice(deadline) == 0) return wrpy_timed_out(st);
   }
-  return 0;
 }
 
 /* Of a large value, or one on disk: it is looked at once more after the hold has been taken. */
-static PyObject *load_held(wrpy_state *st, wr_id id, wr_view *view) {
+static PyObject *load_held(wrpy_state *st, wr_id id, int64_t deadline, wr_view *view) {
   PyObject *hold = hold_new(st, id), *value = NULL;
   int rc = WR_OK;
   while (hold && (rc = wr_value_view(wrpy_sess.client, id, view)) == WR_AWAY)
-    if (fetch(st, id)) break;
+    if (fetch(st, id, deadline)) break;
   if (rc == WR_OK && hold)
     value = decode_view(st, view, hold);
   else if (rc == WR_LOST)
@@ -251,14 +257,14 @@ static PyObject *load_held(wrpy_state *st, wr_id id, wr_view *view) {
   return value;
 }
 
-PyObject *wrpy_load(wrpy_state *st, wr_id id, int *is_error) {
+PyObject *wrpy_load(wrpy_state *st, wr_id id, int64_t deadline, int *is_error) {
   wr_view view;
   int rc = wr_value_view(wrpy_sess.client, id, &view);
   PyObject *value;
   if (WR_LIKELY(rc == WR_OK && !(view.is_block && view.len >= WR_SPILL_MIN)))
     value = decode_view(st, &view, NULL);
   else if (rc == WR_OK || rc == WR_AWAY || rc == WR_LOST)
-    value = load_held(st, id, &view);
+    value = load_held(st, id, deadline, &view);
   else
     return wrpy_fail_null(st, rc, "reading an object");
   if (value) *is_error = view.is_error;
@@ -277,9 +283,9 @@ static void raise_value(wrpy_state *st, PyObject *exc) {
     wrpy_raise(st, "RaySystemError", "the error of a task is not an exception: %R", exc);
 }
 
-PyObject *wrpy_load_or_raise(wrpy_state *st, wr_id id) {
+PyObject *wrpy_load_or_raise(wrpy_state *st, wr_id id, int64_t deadline) {
   int is_error = 0;
-  PyObject *value = wrpy_load(st, id, &is_error);
+  PyObject *value = wrpy_load(st, id, deadline, &is_error);
   if (WR_LIKELY(!is_error) || !value) return value;
   raise_value(st, value);
   Py_DECREF(value);

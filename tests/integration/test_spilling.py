@@ -19,6 +19,7 @@ import whipray
 from tests.compat.helpers import process_gone, wait_until
 from whipray import _core
 from whipray.exceptions import (
+    GetTimeoutError,
     ObjectLostError,
     ObjectStoreFullError,
     OutOfDiskError,
@@ -126,6 +127,17 @@ def test_what_a_view_shows_stays(start: Start) -> None:
         assert (view == k).all()
         assert whipray.get(refs[k]) is not view
     whole()
+
+
+def test_a_get_that_may_not_wait_for_the_disk(start: Start) -> None:
+    start()
+    refs = fill(20)
+    with pytest.raises(GetTimeoutError):
+        whipray.get(refs[0], timeout=0)
+    assert (whipray.get(refs[0], timeout=30) == 0).all()
+    with pytest.raises(GetTimeoutError):
+        whipray.get([refs[0], refs[1]], timeout=0)
+    assert [int(array[0]) for array in whipray.get(refs[:2], timeout=30)] == [0, 1]
 
 
 def test_small_values_share_files(start: Start) -> None:
