@@ -46,9 +46,9 @@ def _notice() -> None:
 
     other = None if worker.state.is_worker else libraries.installed_ray()
     if other is not None:
+        used = "is not used" if libraries.root() is None else "gives its libraries only"
         sys.stderr.write(
-            f"(whipray) `import ray` is Whipray in this process; the Ray installed in {other} "
-            "runs none of it, but its libraries may be used.\n"
+            f"(whipray) `import ray` is Whipray in this process; the Ray in {other} {used}.\n"
         )
 
 
