@@ -51,6 +51,13 @@ class Node:
     node_id = unique_id
 
     @property
+    def cluster_id(self) -> Any:
+        """Id of the session."""
+        from whipray import ClusterID
+
+        return ClusterID.from_hex(self.unique_id)
+
+    @property
     def session_name(self) -> str:
         """Name of the session's folder."""
         return whipray.get_runtime_context().get_session_name()
