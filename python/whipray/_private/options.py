@@ -217,6 +217,7 @@ METHOD: dict[str, Check] = {
     "retry_exceptions": _retry_exceptions,
     "enable_task_events": _strictly(bool),
     "tensor_transport": _typed(str),
+    "_labels": _typed(dict),
     "_generator_backpressure_num_objects": _backpressure,
     "_num_objects_per_yield": _positive,
 }
