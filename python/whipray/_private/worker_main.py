@@ -81,7 +81,42 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
         return
     job = _core.current_job()
     if job is not None and job.cancelled:
+        if _importing(frame) and _postponed():
+            return
         raise KeyboardInterrupt
+
+
+IMPORT_SECONDS, LOOK_SECONDS = 30.0, 0.05
+_imports_until = 0.0
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether the main thread is in the middle of an import."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _postponed() -> bool:
+    """Come back a little later: a half-done import would spoil this process for the next task.
+
+    False once that has been going on for IMPORT_SECONDS: a module may be the whole work.
+    """
+    import threading
+    import time
+
+    global _imports_until
+    now = time.monotonic()
+    if now - _imports_until > 2 * IMPORT_SECONDS:
+        _imports_until = now + IMPORT_SECONDS
+    if now > _imports_until:
+        return False
+    again = threading.Timer(LOOK_SECONDS, os.kill, (os.getpid(), signal.SIGINT))
+    again.daemon = True
+    again.start()
+    return True
 
 
 def _work() -> int:
