@@ -16,8 +16,8 @@ SUITES := $(wildcard tests/unit tests/integration tests/differential tests/compa
 export WHIPRAY_WERROR ?= 1
 
 .PHONY: help demo test setup-demo setup-test build c-test c-asan c-tsan c-one c-fuzz fuzz \
-  fuzz-long lint test-fast test-libraries test-python test-hostile record-answers build-hostile \
-  instructions bench wheel clean distclean
+  fuzz-long sim lint test-fast test-libraries test-python test-hostile record-answers \
+  build-hostile instructions bench wheel clean distclean
 .NOTPARALLEL:
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make c-one T=test_refs SAN=asan   one program of them"
 	@echo "make c-fuzz      the fuzz targets on their corpus and on inputs made from it"
 	@echo "make fuzz        the fuzz targets with libFuzzer (clang); fuzz-long runs them"
+	@echo "make sim         SIM_SEEDS seeded schedules of processes that die anywhere"
 	@echo "make lint        ruff, mypy, include order and other rules about the sources"
 	@echo "make test-fast   the Python unit tests only"
 	@echo "make test-libraries  published libraries that import ray, on Whipray"
@@ -134,6 +135,14 @@ fuzz-long: fuzz
 	@$(PYTHON) tools/run_fuzz.py engine $(FUZZ_SECONDS) \
 	  $(if $(T),build/fuzz/tests/fuzz/$(T),$$($(NATIVE) -s $(C_ENGINE) print-fuzz-programs))
 
+# Seeded schedules of processes that die anywhere; a seed that fails prints how to see it again.
+SIM_SEEDS ?= 100000
+C_SIM = OBJ=build/c/sim WHIPRAY_BUILD=hostile
+sim:
+	@sh tools/prepare.sh $(PYTHON)
+	@$(NATIVE) $(C_SIM) sim-program
+	@build/c/sim/tests/sim/sim --seeds $(SIM_SEEDS)
+
 lint: setup-test
 	$(IN_VENV)/ruff check .
 	$(IN_VENV)/mypy python/whipray
@@ -175,6 +184,7 @@ test: setup-test
 	@$(MAKE) --no-print-directory c-asan
 	@$(MAKE) --no-print-directory c-tsan
 	@$(MAKE) --no-print-directory c-fuzz
+	@$(MAKE) --no-print-directory sim SIM_SEEDS=2000
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test-python
 	@$(MAKE) --no-print-directory instructions

@@ -82,7 +82,7 @@ say = @printf '  %-5s %s\n' $(1) $(2)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: ext daemon c-programs print-programs fuzz-programs print-fuzz-programs FORCE
+.PHONY: ext daemon c-programs print-programs fuzz-programs print-fuzz-programs sim-program FORCE
 FORCE:
 
 # Changes when a flag or the set of sources changes, and with it everything that depends on it.
@@ -180,6 +180,14 @@ $(OBJ)/tests/fuzz/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(FUZZ_DRIVER) $(FUZZ_SHARE
 fuzz-programs: $(FUZZ_PROGRAMS)
 print-fuzz-programs:
 	@echo $(FUZZ_PROGRAMS)
+
+# ---- simulation: many processes of a session in one ----------------------------------------------
+
+$(OBJ)/tests/sim/sim: $(OBJ)/tests/sim/sim.o $(OBJ)/tests/fuzz/stub_check.o \
+  $(OBJ)/tests/c/session.o $(OBJ)/core.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LINK_FLAGS) $(LDFLAGS) $(filter %.o,$^) $(OBJ)/core.a $(MSGPACK_A) -lpthread -o $@
+sim-program: $(OBJ)/tests/sim/sim
 print-programs:
 	@echo $(PROGRAMS)
 
