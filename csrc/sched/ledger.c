@@ -125,7 +125,8 @@ int wr_ledger_claim(wr_self *me, uint32_t shape) {
 void wr_ledger_release(wr_self *me) {
   uint64_t c = wr_load(&me->p->claim);
   if (!c) return;
-  if (WR_UNLIKELY(wr_load(&me->p->gpus))) wr_gpus_give(me, wr_shape_at(me->s, WR_CLAIM_SHAPE(c))->gpu);
+  if (WR_UNLIKELY(wr_load(&me->p->gpus)))
+    wr_gpus_give(me, wr_shape_at(me->s, WR_CLAIM_SHAPE(c))->gpu);
   give(me, c, WR_CLAIM_MASK(c));
   wr_store(&me->p->claim, 0);
 }
