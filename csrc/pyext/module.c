@@ -12,6 +12,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg) {
   Py_VISIT(st->readyset_type);
   Py_VISIT(st->stream_type);
   Py_VISIT(st->stream_class);
+  Py_VISIT(st->item_stats);
   Py_VISIT(st->errors);
   Py_VISIT(st->hooks);
   Py_VISIT(st->await_fn);
@@ -40,6 +41,7 @@ static int module_clear(PyObject *module) {
   Py_CLEAR(st->readyset_type);
   Py_CLEAR(st->stream_type);
   Py_CLEAR(st->stream_class);
+  Py_CLEAR(st->item_stats);
   Py_CLEAR(st->errors_name);
   Py_CLEAR(st->hooks_name);
   Py_CLEAR(st->errors);

@@ -63,6 +63,7 @@ typedef struct {
   PyObject *ref_at, *handle_of;       /* module functions that pickles name */
   PyObject *handle_class;             /* subclass of ActorHandle that decoding makes */
   PyObject *stream_class;             /* subclass of Stream that submitting makes */
+  PyObject *item_stats;               /* class of what running generators are sent, or NULL */
   PyObject *method_mixin;             /* class with the rarer attributes of ActorMethod */
   PyObject *described;                /* {meta id: (methods, info)} of this session */
   uint32_t described_epoch;

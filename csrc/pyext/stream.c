@@ -264,7 +264,14 @@ static PyObject *m_set_stream_class(PyObject *module, PyObject *cls) {
   Py_RETURN_NONE;
 }
 
+static PyObject *m_set_item_stats(PyObject *module, PyObject *cls) {
+  Py_XSETREF(wrpy_state_of(module)->item_stats, Py_NewRef(cls));
+  Py_RETURN_NONE;
+}
+
 PyMethodDef wrpy_stream_methods[] = {
+    {"set_item_stats", m_set_item_stats, METH_O,
+     "set_item_stats(cls): running generators are sent cls(seconds that storing an item took)."},
     {"set_stream_class", m_set_stream_class, METH_O, "Sets what tasks that yield return."},
     {NULL, NULL, 0, NULL},
 };

@@ -328,6 +328,26 @@ def test_the_private_connection() -> None:
     )
 
 
+def test_generators_are_told_how_long_storing_took() -> None:
+    on(
+        """
+        import ray
+
+        ray.init(num_cpus=1)
+
+        @ray.remote
+        def items():
+            import ray._raylet
+
+            first = yield 1
+            yield first.object_creation_dur_s, type(first) is ray._raylet.StreamingGeneratorStats
+
+        one, two = [ray.get(ref) for ref in items.remote()]
+        assert one == 1 and two[0] > 0 and two[1] is True
+        """
+    )
+
+
 def test_key_value_store() -> None:
     on(
         """

@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from typing import Any, NamedTuple
 
+from whipray import _core
 from whipray._core import ObjectRef
 from whipray.compat.facade import show
 from whipray.compat.kv import GcsClient
@@ -24,9 +25,12 @@ GRPC_STATUS_CODE_UNIMPLEMENTED = 12
 
 
 class StreamingGeneratorStats(NamedTuple):
-    """What a generator may be told about the item that it yielded last."""
+    """What a task's generator gets as the value of `yield`: seconds that storing the item took."""
 
     object_creation_dur_s: float | None = None
+
+
+_core.set_item_stats(StreamingGeneratorStats)
 
 
 class Language(enum.IntEnum):
