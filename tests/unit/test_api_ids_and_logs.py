@@ -107,6 +107,12 @@ def test_prefix_and_count() -> None:
     assert coloured == "\x1b[36m(work pid=7)\x1b[0m text\n"
 
 
+def test_colours_tell_processes_apart_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_COLOR_PREFIX", "1")
+    shown = [monitor.formatted(Shown(line("text", pid), 1), True) for pid in (6, 9, 10, 12)]
+    assert [text[:5] for text in shown] == ["\x1b[35m", "\x1b[90m", "\x1b[94m", "\x1b[35m"]
+
+
 def test_marks_in_a_message_name_what_follows() -> None:
     data = b"one\n\x01wr:name=other\ntwo\n"
     found = monitor.lines_of([7, 1, b"first", True, data])

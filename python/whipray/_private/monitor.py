@@ -25,6 +25,7 @@ MSG_TROUBLE = 98
 MARK = "\x01wr:name="
 JOIN_SECONDS = 2.0
 
+_PALETTE = (35, 36, 32, 90, 94, 95)
 _CYAN, _GREEN, _YELLOW, _RESET = "\x1b[36m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 
 
@@ -130,9 +131,16 @@ def formatted(item: Shown, colour: bool) -> str:
     prefix = f"({line.name} pid={line.pid})" if line.name else f"(pid={line.pid})"
     tail = f" [repeated {item.repeats}x across cluster]" if item.repeats > 1 else ""
     if colour:
-        prefix = f"{_CYAN}{prefix}{_RESET}"
+        prefix = f"{_colour_of(line.pid)}{prefix}{_RESET}"
         tail = f"{_GREEN}{tail}{_RESET}" if tail else ""
     return f"{prefix} {line.text}{tail}\n"
+
+
+def _colour_of(pid: int) -> str:
+    """Cyan; with RAY_COLOR_PREFIX=1 one of six, so that processes can be told apart."""
+    if os.environ.get("RAY_COLOR_PREFIX") != "1":
+        return _CYAN
+    return f"\x1b[{_PALETTE[pid % len(_PALETTE)]}m"
 
 
 def coloured(stream: IO[str] | None) -> bool:
