@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "node/node.h"
+#include "sched/task.h"
 #include "wire/messages.h"
 
 #define LOOK_MS 800u /* a cycle is reported within two looks */
@@ -35,13 +36,12 @@ static const wr_task *producer(const wr_seg *s, wr_idx i) {
   return o->flags & WR_VAL_EXTRA ? task_of(s, o->v.b.producer) : task_of(s, i);
 }
 
-/* The first argument that is still to be made; 0: none.  The list lies in memory that others
- * write. */
+/* The first argument that is still to be made; 0: none. */
 static wr_idx missing_argument(const wr_seg *s, const wr_task *t) {
-  uint64_t at = t->args, need = sizeof(wr_pins) + (uint64_t)t->ndeps * sizeof(wr_idx);
-  if (!t->ndeps || at % sizeof(uint32_t) || at > s->h->size || need > s->h->size - at) return 0;
-  const wr_pins *p = wr_at(s, at);
-  for (uint32_t k = 0; k < t->ndeps; k++) {
+  if (!t->ndeps) return 0;
+  const wr_pins *p = wr_tasks_pins(s, t);
+  uint32_t n = wr_pins_count(s, p, t->ndeps);
+  for (uint32_t k = 0; k < n; k++) {
     wr_idx i = p->idx[k];
     const wr_object *o = object_of(s, i);
     if (o && WR_OBJ_PHASE(wr_load(&o->state)) == WR_OBJ_PENDING) return i;
@@ -51,8 +51,7 @@ static wr_idx missing_argument(const wr_seg *s, const wr_task *t) {
 
 /* The process of an actor that runs its calls one by one; 0: there is none. */
 static uint32_t actor_process(const wr_seg *s, const wr_task *t) {
-  if (t->actor == 0 || t->actor > WR_MAX_ACTORS) return 0;
-  const wr_actor *a = &s->actors[t->actor - 1];
+  const wr_actor *a = wr_actor_at(s, t->actor - 1);
   uint64_t st = wr_load(&a->state);
   int serial = a->max_concurrency <= 1 && !(wr_load32(&a->flags) & WR_AF_ASYNC);
   return serial && WR_ACTOR_GEN(st) == t->actor_gen ? WR_ACTOR_SLOT(st) : 0;
@@ -113,7 +112,7 @@ static void report(node *n, uint32_t slot, uint32_t length) {
   char text[TEXT];
   size_t k = 0;
   uint32_t at = slot;
-  for (uint32_t i = 0; i < length && at; i++, at = next_of(n, at)) {
+  for (uint32_t i = 0; i < length && stands_for(n, at); i++, at = next_of(n, at)) {
     k += name_of(n, at, text + k, TEXT - k);
     k += (size_t)snprintf(text + k, TEXT - k, "%s waits for ", i ? " which" : "");
     if (k >= TEXT - 200) break;
