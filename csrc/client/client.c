@@ -67,8 +67,8 @@ int wr_park(wr_client *c, uint32_t seen, int64_t deadline_ns) {
     if (left <= 0) return WR_TIMEOUT;
   }
   wr_swap32(&p->park, 1); /* a full barrier: pairs with wr_wake */
-  if (wr_client_ended(c)) return WR_OK;
-  return wr_os_futex_wait(&p->events, seen, left);
+  if (wr_events(c) != seen || wr_client_ended(c)) return WR_OK;
+  return wr_os_futex_wait(&p->park, 1, left);
 }
 
 /* ---- workers -------------------------------------------------------------------------------- */

@@ -408,7 +408,7 @@ enum wr_op_kind {
 
 typedef struct {
   _Alignas(64) wr_a64 state;
-  wr_a32 park;    /* 1: a thread sleeps, or is about to, until events changes */
+  wr_a32 park;    /* 1: a thread sleeps on this word, or is about to; a wake-up clears it */
   wr_a32 waiting; /* 1: waits for objects; broadcast wake-ups reach it */
   wr_a32 pid;
   wr_a32 activity; /* enum wr_activity */

@@ -142,9 +142,11 @@ void wr_seg_detach(wr_seg *s) {
   s->fd = -1;
 }
 
-/* Pairs with the sleeper, which reads events, checks its condition, sets park and then sleeps while
- * events is what it was: either it sees the event or we see it parked.  Several threads of a
- * process may sleep; every event wakes all of them. */
+/* Pairs with the sleeper, which reads events, checks its condition, sets park, reads events again and
+ * then sleeps while park is set: either it sees the event or we see it parked.  It has to sleep on
+ * the word that wakers clear: one that is late clears it for an event that the sleeper has counted
+ * already, and the next waker would make no call for a sleeper on another word.  Several threads of
+ * a process may sleep; every event wakes all of them. */
 void wr_wake(wr_seg *s, uint32_t slot) {
   if (slot == 0 || slot >= WR_MAX_PROCS) return;
   atomic_fetch_add(&s->procs[slot].events, 1);
@@ -152,7 +154,7 @@ void wr_wake(wr_seg *s, uint32_t slot) {
   if (!wr_load32(park) || !wr_swap32(park, 0)) return;
   atomic_store_explicit(&s->procs[slot].waker_cpu, (uint32_t)wr_os_cpu(), memory_order_relaxed);
   WR_FAILPOINT("wake.cleared");
-  wr_os_futex_wake(&s->procs[slot].events, 1 << 30);
+  wr_os_futex_wake(park, 1 << 30);
 }
 
 static void wake_where(wr_seg *s, int waiting_only) {
@@ -171,7 +173,7 @@ void wr_wake_stranded(wr_seg *s) {
     if (WR_PROC_PHASE(wr_load(&p->state)) != WR_PROC_LIVE) continue;
     atomic_fetch_add(&p->events, 1);
     wr_swap32(&p->park, 0);
-    wr_os_futex_wake(&p->events, 1 << 30);
+    wr_os_futex_wake(&p->park, 1 << 30);
   }
 }
 

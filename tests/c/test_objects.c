@@ -207,7 +207,7 @@ static void read_series(wr_self *me, void *arg) {
       wr_fence();
       if (wr_load32(&me->p->events) == seen) {
         atomic_fetch_add(&all->asleep, 1);
-        wr_os_futex_wait(&me->p->events, seen, -1);
+        wr_os_futex_wait(&me->p->park, 1, -1);
       }
       wr_store32(&me->p->park, 0);
     }

@@ -171,7 +171,7 @@ static void sleep_once(wr_self *me, void *arg) {
   wr_store32(&p->waiting, *(int *)arg ? 1 : 0);
   wr_store32(&p->park, 1);
   wr_fence();
-  while (wr_load32(&p->events) == seen) wr_os_futex_wait(&p->events, seen, -1);
+  while (wr_load32(&p->events) == seen) wr_os_futex_wait(&p->park, 1, -1);
 }
 
 static int parked(void *arg) { return wr_load32(arg) == 1; }

@@ -1,5 +1,7 @@
 /* Waiting for objects: how many, how long, and who wakes whom. */
+#include <sched.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/status.h"
 #include "os/os.h"
@@ -119,5 +121,54 @@ TEST(whoever_waits_is_woken_by_what_it_waits_for) {
   CHECK_EQ(session_reap(&x, slots[3]), 0);
   CHECK_EQ(session_reap(&x, slots[5]), 0);
   for (int i = 0; i < 6; i++) session_sweep(&x, slots[i]);
+  close_session();
+}
+
+/* ---- several wakers -------------------------------------------------------------------------- */
+
+enum { WAKERS = 2, LAPS = 3000 };
+typedef struct {
+  _Atomic uint32_t done[WAKERS], seen[WAKERS];
+  uint32_t sleeper;
+} laps;
+
+static void sleep_between_laps(session *s, wr_client *c, void *arg) {
+  laps *l = arg;
+  (void)s;
+  for (;;) {
+    uint32_t events = wr_events(c), all = 0;
+    for (int k = 0; k < WAKERS; k++) {
+      uint32_t n = atomic_load(&l->done[k]);
+      atomic_store(&l->seen[k], n);
+      all += n;
+    }
+    if (all == WAKERS * LAPS) exit(0);
+    CHECK_EQ(wr_park(c, events, -1), WR_OK);
+  }
+}
+
+static void wake_each_lap(laps *l, int k) {
+  for (uint32_t n = 1; n <= LAPS; n++) {
+    atomic_store(&l->done[k], n);
+    wr_wake(&x.seg, l->sleeper);
+    while (atomic_load(&l->seen[k]) < n) sched_yield();
+  }
+}
+
+static void wake_as_second(void *arg) { wake_each_lap(arg, 1); }
+
+/* A waker that comes late clears the sleeper's word for an event that the sleeper has counted; the
+ * other's wake-up must get through all the same. */
+TEST(two_wakers_lose_no_wake_up) {
+  open_session();
+  laps *l = mmap(NULL, sizeof *l, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  CHECK(l != MAP_FAILED);
+  l->sleeper = session_fork(&x, WR_ROLE_DRIVER, sleep_between_laps, l);
+  int second = check_fork(wake_as_second, l);
+  wake_each_lap(l, 0);
+  check_join(second);
+  CHECK_EQ(session_reap(&x, l->sleeper), 0);
+  session_sweep(&x, l->sleeper);
+  munmap(l, sizeof *l);
   close_session();
 }
