@@ -74,12 +74,14 @@ static void check_stream(world *w, stream_promise *p) {
 }
 
 void kill_offer(world *w, wr_id id, size_t len, uint32_t seed, int may_fail) {
+  if (session_aside) session_aside(1);
   w->shared->offer = (promise){id, len, seed, may_fail};
   atomic_store(&w->shared->state, 1);
   while (atomic_load(&w->shared->state) == 1) sched_yield();
+  if (session_aside) session_aside(0);
 }
 
-static void take_offer(world *w) {
+void kill_take_offer(world *w) {
   if (atomic_load(&w->shared->state) != 1) return;
   promise *p = &w->shared->offer;
   CHECK_EQ(wr_hold(w->d, p->id.idx, p->id.gen, NULL), WR_OK);
@@ -113,7 +115,7 @@ static void leave_orphans(world *w) {
   kill_promise(w, id, 700, 9, 0);
 }
 
-static void open_world(world *w, const scenario *sc) {
+void kill_open(world *w, const scenario *sc) {
   memset(w, 0, sizeof *w);
   session_open(&w->x, 24u << 20);
   w->shared = mmap(NULL, sizeof *w->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
@@ -199,6 +201,7 @@ typedef struct {
 static void play_part(session *x, wr_client *v, void *arg) {
   part *p = arg;
   (void)x;
+  if (p->sc->ready) p->sc->ready(p->w, v);
 #ifdef WR_HOSTILE
   wr_failpoint_arm(p->spec);
 #endif
@@ -213,10 +216,10 @@ static void attend(world *w, uint32_t slot) {
     info.si_pid = 0;
     CHECK_EQ(waitid(P_PID, (id_t)w->x.pids[slot], &info, WEXITED | WNOHANG | WNOWAIT), 0);
     if (info.si_pid) break;
-    take_offer(w);
+    kill_take_offer(w);
     sched_yield();
   }
-  take_offer(w);
+  kill_take_offer(w);
   int status = session_reap(&w->x, slot);
   CHECK_MSG(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "the victim ended with %#x",
             status);
@@ -232,6 +235,26 @@ static void sweep_twice(world *w, uint32_t slot) {
   session_free_slot(&w->x, slot);
 }
 
+/* The session ends with its daemon, whatever that was doing: who waits is told, and what a driver
+ * had it can read. */
+static void end_with_daemon(world *w) {
+  wr_seg_end(&w->d->seg, NULL);
+  CHECK_EQ(wr_wait_objects(w->d, &w->gate, 1, 1, 0, -1), WR_CLOSED);
+  for (uint32_t i = 0; i < w->npromised; i++)
+    if (wr_object_phase_of(w->d, w->promised[i].id) == WR_OBJ_READY)
+      check_promise(w, &w->promised[i]);
+  session_close(&w->x);
+}
+
+void kill_settle(world *w, uint32_t slot) {
+  if (WR_PROC_ROLE(wr_load(&w->x.seg.procs[slot].state)) == WR_ROLE_DAEMON) {
+    end_with_daemon(w);
+    return;
+  }
+  sweep_twice(w, slot);
+  close_world(w);
+}
+
 static void tell(void *arg) { fprintf(stderr, "  playing %s\n", (const char *)arg); }
 
 int kill_play(const scenario *sc, const char *name, long nth) {
@@ -240,14 +263,13 @@ int kill_play(const scenario *sc, const char *name, long nth) {
   snprintf(spec, sizeof spec, "%s@%ld=kill", name ? name : "", nth);
   snprintf(what, sizeof what, "%s, %s", sc->name, spec);
   check_on_hang(tell, what);
-  open_world(&w, sc);
+  kill_open(&w, sc);
   part p = {&w, sc, name ? spec : NULL};
   uint32_t slot = session_fork(&w.x, sc->role, play_part, &p);
   attend(&w, slot);
   int died = atomic_load(&w.shared->state) != 2;
   if (died && !name) CHECK_MSG(0, "the victim died where nothing was armed");
-  sweep_twice(&w, slot);
-  close_world(&w);
+  kill_settle(&w, slot);
   check_on_hang(NULL, NULL);
   return died;
 }

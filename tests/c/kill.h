@@ -37,6 +37,7 @@ typedef struct {
   wr_id small, large;  /* values of the driver: 100 bytes of seed 1, 200000 of seed 2 */
   wr_id alive, gone;   /* an actor that runs, and one that is dead */
   wr_id task, call;    /* queued by the driver, for the victim to cancel */
+  uint32_t dead;       /* slot for the victim to sweep */
 } world;
 
 typedef struct {
@@ -44,7 +45,21 @@ typedef struct {
   enum wr_role role;
   void (*prepare)(world *w);
   void (*act)(world *w, wr_client *v);
+  void (*ready)(world *w, wr_client *v); /* what the victim does before; NULL: nothing */
 } scenario;
+
+/* A driver, a worker, kinds of actors and others, which together pass every failpoint (scenes.c). */
+#define KILL_SCENES 9u
+extern const scenario *const kill_scenes[KILL_SCENES];
+/* What scenes are made of: an actor of the driver's that has been created (op ORDER_BROKEN: that
+ * has failed); a task; the description of a call; a task of the driver's with a promise of its
+ * results, whose ids are written to out[] unless it is NULL. */
+wr_id scene_actor(world *w, uint32_t op);
+wr_id scene_submit(wr_client *c, order o, wr_task_spec spec, const wr_id *refs, uint32_t nrefs,
+                   uint32_t ndeps);
+wr_task_spec scene_call(wr_id actor);
+void scene_promise(world *w, order o, wr_task_spec spec, const wr_id *refs, uint32_t nrefs,
+                   uint32_t ndeps, wr_id *out);
 
 /* The driver wants this object: it must have the value in the end. */
 void kill_promise(world *w, wr_id id, size_t len, uint32_t seed, int may_fail);
@@ -53,6 +68,13 @@ void kill_promise_stream(world *w, order o, wr_task_spec spec, const wr_id *refs
                          int may_fail);
 /* The victim hands an object to the driver; returns when the driver holds it. */
 void kill_offer(world *w, wr_id id, size_t len, uint32_t seed, int may_fail);
+
+/* The parts of a play, for those who kill in other ways (step.h): the world as the victim meets it;
+ * the handshake of an offer, if there is one; and, once the victim is dead, all that must hold (a
+ * victim in the role of the daemon: it was the one that sweeps, and the session ends). */
+void kill_open(world *w, const scenario *sc);
+void kill_take_offer(world *w);
+void kill_settle(world *w, uint32_t slot);
 
 /* Plays a scenario with a failpoint armed (NULL: none).  1: the victim died there; 0: it came to
  * the end of its part. */

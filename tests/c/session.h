@@ -73,6 +73,9 @@ typedef struct {
   uint32_t op, seed, len, items;
 } order;
 
+/* Called before (1) and after (0) what is no business of the engine: the bytes of values, waiting
+ * for the test.  NULL: nobody cares. */
+extern void (*session_aside)(int begins);
 void pattern_fill(uint8_t *to, size_t len, uint32_t seed);
 /* Is the object READY with the value of that seed and length? */
 int pattern_is(wr_client *c, wr_id id, size_t len, uint32_t seed);
