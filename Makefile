@@ -18,6 +18,8 @@ export WHIPRAY_WERROR ?= 1
 .PHONY: help demo test setup-demo setup-test build c-test c-asan c-tsan c-one c-fuzz fuzz \
   fuzz-long sim lint test-fast test-libraries test-python test-hostile record-answers \
   build-hostile instructions bench wheel clean distclean
+  fuzz-long c-step models soak lint test-fast test-libraries test-python test-hostile \
+  record-answers build-hostile instructions bench wheel clean distclean
 .NOTPARALLEL:
 
 help:
@@ -29,6 +31,9 @@ help:
 	@echo "make c-fuzz      the fuzz targets on their corpus and on inputs made from it"
 	@echo "make fuzz        the fuzz targets with libFuzzer (clang); fuzz-long runs them"
 	@echo "make sim         SIM_SEEDS seeded schedules of processes that die anywhere"
+	@echo "make c-step      a kill after every instruction of every operation"
+	@echo "make models      the Promela models of the protocols, checked with spin"
+	@echo "make soak KILLS=10000   workers killed at random under a mixed load"
 	@echo "make lint        ruff, mypy, include order and other rules about the sources"
 	@echo "make test-fast   the Python unit tests only"
 	@echo "make test-libraries  published libraries that import ray, on Whipray"
@@ -143,6 +148,21 @@ sim:
 	@$(NATIVE) $(C_SIM) sim-program
 	@build/c/sim/tests/sim/sim --seeds $(SIM_SEEDS)
 
+# c-test tries a sample of the images of memory; this tries each of them.
+c-step:
+	@sh tools/prepare.sh $(PYTHON)
+	@$(NATIVE) $(C_PLAIN) build/c/plain/tests/c/test_step
+	STEP_EVERY=1 STEP_SCENES=1 STEP_KILLS=20 build/c/plain/tests/c/test_step
+
+models:
+	@sh tools/prepare.sh --install --spin $(PYTHON)
+	@$(PYTHON) tools/run_models.py
+
+KILLS ?= 10000
+soak: setup-test build
+	WHIPRAY_KILLS=$(KILLS) WHIPRAY_CRASH_SECONDS=7200 \
+	  $(IN_VENV)/python -m pytest tests/crash/test_random_kills.py
+
 lint: setup-test
 	$(IN_VENV)/ruff check .
 	$(IN_VENV)/mypy python/whipray
@@ -185,6 +205,7 @@ test: setup-test
 	@$(MAKE) --no-print-directory c-tsan
 	@$(MAKE) --no-print-directory c-fuzz
 	@$(MAKE) --no-print-directory sim SIM_SEEDS=2000
+	@$(MAKE) --no-print-directory models
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test-python
 	@$(MAKE) --no-print-directory instructions

@@ -1,23 +1,26 @@
 #!/bin/sh
 # Checks that this machine can build Whipray, and says which packages to install where it cannot.
 #
-#   tools/prepare.sh [--install] [--valgrind] [--fuzz] [python]
+#   tools/prepare.sh [--install] [--valgrind] [--fuzz] [--spin] [python]
 #
 # --install: ask for Python's venv too, and install what is missing with apt-get, where that exists
 # and we are root or sudo needs no password.
 # --valgrind: ask for valgrind too, which counts instructions.
 # --fuzz: ask for clang and libFuzzer too.
+# --spin: ask for spin too, which checks models.
 # python: the interpreter to build for (default: python3).  Exit code 0: everything is there.
 
 set -u
 install=no
 valgrind=no
 fuzz=no
+spin=no
 while :; do
   case "${1-}" in
     --install) install=yes ;;
     --valgrind) valgrind=yes ;;
     --fuzz) fuzz=yes ;;
+    --spin) spin=yes ;;
     *) break ;;
   esac
   shift
@@ -97,6 +100,8 @@ check_fuzz() {
   ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a >/dev/null 2>&1 ||
     need "$(apt-cache depends clang 2>/dev/null |
       sed -n 's/.*Depends: clang-\([0-9]*\)$/libclang-rt-\1-dev/p')" "libFuzzer"
+check_spin() {
+  [ "$spin" = no ] || command -v spin >/dev/null || need spin "spin"
 }
 
 check_kernel() {
@@ -122,6 +127,7 @@ check_all() {
   check_compiler
   check_valgrind
   check_fuzz
+  check_spin
 }
 
 as_root() {

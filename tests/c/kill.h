@@ -48,7 +48,7 @@ typedef struct {
   void (*ready)(world *w, wr_client *v); /* what the victim does before; NULL: nothing */
 } scenario;
 
-/* A driver, a worker, kinds of actors and others, which together pass every failpoint (scenes.c). */
+/* A driver, a worker, kinds of actors and others: together they pass every failpoint (scenes.c). */
 #define KILL_SCENES 9u
 extern const scenario *const kill_scenes[KILL_SCENES];
 /* What scenes are made of: an actor of the driver's that has been created (op ORDER_BROKEN: that
