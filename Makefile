@@ -16,9 +16,7 @@ SUITES := $(wildcard tests/unit tests/integration tests/differential tests/compa
 export WHIPRAY_WERROR ?= 1
 
 .PHONY: help demo test setup-demo setup-test build c-test c-asan c-tsan c-one c-fuzz fuzz \
-  fuzz-long sim lint test-fast test-libraries test-python test-hostile record-answers \
-  build-hostile instructions bench wheel clean distclean
-  fuzz-long c-step models soak lint test-fast test-libraries test-python test-hostile \
+  fuzz-long sim c-step models soak lint test-fast test-libraries test-python test-hostile \
   record-answers build-hostile instructions bench wheel clean distclean
 .NOTPARALLEL:
 

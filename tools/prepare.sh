@@ -100,6 +100,8 @@ check_fuzz() {
   ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a >/dev/null 2>&1 ||
     need "$(apt-cache depends clang 2>/dev/null |
       sed -n 's/.*Depends: clang-\([0-9]*\)$/libclang-rt-\1-dev/p')" "libFuzzer"
+}
+
 check_spin() {
   [ "$spin" = no ] || command -v spin >/dev/null || need spin "spin"
 }

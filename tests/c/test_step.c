@@ -375,7 +375,7 @@ static const scenario operations[] = {
     WORKER("retire", stage_last_call, act_leave, ready_leaving),
     {"sweep a driver", WR_ROLE_DAEMON, stage_dead_driver, sweep, NULL},
     {"sweep a worker", WR_ROLE_DAEMON, stage_dead_worker, sweep, NULL},
-    WORKER("sweep an actor", stage_dead_actor, sweep, NULL),
+    {"sweep an actor", WR_ROLE_DAEMON, stage_dead_actor, sweep, NULL},
 };
 enum { OPERATIONS = sizeof operations / sizeof operations[0] };
 

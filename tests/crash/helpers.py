@@ -15,7 +15,7 @@ import whipray
 from whipray import _core
 
 WORKER = 3  # enum wr_role
-KILLS = int(os.environ.get("WHIPRAY_KILLS", "500"))
+KILLS = int(os.environ.get("WHIPRAY_KILLS", "1000"))
 
 
 def worker_pids() -> list[int]:

@@ -46,10 +46,10 @@ def test_tasks_and_objects_survive_killed_workers() -> None:
         arrays = [large.remote(i) for i in range(3)]
         trees = [nested.remote(5) for _ in range(3)]
         for i, ref in enumerate(sums):
-            assert int(whipray.get(ref, timeout=60)[-1]) == 99_999 + i
+            assert int(whipray.get(ref, timeout=HANG_SECONDS)[-1]) == 99_999 + i
         for i, ref in enumerate(arrays):
-            assert whipray.get(ref, timeout=60).sum() == 50_000 * i
-        assert whipray.get(trees, timeout=60) == [15, 15, 15]
+            assert whipray.get(ref, timeout=HANG_SECONDS).sum() == 50_000 * i
+        assert whipray.get(trees, timeout=HANG_SECONDS) == [15, 15, 15]
         rounds += 1
     assert killer.left == 0
     assert rounds > 0
@@ -105,6 +105,9 @@ def endless(refs: Any) -> None:
         whipray.get(refs)
 
 
+HANG_SECONDS = 60  # nothing here takes a second; more than this is a hang
+
+
 def play_round(keeper: Any, n: int) -> None:
     waits = endless.remote([whipray.put(b"x" * 5_000)])
     mortal = Mortal.remote()
@@ -115,17 +118,27 @@ def play_round(keeper: Any, n: int) -> None:
     made = make.remote(n)
     grown = tree.remote(2)
     whipray.cancel(waits)
-    assert whipray.get(doubled, timeout=60) == [0, 2, 4, 6, 8]
-    first, second = whipray.get(pair, timeout=60)
+    assert whipray.get(doubled, timeout=HANG_SECONDS) == [0, 2, 4, 6, 8]
+    first, second = whipray.get(pair, timeout=HANG_SECONDS)
     assert first.sum() == 3_000 * n and second == "y"
-    assert whipray.get(whipray.get(made, timeout=60)[0], timeout=60).sum() == 20_000 * n
-    assert whipray.get(head, timeout=60).sum() + whipray.get(tail, timeout=60).sum() == 3_000 * n
-    assert whipray.get(whipray.get(inside, timeout=60)[0], timeout=60) == b"inside" * 100
-    assert whipray.get(grown, timeout=60) == 4
+    assert (
+        whipray.get(whipray.get(made, timeout=HANG_SECONDS)[0], timeout=HANG_SECONDS).sum()
+        == 20_000 * n
+    )
+    assert (
+        whipray.get(head, timeout=HANG_SECONDS).sum()
+        + whipray.get(tail, timeout=HANG_SECONDS).sum()
+        == 3_000 * n
+    )
+    assert (
+        whipray.get(whipray.get(inside, timeout=HANG_SECONDS)[0], timeout=HANG_SECONDS)
+        == b"inside" * 100
+    )
+    assert whipray.get(grown, timeout=HANG_SECONDS) == 4
     with pytest.raises((TaskCancelledError, WorkerCrashedError)):
-        whipray.get(waits, timeout=60)
+        whipray.get(waits, timeout=HANG_SECONDS)
     try:
-        assert whipray.get(answer, timeout=60) == 42
+        assert whipray.get(answer, timeout=HANG_SECONDS) == 42
     except (ActorDiedError, ActorUnavailableError):
         pass  # it was shot
 
@@ -143,7 +156,7 @@ def test_a_mixed_load_survives_killed_workers() -> None:
         rounds += 1
     assert killer.left == 0
     assert rounds > 0
-    assert whipray.get(keeper.double.remote(4), timeout=60) == 8
+    assert whipray.get(keeper.double.remote(4), timeout=HANG_SECONDS) == 8
     del keeper
     assert whipray.get(kept)["name"] == b"kept" * 10_000
     wait_until_whole(before)

@@ -1,4 +1,4 @@
-/* Three processes take one of two units and give it back; any two of them may die at any step.
+/* Two processes take the one unit there is and give it back; both may die at any step.
  *
  * Stands for:  worker     take, give (sched/ledger.c)
  *              sweeper    wr_ledger_return_dead (sched/ledger.c)
@@ -7,7 +7,7 @@
  *              NO_INTENT (the sweep believes the claim as it stands)
  *              CLAIM_FIRST (the claim is noted before the unit is taken, and no intent is left)
  */
-#define TOTAL 2
+#define TOTAL 1
 byte avail = TOTAL, tag_slot = 0, tag_seq = 0; /* one word */
 byte acked[5], op[5], seq[5]; /* intent: 0 none, 1 take, 2 give */
 bool claim[5];
@@ -49,18 +49,16 @@ inline change(delta) {
 proctype worker(byte me) {
   byte was, was_slot, was_seq;
   bool ok, holds = false;
-  do
-  :: begin(1);
+  begin(1);
 #ifdef CLAIM_FIRST
-     claim[me] = true;
-     MAY_DIE;
+  claim[me] = true;
+  MAY_DIE;
 #endif
-     change(-1);
-     claim[me] = ok;
-     MAY_DIE;
-     op[me] = 0;
-     if :: ok -> break :: else -> avail > 0 fi
-  od;
+  change(-1);
+  claim[me] = ok;
+  MAY_DIE;
+  op[me] = 0;
+  if :: !ok -> goto done :: else fi; /* too little was free */
   skip;
   d_step { held++; holds = true; assert(held <= TOTAL) };
   MAY_DIE;
@@ -101,10 +99,10 @@ active proctype sweeper() {
      if :: mine -> change(1) :: else fi;
      ended++;
      dead = 0
-  :: ended == 3 -> break
+  :: ended == 2 -> break
   od;
 died:
   assert(avail == TOTAL)
 }
 
-init { atomic { run worker(1); run worker(2); run worker(3) } }
+init { atomic { run worker(1); run worker(2) } }

@@ -1,0 +1,158 @@
+"""Every role of a process ends, or stops for a while, in every way: the session says so or goes on.
+
+Killed daemons and drivers are in test_daemon_and_driver_death.py.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import whipray
+from whipray import _core
+from whipray.exceptions import WorkerCrashedError
+
+from .helpers import living, wait_until, wait_until_whole, worker_pids
+from .test_daemon_and_driver_death import alive, start_driver, wait_until_gone
+
+LONG = 60
+
+
+@whipray.remote(max_retries=3)
+def end_once(marker: str, way: str) -> int:
+    """The first run ends its process in that way; the next one answers."""
+    try:
+        Path(marker).touch(exist_ok=False)
+    except FileExistsError:
+        return 42
+    if way == "exit":
+        os._exit(3)
+    os.kill(os.getpid(), getattr(signal, way))
+    threading.Event().wait()
+    return 0
+
+
+@pytest.mark.usefixtures("session")
+@pytest.mark.parametrize("way", ["exit", "SIGSEGV", "SIGKILL", "SIGABRT", "SIGTERM"])
+def test_the_task_of_a_worker_that_ends_is_run_again(way: str, tmp_path: Path) -> None:
+    before = living()
+    assert whipray.get(end_once.remote(str(tmp_path / "ran"), way), timeout=LONG) == 42
+    with pytest.raises(WorkerCrashedError):
+        whipray.get(end_once.options(max_retries=0).remote(str(tmp_path / "once"), way))
+    wait_until_whole(before)
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@whipray.remote(num_cpus=0)
+class Station:
+    def pid(self) -> int:
+        return os.getpid()
+
+    def double(self, array: Any) -> Any:
+        return array * 2
+
+
+@pytest.mark.usefixtures("session")
+def test_a_worker_that_is_stopped_is_not_dead() -> None:
+    station = Station.remote()
+    pid = whipray.get(station.pid.remote(), timeout=LONG)
+    sweeps = _core.stats()["sweeps"]
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: state_of(pid) == "T")
+    waiting = station.double.remote(np.ones(50_000))
+    assert whipray.wait([waiting], timeout=1.0) == ([], [waiting])
+    assert _core.stats()["sweeps"] == sweeps and alive(pid)
+    os.kill(pid, signal.SIGCONT)
+    assert whipray.get(waiting, timeout=LONG).sum() == 100_000
+    assert whipray.get(station.pid.remote(), timeout=LONG) == pid
+
+
+@pytest.mark.usefixtures("session")
+@pytest.mark.parametrize("role", ["daemon", "fork server"])
+def test_what_serves_may_be_stopped_for_a_while(role: str) -> None:
+    pid = _core.info()["daemon_pid"] if role == "daemon" else fork_server()
+    sweeps = _core.stats()["sweeps"]
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: state_of(pid) == "T")
+    refs = [whipray.put(n) for n in range(10)]  # needs neither
+    assert whipray.get(refs) == list(range(10))
+    os.kill(pid, signal.SIGCONT)
+    assert whipray.get(end_once.remote("/", "exit"), timeout=LONG) == 42  # "/" exists
+    assert _core.stats()["sweeps"] == sweeps
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def fork_server() -> int:
+    wait_until(worker_pids)
+    return parent_of(worker_pids()[0])
+
+
+@whipray.remote(max_retries=-1)
+def wait_for(path: str) -> int:
+    wait_until(Path(path).exists)
+    return 42
+
+
+@pytest.mark.usefixtures("session")
+@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_fork_server_that_dies_is_started_again_and_no_task_is_lost(
+    way: signal.Signals, tmp_path: Path
+) -> None:
+    kept = whipray.put(b"k" * 50_000)
+    before = living()
+    refs = [wait_for.remote(str(tmp_path / "go")) for _ in range(6)]
+    wait_until(lambda: any(row["current"] for row in _core.procs()))
+    server = fork_server()
+    os.kill(server, way)
+    wait_until(lambda: not alive(server))
+    (tmp_path / "go").touch()
+    assert whipray.get(refs, timeout=LONG) == [42] * 6
+    assert fork_server() != server
+    del refs
+    assert whipray.get(kept) == b"k" * 50_000
+    wait_until_whole(before)
+
+
+@pytest.mark.parametrize("ending", ["os._exit(7)", "os.kill(os.getpid(), signal.SIGSEGV)"])
+def test_a_driver_that_ends_badly_leaves_nothing(ending: str) -> None:
+    driver, directory, pids = start_driver(ending, num_cpus=2, log_to_driver=False)
+    driver.communicate()
+    wait_until_gone(pids, directory)
+
+
+@pytest.mark.parametrize("way", ["SIGSEGV", "SIGABRT"])
+def test_a_daemon_that_crashes_is_named(way: str) -> None:
+    ending = f"""
+    os.kill(_core.info()["daemon_pid"], signal.{way})
+    thread.join()
+    print(type(load_error[0]).__name__)
+    """
+    driver, directory, pids = start_driver(ending, num_cpus=2, log_to_driver=False)
+    out, err = driver.communicate()
+    assert out.split() == ["RaySystemError"], err
+    wait_until_gone(pids, directory)
+
+
+def test_a_driver_that_is_stopped_keeps_its_session() -> None:
+    driver, directory, pids = start_driver("thread.join()", num_cpus=2, log_to_driver=False)
+    driver.send_signal(signal.SIGSTOP)
+    wait_until(lambda: state_of(driver.pid) == "T")
+    assert all(alive(pid) for pid in pids)
+    driver.send_signal(signal.SIGCONT)
+    wait_until(lambda: state_of(driver.pid) != "T")
+    assert driver.poll() is None and all(alive(pid) for pid in pids)
+    driver.kill()
+    driver.communicate()
+    wait_until_gone(pids, directory)
