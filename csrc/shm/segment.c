@@ -142,11 +142,11 @@ void wr_seg_detach(wr_seg *s) {
   s->fd = -1;
 }
 
-/* Pairs with the sleeper, which reads events, checks its condition, sets park, reads events again and
- * then sleeps while park is set: either it sees the event or we see it parked.  It has to sleep on
- * the word that wakers clear: one that is late clears it for an event that the sleeper has counted
- * already, and the next waker would make no call for a sleeper on another word.  Several threads of
- * a process may sleep; every event wakes all of them. */
+/* Pairs with the sleeper, which reads events, checks its condition, sets park, reads events again
+ * and then sleeps while park is set: either it sees the event or we see it parked.  It has to sleep
+ * on the word that wakers clear: one that is late clears it for an event that the sleeper has
+ * counted already, and the next waker would make no call for a sleeper on another word.  Several
+ * threads of a process may sleep; every event wakes all of them. */
 void wr_wake(wr_seg *s, uint32_t slot) {
   if (slot == 0 || slot >= WR_MAX_PROCS) return;
   atomic_fetch_add(&s->procs[slot].events, 1);

@@ -1,7 +1,7 @@
 /* Every operation on shared memory, killed after each of its instructions; see step.h.  A new one
  * is a function for its act, one for the stage where it needs one, and a line in the table.
- * STEP_EVERY=n and, for scenes, STEP_SCENES=n try every n-th image; 1: all of them, as `make c-step`
- * does.  STEP_KILLS=n: so many real kills in each. */
+ * STEP_EVERY=n and, for scenes, STEP_SCENES=n try every n-th image; 1: all of them, as `make
+ * c-step` does.  STEP_KILLS=n: so many real kills in each. */
 #include "step.h"
 
 #include <stdlib.h>
