@@ -93,7 +93,7 @@ static int give_all(wr_self *me, wr_group *g) {
 /* The mark is there before the value is touched: it tells a sweep that the value is not whole. */
 static void seal(wr_self *me, wr_idx i, int removed) {
   if (removed) {
-    wr_obj(me->s, i)->flags |= WR_VAL_SYSERR;
+    wr_obj(me->s, i)->flags |= WR_VAL_REMOVED;
     atomic_thread_fence(memory_order_release);
     wr_tasks_put_error(me, i, "TASK_GROUP_REMOVED", "the placement group has been removed");
     (void)wr_objects_seal(me, i, 1, WR_VAL_SYSERR);
@@ -429,7 +429,7 @@ static void settle_letting(wr_self *me, uint32_t slot) {
   const wr_object *o = wr_obj(s, i);
   uint64_t st = wr_load(&o->state);
   if (WR_OBJ_PHASE(st) == WR_OBJ_PENDING && WR_OBJ_GEN(st) == (uint32_t)(ready >> 32))
-    seal(me, i, o->flags & WR_VAL_SYSERR);
+    seal(me, i, o->flags & WR_VAL_REMOVED);
 }
 
 /* The dead process had the group in its hands: goes on with it. */

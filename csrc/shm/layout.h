@@ -140,6 +140,7 @@ enum wr_object_place {
 #define WR_VAL_EXTRA 0x04u  /* object is an extra return of a task: producer in `producer` */
 #define WR_VAL_FUNC 0x08u   /* an exported function or class: kept until the session ends */
 #define WR_VAL_FAILED 0x10u /* an error, whatever the other returns of its task are */
+#define WR_VAL_REMOVED 0x20u /* stood for a placement group that has gone: becomes an error */
 
 typedef struct {
   _Alignas(64) wr_a64 state;
