@@ -218,8 +218,8 @@ static int yield_at_pace(wrpy_state *st, wrpy_job *j, PyObject *value) {
   return cancelled_here(j) ? -1 : 0;
 }
 
-/* The next item after one that was stored since `stored_ns`.  Generators are told how long that took
- * where the class for it is set: programs written for Ray read it. */
+/* The next item after one that was stored since `stored_ns`.  Generators are told how long that
+ * took where the class for it is set: programs written for Ray read it. */
 static PyObject *next_item(wrpy_state *st, PyObject *iterator, uint64_t stored_ns) {
   if (WR_LIKELY(!st->item_stats || !stored_ns || !PyGen_CheckExact(iterator)))
     return PyIter_Next(iterator);
