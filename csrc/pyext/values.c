@@ -181,7 +181,7 @@ void wrpy_dec_init(wr_dec_ctx *cx, wrpy_state *st, const wr_idx *refs, uint32_t 
 }
 
 /* [code, text, extra] as an exception object. */
-static PyObject *engine_error(wrpy_state *st, const wr_view *view) {
+static WR_RARE PyObject *engine_error(wrpy_state *st, const wr_view *view) {
   PyObject *fields = wrpy_unpack(view->data, view->len);
   PyObject *errors = fields ? wrpy_errors(st) : NULL;
   PyObject *fn = errors ? PyObject_GetAttrString(errors, "system_error") : NULL;
@@ -194,7 +194,7 @@ static PyObject *engine_error(wrpy_state *st, const wr_view *view) {
 }
 
 /* Code of the user's that runs while a value is unpickled may raise anything. */
-static void tell_unreadable(wrpy_state *st) {
+static WR_RARE void tell_unreadable(wrpy_state *st) {
   if (!PyErr_ExceptionMatches(PyExc_Exception)) return;
   PyObject *type, *error, *trace;
   PyErr_Fetch(&type, &error, &trace);
@@ -242,7 +242,8 @@ static int fetch(wrpy_state *st, wr_id id, int64_t deadline) {
 }
 
 /* Of a large value, or one on disk: it is looked at once more after the hold has been taken. */
-static PyObject *load_held(wrpy_state *st, wr_id id, int64_t deadline, wr_view *view) {
+static WR_RARE PyObject *load_held(wrpy_state *st, wr_id id, int64_t deadline,
+                                    wr_view *view) {
   PyObject *hold = hold_new(st, id), *value = NULL;
   int rc = WR_OK;
   while (hold && (rc = wr_value_view(wrpy_sess.client, id, view)) == WR_AWAY)

@@ -63,8 +63,8 @@ static wr_id old_actor, old_creation, new_actor, new_creation;
 
 /* The daemon asks for the end of the process; the actor is dead by then, so that its record goes
  * with its last handle. */
-static void take_its_number(void *ctx, uint32_t slot) {
-  (void)ctx, (void)slot;
+static void take_its_number(void *ctx, uint32_t slot, const char *reason) {
+  (void)ctx, (void)slot, (void)reason;
   wr_creator_drop(d, old_actor);
   new_actor = actor_make(d, 0, WR_AF_DETACHED, (order){ORDER_CREATE, 1, 8, 0}, &new_creation);
   CHECK_EQ(new_actor.idx, old_actor.idx);
