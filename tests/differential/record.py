@@ -29,6 +29,7 @@ def prepare() -> None:
     parts = (ROOT, os.environ.get("PYTHONPATH"))
     os.environ["PYTHONPATH"] = os.pathsep.join(part for part in parts if part)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.pop("OMP_NUM_THREADS", None)  # workers would keep what another test has set
 
 
 def start(ray: Ray, init: dict[str, Any]) -> None:

@@ -115,7 +115,10 @@ def test_a_failure_is_the_answer_to_everything(
 def test_setup_takes_no_longer_than_allowed(session: None, tmp_path: Path) -> None:
     slow = tmp_path / "slow"
     slow.mkdir()
-    (slow / "setup.py").write_text("import time\ntime.sleep(600)\n")
+    (slow / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "slow"\nbackend-path = ["."]\n'
+    )
+    (slow / "slow.py").write_text("import time\ntime.sleep(600)\n")
     env = pip(str(slow), config={"setup_timeout_seconds": 3})
     with pytest.raises(RuntimeEnvSetupError, match="setup_timeout_seconds=3"):
         whipray.get(tried.options(runtime_env=env).remote())

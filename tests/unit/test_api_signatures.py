@@ -163,8 +163,8 @@ def test_infos_number_the_methods_in_order() -> None:
     assert infos["of_class"][2:4] == (1, 1)
     assert infos["marked"][1] == 3
     assert infos["marked"][4:6] == (2, 1)
-    assert infos["items"][2:4] == signatures.NEVER
-    assert infos["__ray_ready__"] == (0, 1, 0, 0, 0, 0, False)
+    assert infos["items"][2:4] == (0, 0)
+    assert infos["__ray_ready__"] == (0, 1, 0, 0, 0, 0, False, 0)
 
 
 def test_any_coroutine_makes_an_actor_async() -> None:
