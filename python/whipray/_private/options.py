@@ -159,6 +159,24 @@ def _backpressure(name: str, value: Any) -> None:
         )
 
 
+def _whole_actor_backpressure(name: str, value: Any) -> None:
+    _backpressure(name, value)
+    if value is not None and value > 0:
+        raise NotImplementedError(
+            f"{name} is not supported (see docs/moving-from-ray.md); limit each method: "
+            "@method(_generator_backpressure_num_objects=...)."
+        )
+
+
+def _per_yield(name: str, value: Any) -> None:
+    _positive(name, value)
+    if value is not None and value != 1:
+        raise NotImplementedError(
+            f"{name}={value} is not supported (see docs/moving-from-ray.md): each item that is "
+            "yielded is one object."
+        )
+
+
 def _runtime_env(name: str, value: Any) -> None:
     if value is not None and not isinstance(value, dict):
         raise _wrong_type(name, (dict,), value)
@@ -193,7 +211,7 @@ TASK: dict[str, Check] = {
     "object_store_memory": _no_task_store,
     "retry_exceptions": _retry_exceptions,
     "_generator_backpressure_num_objects": _backpressure,
-    "_num_objects_per_yield": _positive,
+    "_num_objects_per_yield": _per_yield,
 }
 ACTOR: dict[str, Check] = {
     **_COMMON,
@@ -207,7 +225,7 @@ ACTOR: dict[str, Check] = {
     "namespace": _typed(str),
     "get_if_exists": _strictly(bool),
     "allow_out_of_order_execution": _typed(bool),
-    "_actor_generator_backpressure_num_objects": _backpressure,
+    "_actor_generator_backpressure_num_objects": _whole_actor_backpressure,
 }
 METHOD: dict[str, Check] = {
     "num_returns": _num_returns,
@@ -219,7 +237,7 @@ METHOD: dict[str, Check] = {
     "tensor_transport": _typed(str),
     "_labels": _typed(dict),
     "_generator_backpressure_num_objects": _backpressure,
-    "_num_objects_per_yield": _positive,
+    "_num_objects_per_yield": _per_yield,
 }
 
 

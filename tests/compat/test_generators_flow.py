@@ -1,0 +1,199 @@
+"""Streams under pressure: limits, readers that leave, cancellation, death of the producer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from .helpers import AppError, Gate, Journal, Ray, wait_until
+
+Gates = Callable[[str], Gate]
+
+
+def values(ray: Ray, generator: Any) -> list[Any]:
+    return [ray.get(ref) for ref in generator]
+
+
+def journal_to(path: str, n: int) -> Any:
+    """Yields 0..n-1 and writes down each before it is yielded."""
+    journal = Journal(path)
+    for k in range(n):
+        journal.add(k)
+        yield k
+
+
+def die_once(path: str, n: int, at: int) -> Any:
+    """Yields 0..n-1; its first attempt ends the process in place of item `at`."""
+    first = Journal(path).add("attempt") == 1
+    for k in range(n):
+        if first and k == at:
+            os._exit(1)
+        yield k
+
+
+# ---- back-pressure -------------------------------------------------------------------------------
+
+
+def test_backpressure_keeps_the_producer_back(ray: Ray, tmp_path: Any) -> None:
+    journal = Journal(tmp_path / "made")
+    remote = ray.remote(_generator_backpressure_num_objects=3)(journal_to)
+    generator = remote.remote(journal.path, 12)
+    for k in range(12):
+        assert ray.get(next(generator)) == k
+        assert len(journal.lines()) <= k + 5  # those unread, and the one being made
+    with pytest.raises(StopIteration):
+        next(generator)
+
+
+def test_backpressure_of_one_makes_items_on_demand(ray: Ray, tmp_path: Any) -> None:
+    journal = Journal(tmp_path / "made")
+    remote = ray.remote(journal_to).options(_generator_backpressure_num_objects=1)
+    assert values(ray, remote.remote(journal.path, 20)) == list(range(20))
+    assert len(journal.lines()) == 20
+
+
+def test_backpressure_ends_when_the_reader_leaves(ray: Ray, tmp_path: Any) -> None:
+    """The only CPU is free again for the next task."""
+    journal = Journal(tmp_path / "made")
+    remote = ray.remote(num_cpus=2, _generator_backpressure_num_objects=1)(journal_to)
+    generator = remote.remote(journal.path, 50)
+    assert ray.get(next(generator)) == 0
+    del generator
+    assert ray.get(ray.remote(num_cpus=2)(lambda: "next").remote()) == "next"
+
+
+# ---- cancellation --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("room", [-1, 1])
+def test_cancel_of_a_stream_that_runs(ray: Ray, tmp_path: Any, room: int) -> None:
+    """Running in its body, or held back by its reader."""
+
+    @ray.remote(max_retries=0, _generator_backpressure_num_objects=room)
+    def produce(hang: bool) -> Any:
+        yield 0
+        yield 1
+        if hang:
+            Gate(str(tmp_path / "never")).wait()
+        yield 2
+
+    generator = produce.remote(room < 0)
+    assert ray.get(next(generator)) == 0
+    ray.cancel(generator)
+    with pytest.raises((ray.exceptions.TaskCancelledError, ray.exceptions.RayTaskError)):
+        for ref in generator:
+            ray.get(ref)
+
+
+def test_cancel_of_a_stream_in_the_queue(ray: Ray, gate: Gates) -> None:
+    go = gate("go")
+    busy = ray.remote(num_cpus=2)(go.wait).remote()
+    generator = ray.remote(journal_to).remote(go.path + ".unused", 3)
+    ray.cancel(generator)
+    with pytest.raises(ray.exceptions.TaskCancelledError):
+        ray.get(next(generator))
+    go.open()
+    ray.get(busy)
+    assert not os.path.exists(go.path + ".unused")
+
+
+# ---- death of the producer -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", [0, 1, 7])
+def test_a_retry_goes_on_where_the_worker_died(ray: Ray, tmp_path: Any, at: int) -> None:
+    path = str(tmp_path / "attempts")
+    generator = ray.remote(max_retries=1)(die_once).remote(path, 8, at)
+    assert values(ray, generator) == list(range(8))
+    assert len(Journal(path).lines()) == 2
+
+
+def test_death_without_retries_comes_behind_the_items(ray: Ray, tmp_path: Any) -> None:
+    generator = ray.remote(max_retries=0)(die_once).remote(str(tmp_path / "attempts"), 8, 3)
+    with pytest.raises(ray.exceptions.WorkerCrashedError):
+        values(ray, generator)
+    with pytest.raises(StopIteration):
+        next(generator)
+
+
+def test_death_of_an_actor_in_mid_stream(ray: Ray, gate: Gates) -> None:
+    read = gate("read")
+
+    @ray.remote
+    class Producer:
+        def items(self) -> Any:
+            yield 1
+            read.wait()
+            os._exit(1)
+
+    producer = Producer.remote()
+    generator = producer.items.remote()
+    assert ray.get(next(generator)) == 1
+    read.open()
+    with pytest.raises(ray.exceptions.RayActorError):
+        values(ray, generator)
+
+
+# ---- actors --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["sync", "threaded", "async"])
+def test_methods_that_yield(ray: Ray, kind: str) -> None:
+    class Sync:
+        def items(self, n: int, fails: bool = False) -> Any:
+            for k in range(n):  # noqa: UP028
+                yield k
+            if fails:
+                raise AppError(n, "behind the items")
+
+    class Async:
+        async def items(self, n: int, fails: bool = False) -> Any:
+            for k in range(n):
+                await asyncio.sleep(0)
+                yield k
+            if fails:
+                raise AppError(n, "behind the items")
+
+    cls: Any = ray.remote(Async if kind == "async" else Sync)
+    actor = cls.options(max_concurrency=1 if kind == "sync" else 3).remote()
+    running = [actor.items.remote(10) for _ in range(3)]
+    assert [values(ray, generator) for generator in running] == [list(range(10))] * 3
+    limited = actor.items.options(_generator_backpressure_num_objects=2).remote(10)
+    assert values(ray, limited) == list(range(10))
+    with pytest.raises(AppError):
+        values(ray, actor.items.remote(2, True))
+
+
+# ---- memory --------------------------------------------------------------------------------------
+
+
+def test_memory_of_what_nobody_reads_comes_back(ray: Ray, engine: Ray) -> None:
+    import numpy as np
+
+    @ray.remote
+    def produce(n: int) -> Any:
+        for k in range(n):
+            yield np.full(10_000_000, k, np.uint8)
+
+    generator = produce.remote(4)
+    array = ray.get(next(generator))
+    assert array.nbytes == 10_000_000 and not array.any()
+    ray.get(generator.completed())
+    del generator, array
+    if engine.__name__ == "whipray":
+        from whipray import _core
+
+        wait_until(lambda: _core.audit()["value_bytes"] < 10_000_000)
+        assert _core.audit()["violations"] == 0
+
+
+@pytest.mark.ray_differs("refused here, see docs/moving-from-ray.md")
+def test_limits_that_are_refused(ray: Ray) -> None:
+    with pytest.raises(NotImplementedError, match="_num_objects_per_yield"):
+        ray.remote(_num_objects_per_yield=2)(journal_to)
+    with pytest.raises(NotImplementedError, match="_actor_generator"):
+        ray.remote(_actor_generator_backpressure_num_objects=2)(type("Empty", (), {}))
