@@ -10,6 +10,10 @@ from whipray._private import exporting, options, signatures, strategies, worker
 R = TypeVar("R")
 
 
+COROUTINE = 0x80
+"""inspect.CO_COROUTINE, without that import."""
+
+
 class RemoteFunction(Generic[R]):
     """What `@remote` makes of a function: `f.remote(...)` runs it as a task.
 
@@ -20,6 +24,11 @@ class RemoteFunction(Generic[R]):
     remote: _core.TaskSubmitter[R]
 
     def __init__(self, function: Any, task_options: dict[str, Any]) -> None:
+        if getattr(getattr(function, "__code__", None), "co_flags", 0) & COROUTINE:
+            raise ValueError(
+                "'async def' should not be used for remote tasks. Give a function that runs the "
+                "coroutine with `asyncio.run()`, or make it a method of an actor."
+            )
         self._setup(function, task_options)
 
     def _setup(self, function: Any, task_options: dict[str, Any]) -> None:

@@ -66,6 +66,14 @@ def remote_with_nothing(ray: Ray) -> Any:
 
 
 @program
+def coroutine_as_a_task(ray: Ray) -> Any:
+    async def later() -> int:
+        return 1
+
+    return attempt(lambda: ray.remote(later), text=False)
+
+
+@program
 def remote_twice(ray: Ray) -> Any:
     return attempt(lambda: ray.remote(ray.remote(lambda: 1)), text=False)
 
