@@ -44,6 +44,7 @@ def _run_script(path: str, argv: list[str]) -> None:
             text = file.read()
     except OSError as error:
         _leave(f"python -m whipray run: can't open {path!r}: {error.strerror}", 2)
+    path = os.path.abspath(path)  # as Python's own __file__
     code = compile(text, path, "exec")
     sys.argv = argv
     if not sys.flags.safe_path:
