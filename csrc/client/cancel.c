@@ -6,10 +6,7 @@
 
 /* Does task i name the record among its extra returns?  It may have been freed and reused. */
 static int returns(wr_seg *s, wr_idx i, wr_idx extra) {
-  uint32_t chunk = wr_rec_chunk(i);
-  if (!i || i % WR_TASK_CELLS || chunk >= wr_load32(&s->h->rec_high) ||
-      WR_REC_KIND(wr_load(&s->rec_table[chunk])) != WR_REC_TASKS)
-    return 0;
+  if (!wr_rec_is_task(s, i)) return 0;
   const wr_task *t = wr_task_at(s, i);
   uint64_t off = t->args, room = s->h->size;
   uint32_t n = wr_tasks_nextra(t);
@@ -25,8 +22,9 @@ static int returns(wr_seg *s, wr_idx i, wr_idx extra) {
 /* The task that makes the object; 0: none does any more. */
 static int task_of(wr_client *c, wr_id *id) {
   wr_seg *s = &c->seg;
-  if (WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(id->idx)])) == WR_REC_TASKS) return 1;
-  if (wr_rec_kind_of(s, id->idx) == WR_REC_ITEMS) {
+  uint32_t kind = wr_rec_kind_of(s, id->idx);
+  if (kind == WR_REC_TASKS) return 1;
+  if (kind == WR_REC_ITEMS) {
     const wr_item *item = wr_item_at(s, id->idx); /* in our hands: it can be no other's */
     *id = (wr_id){item->task, item->task_gen};
     return 1;

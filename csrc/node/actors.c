@@ -48,10 +48,7 @@ void node_kill_actor(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
  * carry the flag. */
 static int serves(node *n, uint32_t slot, uint32_t task, uint32_t gen) {
   const wr_seg *s = &n->seg;
-  uint32_t chunk = wr_rec_chunk(task);
-  if (task % WR_TASK_CELLS || chunk >= WR_REC_CHUNKS ||
-      WR_REC_KIND(wr_load(&s->rec_table[chunk])) != WR_REC_TASKS)
-    return 0;
+  if (!wr_rec_is_task(s, task)) return 0;
   uint64_t st = wr_load(&wr_task_at(s, task)->tstate);
   return WR_TASK_PHASE(st) == WR_TASK_RUNNING && WR_TASK_SLOT(st) == slot &&
          WR_TASK_GEN(st) == gen;

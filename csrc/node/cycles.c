@@ -17,15 +17,13 @@
 /* ---- from an object to the process that is to make it ---------------------------------------- */
 
 static const wr_task *task_of(const wr_seg *s, wr_idx i) {
-  uint32_t chunk = wr_rec_chunk(i);
-  if (i == 0 || (i & WR_ACTOR_BIT) || i % WR_TASK_CELLS || chunk >= WR_REC_CHUNKS) return NULL;
-  return WR_REC_KIND(wr_load(&s->rec_table[chunk])) == WR_REC_TASKS ? wr_task_at(s, i) : NULL;
+  return wr_rec_is_task(s, i) ? wr_task_at(s, i) : NULL;
 }
 
 static const wr_object *object_of(const wr_seg *s, wr_idx i) {
   uint32_t chunk = wr_rec_chunk(i);
   if (i == 0 || (i & WR_ACTOR_BIT) || chunk >= WR_REC_CHUNKS) return NULL;
-  uint32_t kind = WR_REC_KIND(wr_load(&s->rec_table[chunk]));
+  uint32_t kind = wr_rec_kind_of(s, i);
   return kind == WR_REC_TASKS || kind == WR_REC_CELLS ? wr_obj(s, i) : NULL;
 }
 

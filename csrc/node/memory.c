@@ -50,10 +50,7 @@ static const wr_task *task_of(const node_proc *p, wr_idx *idx) {
   const wr_seg *s = &p->n->seg;
   wr_idx i = wr_load32(&s->procs[p->slot].current);
   *idx = i;
-  if (!i || (i & WR_ACTOR_BIT) || i % WR_TASK_CELLS ||
-      wr_rec_chunk(i) >= wr_load32(&s->h->rec_high) ||
-      WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(i)])) != WR_REC_TASKS)
-    return NULL;
+  if (!wr_rec_is_task(s, i)) return NULL;
   const wr_task *t = wr_task_at(s, i);
   uint64_t st = wr_load(&t->tstate);
   return WR_TASK_PHASE(st) == WR_TASK_RUNNING && WR_TASK_SLOT(st) == p->slot ? t : NULL;

@@ -157,18 +157,36 @@ static int read_order(wrpy_state *st, PyObject *spec, order *o) {
              : -1;
 }
 
-static int claim_name(wrpy_state *st, const order *o, wr_id actor) {
+int wrpy_name_claim(wrpy_state *st, const char *ns, const char *name, wr_id id) {
   wr_buf body = {0};
   wr_out_array(&body, 4);
-  wr_out_text(&body, o->ns);
-  wr_out_text(&body, o->name);
-  wr_out_uint(&body, actor.idx & ~WR_ACTOR_BIT);
-  wr_out_uint(&body, actor.gen);
-  PyObject *answer = wrpy_ask(st, WR_MSG_NAME_CLAIM, &body, "cannot register an actor's name");
+  wr_out_text(&body, ns);
+  wr_out_text(&body, name);
+  wr_out_uint(&body, id.idx);
+  wr_out_uint(&body, id.gen);
+  PyObject *answer = wrpy_ask(st, WR_MSG_NAME_CLAIM, &body, "cannot register a name");
   long long taken = answer ? field(answer, 0) : -1;
   Py_XDECREF(answer);
-  if (taken == 0) return 0;
-  if (taken > 0)
+  return taken < 0 ? -1 : taken == 0;
+}
+
+int wrpy_name_get(wrpy_state *st, const char *ns, const char *name, wr_id *out) {
+  wr_buf body = {0};
+  wr_out_array(&body, 2);
+  wr_out_text(&body, ns);
+  wr_out_text(&body, name);
+  PyObject *answer = wrpy_ask(st, WR_MSG_NAME_GET, &body, "cannot look up a name");
+  if (!answer) return -1;
+  int found = PySequence_Size(answer) == 2;
+  if (found) *out = (wr_id){(wr_idx)field(answer, 0), (uint32_t)field(answer, 1)};
+  Py_DECREF(answer);
+  return PyErr_Occurred() ? -1 : found;
+}
+
+static int claim_name(wrpy_state *st, const order *o, wr_id actor) {
+  int mine = wrpy_name_claim(st, o->ns, o->name, (wr_id){actor.idx & ~WR_ACTOR_BIT, actor.gen});
+  if (mine > 0) return 0;
+  if (mine == 0)
     wrpy_raise(st, "ActorAlreadyExistsError",
                "The name %s (namespace=%s) is already taken. Please use a different name or get "
                "the existing actor using whipray.get_actor('%s', namespace='%s')",
@@ -277,20 +295,11 @@ static PyObject *m_get_actor(PyObject *module, PyObject *args) {
   wrpy_state *st = wrpy_state_of(module);
   const char *name, *ns;
   if (!PyArg_ParseTuple(args, "ss", &name, &ns) || wrpy_attached(st)) return NULL;
-  wr_buf body = {0};
-  wr_out_array(&body, 2);
-  wr_out_text(&body, ns);
-  wr_out_text(&body, name);
-  PyObject *answer = wrpy_ask(st, WR_MSG_NAME_GET, &body, "cannot look up an actor's name");
-  if (!answer) return NULL;
-  if (PySequence_Size(answer) < 2) {
-    Py_DECREF(answer);
-    Py_RETURN_NONE;
-  }
-  long long idx = field(answer, 0), gen = field(answer, 1);
-  Py_DECREF(answer);
-  if (PyErr_Occurred()) return NULL;
-  PyObject *ref = wrpy_ref_hold(st, (wr_idx)idx | WR_ACTOR_BIT, (uint32_t)gen);
+  wr_id id;
+  int found = wrpy_name_get(st, ns, name, &id);
+  if (found < 0) return NULL;
+  if (!found) Py_RETURN_NONE;
+  PyObject *ref = wrpy_ref_hold(st, id.idx | WR_ACTOR_BIT, id.gen);
   if (!ref) { /* it died between the answer and now */
     PyErr_Clear();
     Py_RETURN_NONE;
@@ -363,7 +372,7 @@ static int interrupt(wrpy_state *st, uint32_t slot, wr_id task, int force) {
 static int is_call(wr_id id) {
   wr_seg *s = wrpy_sess.seg;
   if ((id.idx & WR_ACTOR_BIT) ||
-      WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(id.idx)])) != WR_REC_TASKS)
+      wr_rec_kind_of(s, id.idx) != WR_REC_TASKS)
     return 0;
   const wr_task *t = wr_task_at(s, id.idx);
   return WR_TASK_GEN(wr_load(&wr_task_at(s, id.idx)->tstate)) == id.gen &&

@@ -1,7 +1,6 @@
 /* Placement groups.  An id has 18 bytes: number and generation, six of the session, the job. */
 #include <string.h>
 
-#include "os/os.h"
 #include "pyext/module.h"
 #include "sched/ledger.h"
 #include "wire/messages.h"
@@ -145,40 +144,35 @@ static PyObject *m_group_claim_name(PyObject *module, PyObject *args) {
   wr_id id;
   if (!PyArg_ParseTuple(args, "O!ss", &PyBytes_Type, &obj, &name, &ns) || read_id(st, obj, &id))
     return NULL;
-  wr_buf body = {0};
-  wr_out_array(&body, 4);
-  wr_out_text(&body, ns);
-  wr_out_text(&body, name);
-  wr_out_uint(&body, id.idx | WR_GROUP_BIT);
-  wr_out_uint(&body, id.gen);
-  PyObject *answer = wrpy_ask(st, WR_MSG_NAME_CLAIM, &body, "cannot register the group's name");
-  PyObject *taken = answer ? PySequence_GetItem(answer, 0) : NULL;
-  int is_taken = taken ? PyObject_IsTrue(taken) : -1;
-  Py_XDECREF(taken);
-  Py_XDECREF(answer);
-  return is_taken < 0 ? NULL : PyBool_FromLong(!is_taken);
+  int mine = wrpy_name_claim(st, ns, name, (wr_id){id.idx | WR_GROUP_BIT, id.gen});
+  return mine < 0 ? NULL : PyBool_FromLong(mine);
 }
 
 static PyObject *m_group_of_name(PyObject *module, PyObject *args) {
   wrpy_state *st = wrpy_state_of(module);
   const char *name, *ns;
   if (!PyArg_ParseTuple(args, "ss", &name, &ns) || wrpy_attached(st)) return NULL;
-  wr_buf body = {0};
-  wr_out_array(&body, 2);
-  wr_out_text(&body, ns);
-  wr_out_text(&body, name);
-  PyObject *answer = wrpy_ask(st, WR_MSG_NAME_GET, &body, "cannot look up a group's name");
-  if (!answer) return NULL;
-  unsigned int idx = 0, gen = 0;
-  PyObject *pair = PySequence_Tuple(answer);
-  int found = pair && PyTuple_GET_SIZE(pair) == 2 && PyArg_ParseTuple(pair, "II", &idx, &gen);
-  Py_XDECREF(pair);
-  Py_DECREF(answer);
-  if (PyErr_Occurred()) return NULL;
-  return wrpy_group_id(found && (idx & WR_GROUP_BIT) ? (idx & ~WR_GROUP_BIT) + 1 : 0, gen);
+  wr_id id;
+  int found = wrpy_name_get(st, ns, name, &id);
+  if (found < 0) return NULL;
+  return found && (id.idx & WR_GROUP_BIT) ? wrpy_group_id((id.idx & ~WR_GROUP_BIT) + 1, id.gen)
+                                          : Py_NewRef(Py_None);
 }
 
 /* ---- waiting -------------------------------------------------------------------------------- */
+
+typedef struct {
+  wr_id id;
+  int phase; /* enum wr_group_phase */
+} group_wait;
+
+static int sleep_for_group(void *arg, int64_t until_ns) {
+  group_wait *w = arg;
+  int rc = wr_group_wait(wrpy_sess.client, w->id, until_ns);
+  if (rc <= 0) return rc;
+  w->phase = rc;
+  return WR_OK;
+}
 
 static PyObject *m_group_wait(PyObject *module, PyObject *args) {
   wrpy_state *st = wrpy_state_of(module);
@@ -188,23 +182,10 @@ static PyObject *m_group_wait(PyObject *module, PyObject *args) {
   if (!PyArg_ParseTuple(args, "OO", &obj, &timeout) || wrpy_deadline(timeout, &deadline) ||
       read_id(st, obj, &id))
     return NULL;
-  uint32_t epoch = wrpy_sess.epoch;
   if (!id.gen) return PyLong_FromLong(WR_GROUP_REMOVED);
-  for (;;) {
-    int rc = wr_group_wait(wrpy_sess.client, id, 0);
-    if (rc > 0) return PyLong_FromLong(rc);
-    int64_t slice = wrpy_slice(deadline);
-    if (slice == 0) return PyLong_FromLong(WR_GROUP_PENDING);
-    int64_t until = (int64_t)wr_os_now_ns() + slice;
-    WRPY_LEAVE
-    rc = wr_group_wait(wrpy_sess.client, id, until);
-    WRPY_ENTER
-    if (PyErr_CheckSignals()) return NULL;
-    if (epoch != wrpy_sess.epoch) rc = WR_CLOSED;
-    if (rc > 0) return PyLong_FromLong(rc);
-    if (rc != WR_TIMEOUT && rc != WR_INTR)
-      return wrpy_fail_null(st, rc, "waiting for a placement group");
-  }
+  group_wait w = {id, WR_GROUP_PENDING};
+  int rc = wrpy_wait_in_slices(st, sleep_for_group, &w, deadline);
+  return rc < 0 ? NULL : PyLong_FromLong(w.phase);
 }
 
 /* An object with a value that somebody else will seal, or, if that is over, sealed here. */

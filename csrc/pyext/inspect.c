@@ -183,6 +183,10 @@ static PyObject *task_row(wr_idx i, const wr_task *t) {
   return d || PyErr_Occurred() ? d : Py_NewRef(Py_None);
 }
 
+static uint64_t size_of(const wr_object *o) {
+  return o->flags & WR_VAL_BLOCK ? o->v.b.len : o->len;
+}
+
 static PyObject *object_row(wr_idx i, const wr_object *o) {
   uint64_t state = wr_load(&o->state);
   uint32_t phase = WR_OBJ_PHASE(state), refs = wr_tag_value(wr_load(&o->refs));
@@ -191,7 +195,7 @@ static PyObject *object_row(wr_idx i, const wr_object *o) {
   PyObject *d = PyDict_New();
   if (!d) return NULL;
   uint32_t block = o->flags & WR_VAL_BLOCK, extra = o->flags & WR_VAL_EXTRA;
-  uint64_t size = phase == WR_OBJ_PENDING ? 0 : block ? o->v.b.len : o->len;
+  uint64_t size = phase == WR_OBJ_PENDING ? 0 : size_of(o);
   wr_idx task = phase == WR_OBJ_PENDING && extra ? o->v.b.producer : 0;
   if (set_item(d, "id", wrpy_id_bytes((wr_id){i, WR_OBJ_GEN(state)}, WRPY_ID_BYTES)) ||
       set_uint(d, "phase", phase) || set_uint(d, "flags", o->flags) ||
@@ -251,7 +255,7 @@ static PyObject *m_object_size(PyObject *module, PyObject *ref) {
   const wr_object *o = wr_obj(wrpy_sess.seg, id.idx);
   uint64_t state = wr_load(&o->state);
   if (WR_OBJ_PHASE(state) == WR_OBJ_PENDING) Py_RETURN_NONE;
-  return PyLong_FromUnsignedLongLong(o->flags & WR_VAL_BLOCK ? o->v.b.len : o->len);
+  return PyLong_FromUnsignedLongLong(size_of(o));
 }
 
 /* ---- resources and counters ----------------------------------------------------------------- */

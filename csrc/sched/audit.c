@@ -61,9 +61,7 @@ static uint32_t phase_of(const audit *a, wr_idx i) {
   return WR_OBJ_PHASE(wr_load(&wr_obj(a->s, i)->state));
 }
 
-static uint32_t kind_of(const audit *a, wr_idx i) {
-  return WR_REC_KIND(wr_load(wr_rec_word(a->s, i)));
-}
+static uint32_t kind_of(const audit *a, wr_idx i) { return wr_rec_kind_of(a->s, i); }
 
 static int actor_lives(const audit *a, uint32_t i, uint32_t gen) {
   uint64_t st = wr_load(&a->s->actors[i].state);

@@ -420,7 +420,7 @@ static void settle_letting(wr_self *me, uint32_t slot) {
   uint64_t ready = wr_load(&p->letting);
   wr_idx i = (wr_idx)ready;
   if (!ready || (i & WR_ACTOR_BIT) || wr_rec_chunk(i) >= wr_load32(&s->h->rec_high)) return;
-  if (WR_REC_KIND(wr_load(&s->rec_table[wr_rec_chunk(i)])) != WR_REC_CELLS) return;
+  if (wr_rec_kind_of(s, i) != WR_REC_CELLS) return;
   for (uint32_t k = 0; k < wr_load32(&s->h->ngroups) && k < WR_MAX_GROUPS; k++)
     if (wr_load(&wr_group_at(s, k)->ready) == ready) { /* still there: the group will see to it */
       wr_store(&p->letting, 0);

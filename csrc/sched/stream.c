@@ -157,9 +157,7 @@ static void let_go(wr_self *me, wr_idx i, uint32_t gen) {
 /* The stream of the task that yields the item; NULL: the task is gone. */
 static wr_stream *stream_of_item(const wr_seg *s, const wr_item *item) {
   wr_idx i = item->task;
-  if (!i || (i & WR_ACTOR_BIT) || i % WR_TASK_CELLS ||
-      wr_rec_chunk(i) >= wr_load32(&s->h->rec_high) || wr_rec_kind_of(s, i) != WR_REC_TASKS)
-    return NULL;
+  if (!wr_rec_is_task(s, i)) return NULL;
   const wr_task *t = wr_task_at(s, i);
   uint64_t st = wr_load(&t->tstate);
   int lives = WR_TASK_GEN(st) == item->task_gen && WR_TASK_PHASE(st) != WR_TASK_FREE;

@@ -203,7 +203,7 @@ static void settle_push(wr_sweeper *sw, uint32_t slot) {
   uint64_t op = wr_load(&p->op);
   wr_idx i = WR_OP_IDX(op);
   if (WR_OP_KIND(op) != WR_OP_PUSH) return;
-  if (WR_REC_KIND(wr_load(wr_rec_word(s, i))) == WR_REC_TASKS) {
+  if (wr_rec_kind_of(s, i) == WR_REC_TASKS) {
     wr_task *t = wr_task_at(s, i);
     uint32_t a = t->actor - 1;
     if (a < WR_MAX_ACTORS && call_waits(t, wr_load(&t->tstate)) &&

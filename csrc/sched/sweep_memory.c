@@ -150,7 +150,7 @@ int wr_sweep_named(wr_seg *s, wr_idx i, uint32_t gen, uint32_t mask, uint64_t of
   if ((WR_OBJ_GEN(st) & mask) != (gen & mask) || phase == WR_OBJ_FREE || phase == WR_OBJ_NODE)
     return 0;
   if ((o->flags & WR_VAL_BLOCK) && o->v.b.block == off) return 1;
-  if (WR_REC_KIND(wr_load(wr_rec_word(s, i))) != WR_REC_TASKS) return 0;
+  if (wr_rec_kind_of(s, i) != WR_REC_TASKS) return 0;
   const wr_task *t = wr_task_at(s, i);
   return WR_TASK_PHASE(wr_load(&t->tstate)) != WR_TASK_FREE && (t->flags & WR_TF_ARGS_BLOCK) &&
          t->args == off;

@@ -90,6 +90,12 @@ static inline wr_a64 *wr_rec_word(const wr_seg *s, wr_idx i) {
 static inline uint32_t wr_rec_kind_of(const wr_seg *s, wr_idx i) {
   return WR_REC_KIND(wr_load(wr_rec_word(s, i)));
 }
+/* Does an index that anybody may have written name a task's record? */
+static inline int wr_rec_is_task(const wr_seg *s, wr_idx i) {
+  uint32_t chunk = wr_rec_chunk(i);
+  return i && !(i & WR_ACTOR_BIT) && i % WR_TASK_CELLS == 0 && chunk < WR_REC_CHUNKS &&
+         chunk < wr_load32(&s->h->rec_high) && wr_rec_kind_of(s, i) == WR_REC_TASKS;
+}
 static inline wr_a32 *wr_rec_freed(const wr_seg *s, wr_idx i) {
   return WR_GUARD_AT(wr_a32, i, WR_MAX_CELLS, &s->rec_freed[wr_rec_chunk(i)]);
 }

@@ -79,22 +79,24 @@ def load(payload: bytes, kind: int) -> tuple[Any, str]:
     value = _revive(payload)
     if kind == exporting.CLASS:
         return value, value[0].__name__
-    if not isinstance(value, exporting.Alias):
-        function, name = value
-        shown = name.rpartition(".")[2]
-        if timeline.enabled():
-            function = timeline.timed(function, shown)
-        full_names[id(function)] = name
-        return function, shown
-    base = _functions.get(value.base)
-    if base is None:
-        ref: _core.ObjectRef[Any] = _core.ObjectRef(value.base)
-        base = _functions[value.base] = _revive(_core.export_bytes(ref))
-    function, name = base
-    shown = value.extras.get("name") or name.rpartition(".")[2]
+    alias = value if isinstance(value, exporting.Alias) else None
+    function, name = value if alias is None else _function(alias.base)
+    shown = (alias is not None and alias.extras.get("name")) or name.rpartition(".")[2]
     if timeline.enabled():
         function = timeline.timed(function, shown)
-    return Aliased(function, name, value.extras), shown
+    if alias is not None:
+        return Aliased(function, name, alias.extras), shown
+    full_names[id(function)] = name
+    return function, shown
+
+
+def _function(export: bytes) -> tuple[Any, str]:
+    """What an alias refers to: the function and its full name."""
+    found = _functions.get(export)
+    if found is None:
+        ref: _core.ObjectRef[Any] = _core.ObjectRef(export)
+        found = _functions[export] = _revive(_core.export_bytes(ref))
+    return found
 
 
 def _revive(payload: bytes) -> Any:

@@ -228,7 +228,7 @@ def _anonymous() -> str:
 def _other_ray(address: Any) -> bool:
     """Whether the address is that of a real Ray: ray://host:port, ray:auto and so on."""
     if address is None:
-        address = os.environ.get("WHIPRAY_ADDRESS") or os.environ.get("RAY_ADDRESS")
+        address = machine.address_from_environment()
     return isinstance(address, str) and address.startswith("ray:")
 
 
