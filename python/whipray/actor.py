@@ -8,7 +8,6 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from whipray import _core
 from whipray._private import actor_table, exporting, options, signatures, strategies, worker
-from whipray.exceptions import RaySystemError
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -291,8 +290,8 @@ def _create_one(
     }
     try:
         return _core.actor_create(spec, (*args, orders), kwargs)  # type: ignore[return-value]
-    except RaySystemError:
-        if cause or not target.is_removed():
+    except Exception as error:
+        if cause or not target.explains(error):
             raise
         return _create_one(actor_class, given, name, namespace, args, kwargs)
 
@@ -308,8 +307,8 @@ def _shapes(
     if not cause and not target.is_removed():
         try:
             return (worker.shape_of(place, env, target), worker.shape_of(held, env, target)), 0
-        except RaySystemError:
-            if not target.is_removed():
+        except Exception as error:
+            if not target.explains(error):
                 raise
     anywhere = worker.shape_of({}, env)
     return (anywhere, anywhere), cause or strategies.GROUP_REMOVED

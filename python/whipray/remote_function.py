@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Generic, TypeVar
 
-from whipray import _core, exceptions
+from whipray import _core
 from whipray._private import exporting, options, signatures, strategies, worker
 
 R = TypeVar("R")
@@ -154,17 +154,15 @@ def prepare(
     resources = options.wanted(task_options, 1)
     name = exporting.short_name(exports.function)
     target = strategies.target_of(task_options, resources, {}, name)
-    if target.unschedulable:
-        return _failing(exceptions.TaskUnschedulableError(target.unschedulable), nreturns)
-    if target.is_removed():
-        return _failing(exceptions.TaskPlacementGroupRemoved(), nreturns)
+    if target.unschedulable or target.is_removed():
+        return _failing(target, nreturns)
     submitter.fn = exports.ref(task_options, target.capture if target.group else None)
     try:
         submitter.shape = worker.shape_of(resources, env, target)
-    except exceptions.RaySystemError:
-        if not target.is_removed():
+    except Exception as error:
+        if not target.explains(error):
             raise
-        return _failing(exceptions.TaskPlacementGroupRemoved(), nreturns)
+        return _failing(target, nreturns)
     submitter.nreturns = nreturns
     submitter.room = options.room(task_options.get("_generator_backpressure_num_objects"))
     submitter.group, submitter.group_gen = target.numbers()
@@ -174,8 +172,13 @@ def prepare(
     return None
 
 
-def _failing(error: BaseException, nreturns: int) -> Any:
+def _failing(target: strategies.Target, nreturns: int) -> Any:
     """What stands in for the submitter of tasks that fail before they begin."""
+    from whipray.exceptions import TaskPlacementGroupRemoved, TaskUnschedulableError
+
+    error: Exception = TaskPlacementGroupRemoved()
+    if target.unschedulable:
+        error = TaskUnschedulableError(target.unschedulable)
 
     def submit(*args: Any, **kwargs: Any) -> Any:
         if nreturns == options.STREAMING:

@@ -6,7 +6,7 @@ node), or into a reason why the work can not run.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from whipray import _core
 from whipray._private import worker
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 NAMES = ("DEFAULT", "SPREAD")
 GROUP_REMOVED, UNSCHEDULABLE = 6, 7
 """Causes of death of actors that can not run, as of `_core.actor_create`."""
+_PHASE_REMOVED = 6
+"""Of a group, as of `_core.group`."""
 _GROUP_OPTIONS = (
     ("placement_group", "default"),
     ("placement_group_bundle_index", -1),
@@ -24,16 +26,25 @@ _GROUP_OPTIONS = (
 )
 
 
-class Target(NamedTuple):
-    """Where work goes."""
+class Target:
+    """Where work goes.  `unmatched`: what no node is like, the work waits for one; `unschedulable`:
+    why the work fails at once."""
 
-    group: PlacementGroup | None = None
-    bundle: int = -1
-    capture: bool = False
-    unmatched: str = ""
-    """What no node is like: the work waits for one."""
-    unschedulable: str = ""
-    """Why the work fails at once."""
+    __slots__ = ("bundle", "capture", "group", "unmatched", "unschedulable")
+
+    def __init__(
+        self,
+        group: PlacementGroup | None = None,
+        bundle: int = -1,
+        capture: bool = False,
+        unmatched: str = "",
+        unschedulable: str = "",
+    ) -> None:
+        self.group = group
+        self.bundle = bundle
+        self.capture = capture
+        self.unmatched = unmatched
+        self.unschedulable = unschedulable
 
     def numbers(self) -> tuple[int, int]:
         """(number of the group plus one, its generation); zeros: no group."""
@@ -47,7 +58,13 @@ class Target(NamedTuple):
         if self.group is None:
             return False
         row = _core.group(self.group.id.binary())
-        return row is None or row[1] == 6
+        return row is None or row[1] == _PHASE_REMOVED
+
+    def explains(self, error: Exception) -> bool:
+        """Is the engine's error what befalls work whose group has just been removed?"""
+        from whipray.exceptions import RaySystemError
+
+        return isinstance(error, RaySystemError) and self.is_removed()
 
 
 ANYWHERE = Target()
@@ -240,4 +257,5 @@ def _selected(target: Target, selector: dict[str, str], fallback: Any) -> Target
     tries = [selector, *(strategy["label_selector"] for strategy in fallback or ())]
     if any(labels.matches(one) for one in tries):
         return target
-    return target._replace(unmatched=f"labels {selector}")
+    unmatched = f"labels {selector}"
+    return Target(target.group, target.bundle, target.capture, unmatched, target.unschedulable)
