@@ -280,3 +280,16 @@ void engine_audit(const wr_seg *s) {
   look_at_heap(&copy);
   wr_map32_free(&a.counts);
 }
+
+/* ---- two processes in one -------------------------------------------------------------------- */
+
+void engine_pair_open(engine_pair *p, uint64_t heap_bytes) {
+  engine_open(&p->e, heap_bytes);
+  engine_join(&p->e, &p->other, ENGINE_PEER);
+}
+
+void engine_pair_close(engine_pair *p) {
+  engine_audit(&p->e.s);
+  wr_self_close(&p->other);
+  engine_close(&p->e);
+}

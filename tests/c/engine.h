@@ -24,6 +24,15 @@ void *engine_shared(size_t bytes);
 /* Fills in `slot` of the process table and a wr_self for it, in whatever process this is called. */
 void engine_join(engine *e, wr_self *me, uint32_t slot);
 
+/* A segment with a second process, played by the test itself. */
+typedef struct {
+  engine e;
+  wr_self other;
+} engine_pair;
+
+void engine_pair_open(engine_pair *p, uint64_t heap_bytes);
+void engine_pair_close(engine_pair *p); /* after an audit */
+
 /* ---- peers --------------------------------------------------------------------------------- */
 
 typedef void engine_role(wr_self *me, void *arg);

@@ -12,22 +12,6 @@
 #define MIB ((uint64_t)1 << 20)
 #define LEN 300000u
 
-typedef struct {
-  engine e;
-  wr_self other;
-} pair;
-
-static void pair_open(pair *p) {
-  engine_open(&p->e, 64 * MIB);
-  engine_join(&p->e, &p->other, ENGINE_PEER);
-}
-
-static void pair_close(pair *p) {
-  engine_audit(&p->e.s);
-  wr_self_close(&p->other);
-  engine_close(&p->e);
-}
-
 static uint32_t place(const wr_seg *s, wr_idx i) {
   return WR_OBJ_PLACE(wr_load(&wr_obj(s, i)->state));
 }
@@ -48,8 +32,8 @@ static void restore(wr_self *me, wr_idx i) {
 }
 
 TEST(a_value_leaves_and_comes_back) {
-  pair p;
-  pair_open(&p);
+  engine_pair p;
+  engine_pair_open(&p, 64 * MIB);
   wr_idx i = engine_put(&p.e.me, LEN, NULL, 0);
   uint32_t gen = wr_gen_of(&p.e.s, i);
   uint64_t used = wr_heap_chunks_used(&p.e.s);
@@ -67,13 +51,13 @@ TEST(a_value_leaves_and_comes_back) {
   engine_read(&p.e.s, i);
   engine_drop(&p.e.me, i);
   CHECK_EQ(wr_load32(&p.e.s.h->files_dropped), 0);
-  pair_close(&p);
+  engine_pair_close(&p);
 }
 
 TEST(no_room_and_no_bytes) {
-  pair p;
+  engine_pair p;
   uint8_t *dst;
-  pair_open(&p);
+  engine_pair_open(&p, 64 * MIB);
   wr_idx i = engine_put(&p.e.me, LEN, NULL, 0), big;
   uint32_t gen = wr_gen_of(&p.e.s, i);
   spill(&p.e.me, i);
@@ -90,20 +74,20 @@ TEST(no_room_and_no_bytes) {
   CHECK_EQ(wr_objects_watch_value(&p.e.s, i, gen, ENGINE_PEER), 1);
   engine_drop(&p.e.me, i);
   CHECK_EQ(engine_phase(&p.e.s, i), WR_OBJ_FREE);
-  pair_close(&p);
+  engine_pair_close(&p);
 }
 
 static void note(void *ctx, wr_idx idx) { *(wr_idx *)ctx = idx; }
 
-static wr_idx viewed(const pair *p) {
+static wr_idx viewed(const engine_pair *p) {
   wr_idx found = 0;
   wr_away_each_view((wr_seg *)(uintptr_t)&p->e.s, note, &found);
   return found;
 }
 
 TEST(a_view_is_seen_as_long_as_it_lasts) {
-  pair p;
-  pair_open(&p);
+  engine_pair p;
+  engine_pair_open(&p, 64 * MIB);
   wr_idx i = engine_put(&p.e.me, LEN, NULL, 0);
   uint32_t gen = wr_gen_of(&p.e.s, i);
   CHECK_EQ(wr_hold_take(&p.other, i, gen, NULL), WR_OK);
@@ -125,14 +109,14 @@ TEST(a_view_is_seen_as_long_as_it_lasts) {
   CHECK_EQ(viewed(&p), 0);
   CHECK_EQ(engine_refs(&p.e.s, i), WR_REF_CREATOR);
   engine_drop(&p.e.me, i);
-  pair_close(&p);
+  engine_pair_close(&p);
 }
 
 /* The last reference goes while whiprayd moves the value: it frees the object when it is done. */
 TEST(references_that_go_meanwhile) {
-  pair p;
+  engine_pair p;
   uint8_t *dst;
-  pair_open(&p);
+  engine_pair_open(&p, 64 * MIB);
   for (int how = 0; how < 5; how++) {
     wr_idx i = engine_put(&p.other, LEN, NULL, 0);
     uint32_t gen = wr_gen_of(&p.e.s, i);
@@ -155,13 +139,13 @@ TEST(references_that_go_meanwhile) {
     CHECK_EQ(wr_heap_chunks_used(&p.e.s), 0);
     if (how == 4) CHECK_EQ(wr_load32(&p.e.s.h->files_dropped), dropped + 1);
   }
-  pair_close(&p);
+  engine_pair_close(&p);
 }
 
 TEST(who_waits_is_woken) {
-  pair p;
+  engine_pair p;
   uint8_t *dst;
-  pair_open(&p);
+  engine_pair_open(&p, 64 * MIB);
   wr_idx i = engine_put(&p.e.me, LEN, NULL, 0);
   uint32_t gen = wr_gen_of(&p.e.s, i);
   wr_proc *waiter = &p.e.s.procs[ENGINE_PEER];
@@ -179,7 +163,7 @@ TEST(who_waits_is_woken) {
   CHECK_EQ(wr_load(&wr_obj(&p.e.s, i)->state), WR_OBJ_STATE(WR_OBJ_READY, gen));
   engine_read(&p.e.s, i);
   engine_drop(&p.e.me, i);
-  pair_close(&p);
+  engine_pair_close(&p);
 }
 
 typedef struct {
@@ -194,9 +178,9 @@ static void collect(void *ctx, const wr_spillable *v) {
 }
 
 TEST(what_can_be_spilled) {
-  pair p;
+  engine_pair p;
   found f = {.n = 0};
-  pair_open(&p);
+  engine_pair_open(&p, 64 * MIB);
   wr_idx inner = engine_put(&p.e.me, 100, NULL, 0), all[5];
   all[0] = engine_put(&p.e.me, LEN, NULL, 0);
   all[1] = engine_put(&p.other, 5000, NULL, 0);
@@ -219,7 +203,7 @@ TEST(what_can_be_spilled) {
   CHECK_GT(f.v[first].touched, f.v[!first].touched);
   for (int k = 0; k < 5; k++) engine_drop(k == 1 ? &p.other : &p.e.me, all[k]);
   engine_drop(&p.e.me, inner);
-  pair_close(&p);
+  engine_pair_close(&p);
 }
 
 /* A reader in another process takes views of a value that goes and comes all the time.  Whenever it

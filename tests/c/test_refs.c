@@ -8,26 +8,9 @@
 
 #define MIB ((uint64_t)1 << 20)
 
-/* A segment with a second process, played by the test itself. */
-typedef struct {
-  engine e;
-  wr_self other;
-} pair;
-
-static void pair_open(pair *p) {
-  engine_open(&p->e, 64 * MIB);
-  engine_join(&p->e, &p->other, ENGINE_PEER);
-}
-
-static void pair_close(pair *p) {
-  engine_audit(&p->e.s);
-  wr_self_close(&p->other);
-  engine_close(&p->e);
-}
-
 TEST(an_object_goes_with_its_creators_reference) {
-  pair p;
-  pair_open(&p);
+  engine_pair p;
+  engine_pair_open(&p, 64 * MIB);
   wr_idx i = engine_put(&p.e.me, 10000, NULL, 0);
   uint32_t gen = wr_gen_of(&p.e.s, i);
   uint64_t block = wr_obj(&p.e.s, i)->v.b.block;
@@ -42,12 +25,12 @@ TEST(an_object_goes_with_its_creators_reference) {
   CHECK_EQ(engine_put(&p.e.me, 8, NULL, 0), i);
   wr_reap(&p.e.me, i, gen); /* the generation of before */
   engine_read(&p.e.s, i);
-  pair_close(&p);
+  engine_pair_close(&p);
 }
 
 TEST(both_flags_and_every_count_keep_it) {
-  pair p;
-  pair_open(&p);
+  engine_pair p;
+  engine_pair_open(&p, 64 * MIB);
   wr_idx i;
   uint32_t gen;
   CHECK_EQ(wr_objects_create(&p.e.me, WR_REF_CREATOR | WR_REF_TASK, &i, &gen), WR_OK);
@@ -60,12 +43,12 @@ TEST(both_flags_and_every_count_keep_it) {
   CHECK_EQ(engine_phase(&p.e.s, i), WR_OBJ_PENDING);
   wr_hold_drop(&p.other, i);
   CHECK_EQ(engine_phase(&p.e.s, i), WR_OBJ_FREE); /* pending or not */
-  pair_close(&p);
+  engine_pair_close(&p);
 }
 
 TEST(a_process_counts_its_holds_by_itself) {
-  pair p;
-  pair_open(&p);
+  engine_pair p;
+  engine_pair_open(&p, 64 * MIB);
   wr_idx i = engine_put(&p.e.me, 100, NULL, 0);
   uint32_t gen = 0;
   for (int k = 0; k < 5; k++) {
@@ -80,12 +63,12 @@ TEST(a_process_counts_its_holds_by_itself) {
   CHECK_EQ(engine_refs(&p.e.s, i), WR_REF_CREATOR);
   wr_hold_drop(&p.other, i); /* holds none: harmless */
   CHECK_EQ(engine_refs(&p.e.s, i), WR_REF_CREATOR);
-  pair_close(&p);
+  engine_pair_close(&p);
 }
 
 TEST(stale_ids_are_refused) {
-  pair p;
-  pair_open(&p);
+  engine_pair p;
+  engine_pair_open(&p, 64 * MIB);
   wr_idx i = engine_put(&p.e.me, 100, NULL, 0);
   uint32_t gen = wr_gen_of(&p.e.s, i), out = 7;
   CHECK_EQ(wr_hold_take(&p.other, i, gen + 1, &out), WR_STALE);
@@ -101,14 +84,14 @@ TEST(stale_ids_are_refused) {
   CHECK_EQ(out, 7);
   engine_audit(&p.e.s);
   CHECK_EQ(p.other.held.n, 0);
-  pair_close(&p);
+  engine_pair_close(&p);
 }
 
 TEST(a_process_may_hold_more_than_a_chunk_of_the_table) {
   enum { N = WR_HOLDS_PER_CHUNK * 2 + 100 };
   static wr_idx all[N];
-  pair p;
-  pair_open(&p);
+  engine_pair p;
+  engine_pair_open(&p, 64 * MIB);
   for (int round = 0; round < 2; round++) {
     for (uint32_t i = 0; i < N; i++) {
       all[i] = engine_put(&p.e.me, 4, NULL, 0);
@@ -123,14 +106,14 @@ TEST(a_process_may_hold_more_than_a_chunk_of_the_table) {
     }
     CHECK_EQ(engine_living(&p.e.s), 0);
   }
-  pair_close(&p);
+  engine_pair_close(&p);
 }
 
 /* ---- values that contain references -------------------------------------------------------- */
 
 TEST(a_value_keeps_what_it_contains) {
-  pair p;
-  pair_open(&p);
+  engine_pair p;
+  engine_pair_open(&p, 64 * MIB);
   wr_idx in[3];
   for (uint32_t k = 0; k < 3; k++) in[k] = engine_put(&p.e.me, 50 << 4 * k, NULL, 0);
   wr_idx twice[] = {in[0], in[1], in[2], in[0]}, out = engine_put(&p.other, 70, twice, 4);
@@ -141,14 +124,14 @@ TEST(a_value_keeps_what_it_contains) {
   engine_read(&p.e.s, out);
   engine_drop(&p.other, out);
   CHECK_EQ(engine_living(&p.e.s), 0);
-  pair_close(&p);
+  engine_pair_close(&p);
 }
 
 /* Each of the middle ones contains all of the lowest: freed once, with the last of them. */
 TEST(what_is_shared_goes_with_the_last) {
   enum { N = 50 };
-  pair p;
-  pair_open(&p);
+  engine_pair p;
+  engine_pair_open(&p, 64 * MIB);
   wr_idx low[N], mid[N], top;
   for (int k = 0; k < N; k++) low[k] = engine_put(&p.e.me, 40, NULL, 0);
   for (int k = 0; k < N; k++) mid[k] = engine_put(&p.other, 40, low, N);
@@ -163,13 +146,13 @@ TEST(what_is_shared_goes_with_the_last) {
   CHECK_EQ(engine_living(&p.e.s), N + 1);
   engine_drop(&p.other, mid[N - 1]);
   CHECK_EQ(engine_living(&p.e.s), 0);
-  pair_close(&p);
+  engine_pair_close(&p);
 }
 
 TEST(values_nest_without_limit) {
   enum { DEPTH = 100000 };
-  pair p;
-  pair_open(&p);
+  engine_pair p;
+  engine_pair_open(&p, 64 * MIB);
   wr_idx last = engine_put(&p.e.me, 4, NULL, 0);
   for (uint32_t k = 1; k < DEPTH; k++) {
     wr_idx next = engine_put(&p.e.me, 4, &last, 1);
@@ -180,7 +163,7 @@ TEST(values_nest_without_limit) {
   engine_audit(&p.e.s);
   engine_drop(&p.other, last); /* by a process that made none of them */
   CHECK_EQ(engine_living(&p.e.s), 0);
-  pair_close(&p);
+  engine_pair_close(&p);
 }
 
 /* ---- other records ------------------------------------------------------------------------- */
@@ -204,8 +187,8 @@ static wr_idx make_task(wr_self *me, const wr_idx *args, uint32_t n, int in_bloc
 }
 
 TEST(a_task_keeps_its_arguments) {
-  pair p;
-  pair_open(&p);
+  engine_pair p;
+  engine_pair_open(&p, 64 * MIB);
   for (int in_block = 0; in_block < 2; in_block++) {
     wr_idx args[20];
     for (int k = 0; k < 20; k++) args[k] = engine_put(&p.e.me, 3000, NULL, 0);
@@ -218,12 +201,12 @@ TEST(a_task_keeps_its_arguments) {
     CHECK_EQ(engine_phase(&p.e.s, t), WR_OBJ_FREE);
     CHECK_EQ(engine_living(&p.e.s), 0);
   }
-  pair_close(&p);
+  engine_pair_close(&p);
 }
 
 TEST(pins_are_taken_up_where_they_ended) {
-  pair p;
-  pair_open(&p);
+  engine_pair p;
+  engine_pair_open(&p, 64 * MIB);
   wr_idx args[8];
   for (int k = 0; k < 8; k++) args[k] = engine_put(&p.e.me, 4, NULL, 0);
   wr_idx t = make_task(&p.e.me, args, 8, 0);
@@ -236,12 +219,12 @@ TEST(pins_are_taken_up_where_they_ended) {
   for (int k = 0; k < 8; k++) CHECK_EQ(engine_refs(&p.e.s, args[k]), WR_REF_CREATOR);
   wr_pins_drop(&p.e.me, pins);
   engine_audit(&p.e.s);
-  pair_close(&p);
+  engine_pair_close(&p);
 }
 
 TEST(waiting_nodes_go_with_their_object) {
-  pair p;
-  pair_open(&p);
+  engine_pair p;
+  engine_pair_open(&p, 64 * MIB);
   wr_idx i = engine_put(&p.e.me, 4, NULL, 0), next = 0;
   for (int k = 0; k < 5; k++) {
     wr_idx n;
@@ -257,12 +240,12 @@ TEST(waiting_nodes_go_with_their_object) {
   for (uint32_t c = 1; c < wr_load32(&p.e.s.h->rec_high); c++)
     for (uint32_t k = 0; k < WR_CHUNK / WR_CELL; k++)
       CHECK_EQ(engine_phase(&p.e.s, wr_rec_first(c) + k), WR_OBJ_FREE);
-  pair_close(&p);
+  engine_pair_close(&p);
 }
 
 TEST(an_actor_without_handles_retires_or_is_free) {
-  pair p;
-  pair_open(&p);
+  engine_pair p;
+  engine_pair_open(&p, 64 * MIB);
   const struct {
     uint32_t phase, flags, want_phase, want_flags;
   } cases[] = {{WR_ACTOR_ALIVE, 0, WR_ACTOR_ALIVE, WR_AF_RETIRE},
@@ -284,15 +267,15 @@ TEST(an_actor_without_handles_retires_or_is_free) {
     CHECK_EQ(wr_load32(&a->flags), cases[k].want_flags);
   }
   CHECK_GE(wr_load32(&p.e.s.procs[ENGINE_PEER].events), 1); /* it was told */
-  pair_close(&p);
+  engine_pair_close(&p);
 }
 
 /* A record may be freed and used again while the process that dropped its count has not yet noted
  * so: a death then must still find that it took effect. */
 TEST(an_operation_is_known_after_the_record_was_used_again) {
   for (int as_node = 0; as_node < 2; as_node++) {
-    pair p;
-    pair_open(&p);
+    engine_pair p;
+    engine_pair_open(&p, 64 * MIB);
     wr_idx i = engine_put(&p.e.me, 4, NULL, 0), j;
     CHECK_EQ(wr_hold_take(&p.other, i, 0, NULL), WR_OK);
     uint32_t pos = p.other.holds[0].pos;
@@ -312,15 +295,15 @@ TEST(an_operation_is_known_after_the_record_was_used_again) {
     CHECK(wr_tag_applied(p.other.p, ENGINE_PEER, wr_refs(&p.e.s, i)));
     engine_sweep(&p.e, ENGINE_PEER);
     if (!as_node) CHECK_EQ(engine_refs(&p.e.s, i), WR_REF_CREATOR);
-    pair_close(&p);
+    engine_pair_close(&p);
   }
 }
 
 TEST(an_operation_is_known_after_the_actor_record_was_used_again) {
-  pair p;
+  engine_pair p;
   uint32_t number, again, gen;
   const wr_actor_init spec = {.cls = 1};
-  pair_open(&p);
+  engine_pair_open(&p, 64 * MIB);
   CHECK_EQ(wr_actors_create(&p.e.me, &spec, &number, &gen), WR_OK);
   wr_idx i = number | WR_ACTOR_BIT;
   CHECK_EQ(wr_hold_take(&p.other, i, gen, NULL), WR_OK);
@@ -332,7 +315,7 @@ TEST(an_operation_is_known_after_the_actor_record_was_used_again) {
   CHECK_EQ(again, number);
   engine_sweep(&p.e, ENGINE_PEER);
   CHECK_EQ(engine_refs(&p.e.s, i), WR_REF_CREATOR);
-  pair_close(&p);
+  engine_pair_close(&p);
 }
 
 /* ---- many at once -------------------------------------------------------------------------- */

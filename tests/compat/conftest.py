@@ -20,7 +20,8 @@ from typing import Any
 
 import pytest
 
-from .helpers import Gate, Journal, Ray
+from .groups import all_free, remove_all_groups
+from .helpers import Gate, Journal, Ray, wait_until
 
 ENGINE = os.environ.get("WHIPRAY_COMPAT_ENGINE", "whipray")
 TEST_SECONDS = 60
@@ -165,6 +166,22 @@ def start(ray_fresh: Ray) -> Callable[..., Any]:
         return ray_fresh.init(**{**init_defaults(), **arguments})
 
     return begin
+
+
+@pytest.fixture(scope="module")
+def _machine(engine: Ray) -> Iterator[None]:
+    engine.shutdown()
+    engine.init(**{**init_defaults(), "num_cpus": 4, "resources": {"slots": 2}})
+    yield
+    engine.shutdown()
+
+
+@pytest.fixture
+def machine(engine: Ray, _machine: None) -> Iterator[Ray]:
+    """An instance with four CPUs and two `slots`; groups that a test leaves are removed."""
+    yield engine
+    remove_all_groups(engine)
+    wait_until(lambda: all_free(engine))
 
 
 @pytest.fixture

@@ -29,6 +29,12 @@ def state_of(ray: Ray, group: Any) -> str:
     return str(ray.util.placement_group_table(group)["state"])
 
 
+def all_free(ray: Ray) -> bool:
+    """Is everything of the fixture `machine` free?"""
+    free = ray.available_resources()
+    return bool(free.get("CPU") == 4.0 and free.get("slots") == 2.0)
+
+
 def remove_all_groups(ray: Ray) -> None:
     """Removes what a test has left."""
     handle = groups_module(ray).PlacementGroup

@@ -3,36 +3,12 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from .conftest import init_defaults
-from .groups import groups_module, remove_all_groups, state_of
+from .groups import all_free, groups_module, state_of
 from .helpers import Ray, wait_until
-
-
-@pytest.fixture(scope="module")
-def _machine(engine: Ray) -> Iterator[None]:
-    engine.shutdown()
-    engine.init(**{**init_defaults(), "num_cpus": 4, "resources": {"slots": 2}})
-    yield
-    engine.shutdown()
-
-
-@pytest.fixture
-def machine(engine: Ray, _machine: None) -> Iterator[Ray]:
-    """An instance with four CPUs and two `slots`; groups that a test leaves are removed."""
-    yield engine
-    remove_all_groups(engine)
-    wait_until(lambda: all_free(engine))
-
-
-def all_free(ray: Ray) -> bool:
-    free = ray.available_resources()
-    return bool(free.get("CPU") == 4.0 and free.get("slots") == 2.0)
-
 
 # ---- making --------------------------------------------------------------------------------------
 

@@ -5,30 +5,14 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from .conftest import ENGINE, init_defaults
-from .groups import groups_module, in_group, remove_all_groups, state_of, strategies_module
+from .conftest import ENGINE
+from .groups import groups_module, in_group, state_of, strategies_module
 from .helpers import Ray, wait_until
-
-
-@pytest.fixture(scope="module")
-def _machine(engine: Ray) -> Iterator[None]:
-    engine.shutdown()
-    engine.init(**{**init_defaults(), "num_cpus": 4, "resources": {"slots": 2}})
-    yield
-    engine.shutdown()
-
-
-@pytest.fixture
-def machine(engine: Ray, _machine: None) -> Iterator[Ray]:
-    """An instance with four CPUs and two `slots`; groups that a test leaves are removed."""
-    yield engine
-    remove_all_groups(engine)
-    wait_until(lambda: engine.available_resources().get("CPU") == 4.0)
 
 
 def created(ray: Ray, bundles: list[dict[str, float]], **more: Any) -> Any:
