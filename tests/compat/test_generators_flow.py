@@ -90,8 +90,15 @@ def test_cancel_of_a_stream_that_runs(ray: Ray, tmp_path: Any, room: int) -> Non
 
 
 def test_cancel_of_a_stream_in_the_queue(ray: Ray, gate: Gates) -> None:
-    go = gate("go")
-    busy = ray.remote(num_cpus=2)(go.wait).remote()
+    started, go = gate("started"), gate("go")
+
+    @ray.remote(num_cpus=2)
+    def hold_every_cpu() -> None:
+        started.open()
+        go.wait()
+
+    busy = hold_every_cpu.remote()
+    started.wait()
     generator = ray.remote(journal_to).remote(go.path + ".unused", 3)
     ray.cancel(generator)
     with pytest.raises(ray.exceptions.TaskCancelledError):
