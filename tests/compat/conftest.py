@@ -24,7 +24,7 @@ from .groups import all_free, remove_all_groups
 from .helpers import Gate, Journal, Ray, wait_until
 
 ENGINE = os.environ.get("WHIPRAY_COMPAT_ENGINE", "whipray")
-TEST_SECONDS = 60
+TEST_SECONDS = 300
 GRACE_SECONDS = 15
 STDERR = pytest.StashKey[int]()
 EXPIRED = pytest.StashKey[int]()
@@ -80,12 +80,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     session.config.stash[STDERR] = os.dup(2)
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    differs = item.get_closest_marker("ray_differs")
-    if differs is not None and ENGINE == "ray":
-        pytest.skip(f"differs from Ray on purpose: {differs.args[0]}")
-
-
 class TimeLimitExceeded(KeyboardInterrupt):
     """A test took too long. Engines let interrupts, and only those, out of a blocking call."""
 
@@ -113,8 +107,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         signal.signal(signal.SIGALRM, previous)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+def _fail_when_expired(item: pytest.Item) -> Iterator[None]:
     """Turn the interrupt of the time limit into the failure of this one test."""
     try:
         return (yield)
@@ -122,6 +115,24 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         if EXPIRED not in item.stash:
             raise
         pytest.fail(f"took more than {item.stash[EXPIRED]} s")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    differs = item.get_closest_marker("ray_differs")
+    if differs is not None and ENGINE == "ray":
+        pytest.skip(f"differs from Ray on purpose: {differs.args[0]}")
+    return (yield from _fail_when_expired(item))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    return (yield from _fail_when_expired(item))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    return (yield from _fail_when_expired(item))
 
 
 @pytest.fixture(scope="session")

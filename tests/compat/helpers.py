@@ -17,7 +17,7 @@ T = TypeVar("T")
 Ray = ModuleType
 """The engine under test: the module `whipray` or the module `ray`."""
 
-PATIENCE = 40.0
+PATIENCE = 120.0
 """Seconds a condition may take before the test fails: below the limit of a whole test."""
 
 

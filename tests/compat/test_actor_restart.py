@@ -274,4 +274,4 @@ def test_a_crash_in_the_last_call_restarts_an_actor_without_handles(ray: Ray, ga
             return "done"
 
     path = gate("crashed").path
-    assert ray.get(Fragile.remote().work.remote(path), timeout=40) == "done"
+    assert ray.get(Fragile.remote().work.remote(path), timeout=120) == "done"

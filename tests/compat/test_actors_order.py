@@ -165,7 +165,7 @@ def test_waiting_for_a_later_call_means_the_earlier_ones_ran(ray: Ray) -> None:
     log = ray.remote(Log).remote()
     earlier = [log.add.remote(i) for i in range(30)]
     ray.get(log.all.remote())
-    assert ray.wait(earlier, num_returns=30, timeout=20)[0] == earlier
+    assert ray.wait(earlier, num_returns=30, timeout=120)[0] == earlier
 
 
 def test_order_of_calls_from_another_actor(ray: Ray) -> None:

@@ -330,13 +330,13 @@ def test_wait_on_generators_and_references(ray: Ray, gate: Gates) -> None:
         yield 1
 
     generator, ref = produce.remote(), ray.put("there")
-    assert ray.wait([generator, ref], timeout=30) == ([ref], [generator])
+    assert ray.wait([generator, ref], timeout=120) == ([ref], [generator])
     assert ray.wait([generator], timeout=0.05) == ([], [generator])
     go.open()
     ready, others = ray.wait([generator, ref], num_returns=2, timeout=30, fetch_local=False)
     assert (ready, others) == ([generator, ref], [])
     assert ray.get(next(generator)) == 1
-    assert ray.wait([generator], timeout=30)[0] == [generator]  # the end is ready too
+    assert ray.wait([generator], timeout=120)[0] == [generator]  # the end is ready too
     with pytest.raises(StopIteration):
         next(generator)
 
@@ -345,7 +345,7 @@ def test_wait_takes_one_item_after_the_other(ray: Ray) -> None:
     running = {ray.remote(count_to).remote(10): 10 * k for k in range(4)}
     found: list[int] = []
     while running:
-        for generator in ray.wait(list(running), timeout=30)[0]:
+        for generator in ray.wait(list(running), timeout=120)[0]:
             try:
                 found.append(running[generator] + ray.get(next(generator)))
             except StopIteration:

@@ -131,10 +131,10 @@ def test_fractions_share(machine: Ray) -> None:
 def test_no_more_than_there_are(machine: Ray) -> None:
     actors = [holder(machine, num_gpus=2).remote() for _ in range(3)]
     refs = [actor.look.remote() for actor in actors]
-    ready, waiting = machine.wait(refs, num_returns=2, timeout=30)
+    ready, waiting = machine.wait(refs, num_returns=2, timeout=120)
     assert machine.wait(waiting, timeout=0.3)[0] == []
     machine.kill(actors[refs.index(ready[0])])
-    machine.get(waiting, timeout=30)
+    machine.get(waiting, timeout=120)
     for actor in actors:
         machine.kill(actor)
 

@@ -115,7 +115,6 @@ def test_auto_address_without_an_instance_is_a_connection_error(start: Start) ->
         start(address="auto", num_cpus=None)
 
 
-@pytest.mark.time_limit(120)
 def test_init_and_shutdown_can_be_repeated(ray_fresh: Ray, start: Start) -> None:
     @ray_fresh.remote
     def double(x: int) -> int:
@@ -127,7 +126,6 @@ def test_init_and_shutdown_can_be_repeated(ray_fresh: Ray, start: Start) -> None
         ray_fresh.shutdown()
 
 
-@pytest.mark.time_limit(120)
 def test_actor_class_outlives_the_instance(ray_fresh: Ray, start: Start) -> None:
     @ray_fresh.remote
     class Box:
@@ -142,7 +140,6 @@ def test_actor_class_outlives_the_instance(ray_fresh: Ray, start: Start) -> None
     assert ray_fresh.get(Box.remote().value.remote()) == "new"
 
 
-@pytest.mark.time_limit(120)
 def test_handle_of_an_earlier_session_is_unknown_to_kill(ray_fresh: Ray, start: Start) -> None:
     start()
     old = ray_fresh.remote(type("Box", (), {})).remote()
@@ -152,7 +149,6 @@ def test_handle_of_an_earlier_session_is_unknown_to_kill(ray_fresh: Ray, start: 
         ray_fresh.kill(old)
 
 
-@pytest.mark.time_limit(120)
 def test_method_call_on_a_handle_of_an_earlier_session_fails(ray_fresh: Ray, start: Start) -> None:
     @ray_fresh.remote
     class Box:
@@ -165,7 +161,7 @@ def test_method_call_on_a_handle_of_an_earlier_session_fails(ray_fresh: Ray, sta
     ray_fresh.shutdown()
     start()
     with pytest.raises(Exception):  # noqa: B017 - the class of the error is not promised
-        ray_fresh.get(old.value.remote(), timeout=20)
+        ray_fresh.get(old.value.remote(), timeout=120)
 
 
 def test_shutdown_ends_workers_and_actors(ray_fresh: Ray, start: Start) -> None:

@@ -77,11 +77,11 @@ def test_future_of_a_result(ray: Ray, gate: Any) -> None:
     assert isinstance(future, concurrent.futures.Future)
     assert not future.done()
     door.open()
-    assert future.result(timeout=40) == "late"
+    assert future.result(timeout=120) == "late"
 
 
 def test_future_of_a_put(ray: Ray) -> None:
-    assert ray.put(3).future().result(timeout=40) == 3
+    assert ray.put(3).future().result(timeout=120) == 3
 
 
 def test_future_of_an_error(ray: Ray) -> None:
@@ -90,14 +90,14 @@ def test_future_of_an_error(ray: Ray) -> None:
         raise KeyError("in future")
 
     future = fail.remote().future()
-    assert isinstance(future.exception(timeout=40), KeyError)
+    assert isinstance(future.exception(timeout=120), KeyError)
     with pytest.raises(ray.exceptions.RayTaskError):
-        future.result(timeout=40)
+        future.result(timeout=120)
 
 
 def test_futures_in_as_completed(ray: Ray) -> None:
     futures = [ray.remote(lambda i=i: i).remote().future() for i in range(5)]
-    done = concurrent.futures.as_completed(futures, timeout=40)
+    done = concurrent.futures.as_completed(futures, timeout=120)
     assert sorted(future.result() for future in done) == list(range(5))
 
 

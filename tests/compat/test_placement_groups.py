@@ -23,12 +23,12 @@ def test_a_group_is_created_where_there_is_room(machine: Ray, strategy: str) -> 
 
 def test_ready_gives_the_group_itself(machine: Ray) -> None:
     group = machine.util.placement_group([{"CPU": 1}])
-    assert machine.get(group.ready(), timeout=20) == group
+    assert machine.get(group.ready(), timeout=120) == group
 
 
 def test_ready_can_be_waited_for(machine: Ray) -> None:
     group = machine.util.placement_group([{"CPU": 1}])
-    ready, rest = machine.wait([group.ready()], timeout=20)
+    ready, rest = machine.wait([group.ready()], timeout=120)
     assert len(ready) == 1
     assert rest == []
 
@@ -36,7 +36,7 @@ def test_ready_can_be_waited_for(machine: Ray) -> None:
 def test_ready_can_be_an_argument(machine: Ray) -> None:
     group = machine.util.placement_group([{"CPU": 1}])
     count = machine.remote(lambda group: group.bundle_count)
-    assert machine.get(count.remote(group.ready()), timeout=20) == 1
+    assert machine.get(count.remote(group.ready()), timeout=120) == 1
 
 
 def test_specs_are_those_that_were_given(machine: Ray) -> None:
@@ -101,7 +101,7 @@ def test_a_group_waits_for_tasks_to_end(machine: Ray, gate: Any) -> None:
     ready = group.ready()
     assert machine.wait([ready], timeout=0.3)[0] == []
     door.open()
-    assert machine.get(ready, timeout=20) == group
+    assert machine.get(ready, timeout=120) == group
     machine.get(ref)
 
 
@@ -111,7 +111,7 @@ def test_tasks_outside_wait_for_what_a_group_has(machine: Ray) -> None:
     ref = machine.remote(lambda: 1).remote()
     assert machine.wait([ref], timeout=0.3)[0] == []
     machine.util.remove_placement_group(group)
-    assert machine.get(ref, timeout=20) == 1
+    assert machine.get(ref, timeout=120) == 1
 
 
 def test_more_than_there_is_stays_pending(machine: Ray) -> None:
@@ -133,7 +133,7 @@ def test_strict_spread_of_several_needs_several_nodes(machine: Ray) -> None:
 
 def test_many_at_once(machine: Ray) -> None:
     groups = [machine.util.placement_group([{"CPU": 0.1}, {"CPU": 0.1}]) for _ in range(20)]
-    assert machine.get([group.ready() for group in groups], timeout=30) == groups
+    assert machine.get([group.ready() for group in groups], timeout=120) == groups
     for group in groups:
         machine.util.remove_placement_group(group)
     wait_until(lambda: all_free(machine))

@@ -115,7 +115,7 @@ def test_work_waits_for_the_group(machine: Ray) -> None:
     ref = seen(machine).options(scheduling_strategy=in_group(machine, second)).remote()
     assert machine.wait([ref], timeout=0.3)[0] == []
     machine.util.remove_placement_group(first)
-    assert machine.get(ref, timeout=30)[0] == second.id.hex()
+    assert machine.get(ref, timeout=120)[0] == second.id.hex()
 
 
 def test_a_blocked_task_lends_its_cpu_inside_the_group(machine: Ray) -> None:
@@ -201,7 +201,7 @@ def test_an_actor_holds_its_part_of_the_bundle(machine: Ray) -> None:
     third = cls.remote()
     assert machine.wait([third.pid.remote()], timeout=0.3)[0] == []
     machine.kill(actors[0])
-    machine.get(third.pid.remote(), timeout=30)
+    machine.get(third.pid.remote(), timeout=120)
 
 
 def test_an_actor_restarts_in_its_group(machine: Ray) -> None:
@@ -289,7 +289,7 @@ def test_running_tasks_end_with_the_group(machine: Ray, gate: Any) -> None:
     ref = running_in(machine, group, gate, "once", max_retries=0)
     machine.util.remove_placement_group(group)
     with pytest.raises(machine.exceptions.WorkerCrashedError):
-        machine.get(ref, timeout=30)
+        machine.get(ref, timeout=120)
 
 
 @pytest.mark.ray_differs("Ray sometimes lets the next attempt wait for ever")
@@ -298,7 +298,7 @@ def test_running_tasks_with_retries_end_with_the_group(machine: Ray, gate: Any) 
     ref = running_in(machine, group, gate, "again", max_retries=3)
     machine.util.remove_placement_group(group)
     with pytest.raises(machine.exceptions.TaskPlacementGroupRemoved):
-        machine.get(ref, timeout=30)
+        machine.get(ref, timeout=120)
 
 
 def test_queued_tasks_end_with_the_group(machine: Ray, gate: Any) -> None:
@@ -309,7 +309,7 @@ def test_queued_tasks_end_with_the_group(machine: Ray, gate: Any) -> None:
     machine.util.remove_placement_group(group)
     for ref in refs:
         with pytest.raises(machine.exceptions.TaskPlacementGroupRemoved):
-            machine.get(ref, timeout=30)
+            machine.get(ref, timeout=120)
 
 
 def test_actors_end_with_the_group(machine: Ray) -> None:
@@ -320,9 +320,9 @@ def test_actors_end_with_the_group(machine: Ray) -> None:
     sleeping = actor.sleep.remote()
     machine.util.remove_placement_group(group)
     with pytest.raises(machine.exceptions.ActorDiedError):
-        machine.get(sleeping, timeout=30)
+        machine.get(sleeping, timeout=120)
     with pytest.raises(machine.exceptions.ActorDiedError):
-        machine.get(actor.pid.remote(), timeout=30)
+        machine.get(actor.pid.remote(), timeout=120)
 
 
 @pytest.mark.ray_differs("Ray calls it unavailable, and may wait for it to come back")
@@ -333,7 +333,7 @@ def test_actors_do_not_restart_in_a_group_that_has_gone(machine: Ray) -> None:
     machine.get(actor.pid.remote())
     machine.util.remove_placement_group(group)
     with pytest.raises(machine.exceptions.ActorDiedError):
-        machine.get(actor.sleep.remote(), timeout=30)
+        machine.get(actor.sleep.remote(), timeout=120)
 
 
 def test_waiting_ends_with_the_group(machine: Ray) -> None:
@@ -342,7 +342,7 @@ def test_waiting_ends_with_the_group(machine: Ray) -> None:
     ready = second.ready()
     machine.util.remove_placement_group(second)
     with pytest.raises(machine.exceptions.TaskPlacementGroupRemoved):
-        machine.get(ready, timeout=30)
+        machine.get(ready, timeout=120)
     with pytest.raises(Exception, match="does not exist"):
         second.wait(1)
     assert state_of(machine, first) == "CREATED"
@@ -373,10 +373,10 @@ def test_work_for_a_removed_group_fails(machine: Ray) -> None:
         *seen(machine).options(scheduling_strategy=strategy, num_returns=2).remote(),
     ]:
         with pytest.raises(machine.exceptions.TaskPlacementGroupRemoved):
-            machine.get(ref, timeout=30)
+            machine.get(ref, timeout=120)
     actor = actor_class(machine).options(scheduling_strategy=strategy).remote()
     with pytest.raises(machine.exceptions.ActorPlacementGroupRemoved):
-        machine.get(actor.pid.remote(), timeout=30)
+        machine.get(actor.pid.remote(), timeout=120)
 
 
 @pytest.mark.ray_differs("Ray lets work for a group that has gone wait for ever")
@@ -389,9 +389,9 @@ def test_work_that_waits_for_a_group_ends_with_it(machine: Ray) -> None:
     call = actor.pid.remote()
     machine.util.remove_placement_group(group)
     with pytest.raises(machine.exceptions.TaskPlacementGroupRemoved):
-        machine.get(ref, timeout=30)
+        machine.get(ref, timeout=120)
     with pytest.raises(machine.exceptions.ActorPlacementGroupRemoved):
-        machine.get(call, timeout=30)
+        machine.get(call, timeout=120)
 
 
 @pytest.mark.ray_differs("Ray says so in the output of its own processes")

@@ -13,7 +13,6 @@ import pytest
 
 from .helpers import Ray
 
-pytestmark = pytest.mark.time_limit(240)
 """The original starts an instance and an agent for each of them."""
 
 

@@ -104,14 +104,14 @@ def test_hard_affinity_to_another_node(machine: Ray, known: Any) -> None:
     strategy = known.NodeAffinitySchedulingStrategy(OTHER_NODE, soft=False)
     task = machine.remote(lambda: 1).options(scheduling_strategy=strategy)
     with pytest.raises(machine.exceptions.TaskUnschedulableError, match="not schedulable"):
-        machine.get(task.remote(), timeout=30)
+        machine.get(task.remote(), timeout=120)
 
 
 def test_hard_affinity_of_an_actor_to_another_node(machine: Ray, known: Any) -> None:
     strategy = known.NodeAffinitySchedulingStrategy(OTHER_NODE, soft=False)
     actor = actor_class(machine).options(scheduling_strategy=strategy).remote()
     with pytest.raises(machine.exceptions.ActorUnschedulableError, match="not schedulable"):
-        machine.get(actor.node.remote(), timeout=30)
+        machine.get(actor.node.remote(), timeout=120)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
@@ -123,7 +123,7 @@ def test_every_return_of_an_unschedulable_task_fails(machine: Ray, known: Any, c
         assert refs is None
     for ref in refs if count > 1 else [refs] * count:
         with pytest.raises(machine.exceptions.TaskUnschedulableError):
-            machine.get(ref, timeout=30)
+            machine.get(ref, timeout=120)
 
 
 @pytest.mark.parametrize("node", ["", "xyz", "ab", "ff" * 28])
@@ -215,7 +215,7 @@ def test_wrong_expressions(known: Any) -> None:
 )
 def test_selectors_that_hold(machine: Ray, selector: Any) -> None:
     task = machine.remote(lambda: 1).options(label_selector=selector)
-    assert machine.get(task.remote(), timeout=30) == 1
+    assert machine.get(task.remote(), timeout=120) == 1
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_selectors_that_fail(machine: Ray, selector: Any) -> None:
 
 def test_a_selector_of_an_actor(machine: Ray) -> None:
     actor = actor_class(machine).options(label_selector={"where": "here"}).remote()
-    machine.get(actor.node.remote(), timeout=30)
+    machine.get(actor.node.remote(), timeout=120)
     never = actor_class(machine).options(label_selector={"where": "there"}).remote()
     assert machine.wait([never.node.remote()], timeout=0.5)[0] == []
 
@@ -244,7 +244,7 @@ def test_fallbacks(machine: Ray) -> None:
     task = machine.remote(lambda: 1).options(
         label_selector={"where": "there"}, fallback_strategy=good
     )
-    assert machine.get(task.remote(), timeout=30) == 1
+    assert machine.get(task.remote(), timeout=120) == 1
 
 
 def test_fallbacks_that_fail_too(machine: Ray) -> None:

@@ -32,7 +32,6 @@ def values(ray: Ray, n: int, mib: int = 8) -> list[Any]:
     return [ray.put(np.full(mib * MIB // 8, k)) for k in range(n)]
 
 
-@pytest.mark.time_limit(180)
 def test_a_program_may_keep_more_than_fits(ray_fresh: Ray, spilled: Path) -> None:
     refs = values(ray_fresh, 40)  # 320 MiB
     assert large_files(spilled)
@@ -44,7 +43,6 @@ def test_a_program_may_keep_more_than_fits(ray_fresh: Ray, spilled: Path) -> Non
     assert ready == refs[:3] and others == []
 
 
-@pytest.mark.time_limit(180)
 def test_arguments_and_results_of_tasks(ray_fresh: Ray, spilled: Path) -> None:
     @ray_fresh.remote
     def add(array: Any, k: int) -> Any:
@@ -60,7 +58,6 @@ def test_arguments_and_results_of_tasks(ray_fresh: Ray, spilled: Path) -> None:
     assert large_files(spilled)
 
 
-@pytest.mark.time_limit(180)
 def test_a_view_that_lives_keeps_its_values(ray_fresh: Ray, spilled: Path) -> None:
     refs = values(ray_fresh, 3)
     views = [ray_fresh.get(ref) for ref in refs]
@@ -73,7 +70,6 @@ def test_a_view_that_lives_keeps_its_values(ray_fresh: Ray, spilled: Path) -> No
     assert (views[0] == 1).all() and (views[1] == 2).all()
 
 
-@pytest.mark.time_limit(180)
 def test_small_values_share_files(ray_fresh: Ray, spilled: Path) -> None:
     texts = [bytes([k % 250]) * 200_000 for k in range(1000)]  # 200 MB
     refs = [ray_fresh.put(text) for text in texts]
@@ -83,7 +79,6 @@ def test_small_values_share_files(ray_fresh: Ray, spilled: Path) -> None:
         assert ray_fresh.get(refs[k]) == texts[k]
 
 
-@pytest.mark.time_limit(180)
 def test_files_go_when_the_values_go_or_the_session_ends(ray_fresh: Ray, spilled: Path) -> None:
     refs = values(ray_fresh, 24)
     before = len(large_files(spilled))

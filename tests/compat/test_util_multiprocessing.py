@@ -100,7 +100,7 @@ def test_get_times_out(mp: Any, pool: Any, gate: Any) -> None:
         result.get(timeout=0.01)
     assert mp.TimeoutError is multiprocessing.TimeoutError
     door.open()
-    assert result.get(timeout=40) == 1
+    assert result.get(timeout=120) == 1
 
 
 def test_closures_and_lambdas(pool: Any) -> None:
@@ -249,7 +249,7 @@ def test_imap_times_out_and_goes_on(mp: Any, pool: Any, gate: Any) -> None:
     with pytest.raises(mp.TimeoutError):
         found.next(timeout=0.01)
     door.open()
-    assert [found.next(timeout=40) for _ in range(3)] == [0, 1, 2]
+    assert [found.next(timeout=120) for _ in range(3)] == [0, 1, 2]
 
 
 # ---- processes -----------------------------------------------------------------------------------
@@ -333,7 +333,7 @@ def test_terminate_ends_running_calls(mp: Any, ray: Ray, gate: Any) -> None:
     pool.terminate()
     pool.join()
     with pytest.raises(ray.exceptions.RayActorError):
-        result.get(timeout=40)
+        result.get(timeout=120)
 
 
 def test_context_manager_terminates(mp: Any) -> None:
@@ -362,7 +362,7 @@ def test_a_pool_inside_a_task(ray: Ray, mp: Any) -> None:
 def test_joinable_queue_is_the_standard_one(mp: Any) -> None:
     queue = mp.JoinableQueue()
     queue.put(1)
-    assert queue.get(timeout=40) == 1
+    assert queue.get(timeout=120) == 1
     queue.task_done()
     queue.join()
     queue.close()

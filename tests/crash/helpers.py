@@ -43,7 +43,7 @@ class Killer(threading.Thread):
             self.stop.wait(self.random.uniform(0.0, 0.02))
 
 
-def wait_until(holds: Callable[[], object], seconds: float = 30.0) -> None:
+def wait_until(holds: Callable[[], object], seconds: float = 120.0) -> None:
     """Poll a condition; fail with the engine's state when it does not come true."""
     end = time.monotonic() + seconds
     while not holds():

@@ -178,10 +178,10 @@ def test_a_killed_actor_restarts_and_answers() -> None:
 
     counter = Counter.remote()
     for _ in range(10):
-        pid = whipray.get(counter.pid.remote(), timeout=30)
+        pid = whipray.get(counter.pid.remote(), timeout=120)
         os.kill(pid, signal.SIGKILL)
-        assert whipray.get(counter.pid.remote(), timeout=30) != pid
-        assert whipray.get(counter.add.remote(), timeout=30) == 1
+        assert whipray.get(counter.pid.remote(), timeout=120) != pid
+        assert whipray.get(counter.add.remote(), timeout=120) == 1
 
 
 @pytest.mark.usefixtures("session")
@@ -200,5 +200,5 @@ def test_workers_shot_as_soon_as_they_appear_do_not_end_the_session() -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
             shot.add(pid)
-    assert whipray.get(answer.remote(), timeout=30) == 42
-    assert whipray.get(ref, timeout=30) == 42
+    assert whipray.get(answer.remote(), timeout=120) == 42
+    assert whipray.get(ref, timeout=120) == 42

@@ -20,7 +20,7 @@ from whipray import _core
 STATS = 18
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
     """Look until the condition holds; the limit only keeps a broken build from hanging."""
     end = time.monotonic() + seconds
     while not condition():

@@ -138,12 +138,12 @@ def test_detached_actors_go_on_without_their_driver(session: dict[str, Any]) -> 
     """
     run(program, session["session_dir"])
     started = whipray.get_actor("started")
-    pid = whipray.get(started.pid.remote(), timeout=30)
-    assert whipray.get(started.spawn.remote(), timeout=30) == 5
+    pid = whipray.get(started.pid.remote(), timeout=120)
+    assert whipray.get(started.spawn.remote(), timeout=120) == 5
     os.kill(pid, signal.SIGKILL)
-    assert whipray.get(started.pid.remote(), timeout=30) != pid
+    assert whipray.get(started.pid.remote(), timeout=120) != pid
     late = [whipray.get_actor(f"late{i}") for i in range(4)]
-    assert len(set(whipray.get([actor.pid.remote() for actor in late], timeout=30))) == 4
+    assert len(set(whipray.get([actor.pid.remote() for actor in late], timeout=120))) == 4
     for actor in [started, *late]:
         whipray.kill(actor)
     wait_until(lambda: all(row["job"] == session["slot"] for row in _core.procs()[1:]))
@@ -156,7 +156,7 @@ def test_init_after_the_session_has_died(session: dict[str, Any]) -> None:
     os.kill(session["daemon_pid"], signal.SIGKILL)
     with pytest.raises(whipray.exceptions.RaySystemError, match="the session has ended"):
         while True:
-            whipray.get(whipray.remote(lambda: 1).remote(), timeout=30)
+            whipray.get(whipray.remote(lambda: 1).remote(), timeout=120)
     whipray.init(num_cpus=1, log_to_driver=False)
     assert whipray.get(whipray.remote(lambda: 2).remote()) == 2
     with pytest.raises(whipray.exceptions.ObjectLostError):

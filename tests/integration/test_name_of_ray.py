@@ -264,7 +264,7 @@ def test_values_of_these_types_travel() -> None:
 
         queue, keeper = Queue(), Keeper.remote()
         back, error, handle = ray.get(keeper.keep.remote(queue, ray.exceptions.RayError("e")))
-        assert back.get(timeout=30) == "Keeper"
+        assert back.get(timeout=120) == "Keeper"
         assert type(error) is ray.exceptions.RayError and handle == keeper
         assert isinstance(handle, ray.actor.ActorHandle)
         """

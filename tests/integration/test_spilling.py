@@ -134,10 +134,10 @@ def test_a_get_that_may_not_wait_for_the_disk(start: Start) -> None:
     refs = fill(20)
     with pytest.raises(GetTimeoutError):
         whipray.get(refs[0], timeout=0)
-    assert (whipray.get(refs[0], timeout=30) == 0).all()
+    assert (whipray.get(refs[0], timeout=120) == 0).all()
     with pytest.raises(GetTimeoutError):
         whipray.get([refs[0], refs[1]], timeout=0)
-    assert [int(array[0]) for array in whipray.get(refs[:2], timeout=30)] == [0, 1]
+    assert [int(array[0]) for array in whipray.get(refs[:2], timeout=120)] == [0, 1]
 
 
 def test_small_values_share_files(start: Start) -> None:

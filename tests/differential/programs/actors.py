@@ -210,7 +210,7 @@ def restarted_once(ray: Ray) -> Any:
     actor = ray.remote(max_restarts=1, max_task_retries=2)(Counter).remote(5)
     first = ray.get(actor.pid.remote())
     before = ray.get(actor.add.remote(10))
-    attempt(lambda: ray.get(actor.__ray_call__.remote(lambda self: os.kill(first, 9)), timeout=20))
+    attempt(lambda: ray.get(actor.__ray_call__.remote(lambda self: os.kill(first, 9)), timeout=120))
     return [before, ray.get(actor.add.remote()), ray.get(actor.pid.remote()) != first]
 
 

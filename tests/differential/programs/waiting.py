@@ -132,7 +132,7 @@ def failed_task_is_ready(ray: Ray) -> Any:
     def fail() -> None:
         raise ValueError
 
-    ready, pending = ray.wait([fail.remote()], timeout=20)
+    ready, pending = ray.wait([fail.remote()], timeout=120)
     return [len(ready), len(pending)]
 
 
