@@ -26,10 +26,16 @@ if TYPE_CHECKING:
     from typing import Any
 
     from whipray import actor as actor
+    from whipray import client_builder as client_builder
     from whipray import cloudpickle as cloudpickle
+    from whipray import cluster_utils as cluster_utils
+    from whipray import cross_language as cross_language
     from whipray import dag as dag
     from whipray import exceptions as exceptions
     from whipray import experimental as experimental
+    from whipray import internal as internal
+    from whipray import job_config as job_config
+    from whipray import remote_function as remote_function
     from whipray import runtime_context as runtime_context
     from whipray import runtime_env as runtime_env
     from whipray import types as types
@@ -56,10 +62,13 @@ if TYPE_CHECKING:
         UniqueID,
         WorkerID,
     )
+    from whipray._private.logging_config import LoggingConfig
     from whipray._private.state import available_resources, cluster_resources, nodes
     from whipray._private.timeline import timeline
     from whipray._private.worker import init, shutdown
     from whipray.actor import method
+    from whipray.client_builder import ClientBuilder, client
+    from whipray.cross_language import Language, cpp_function, java_actor_class, java_function
     from whipray.runtime_context import get_runtime_context
 
 __version__ = "0.1.0"
@@ -75,10 +84,16 @@ _refs.attach(ObjectRef)
 _MODULES = frozenset(
     {
         "actor",
+        "client_builder",
         "cloudpickle",
+        "cluster_utils",
+        "cross_language",
         "dag",
         "exceptions",
         "experimental",
+        "internal",
+        "job_config",
+        "remote_function",
         "runtime_context",
         "runtime_env",
         "types",
@@ -88,6 +103,13 @@ _MODULES = frozenset(
 _LAZY = {
     "init": "whipray._private.worker",
     "shutdown": "whipray._private.worker",
+    "ClientBuilder": "whipray.client_builder",
+    "Language": "whipray.cross_language",
+    "LoggingConfig": "whipray._private.logging_config",
+    "client": "whipray.client_builder",
+    "cpp_function": "whipray.cross_language",
+    "java_actor_class": "whipray.cross_language",
+    "java_function": "whipray.cross_language",
     "is_initialized": "whipray._private.api",
     "remote": "whipray._private.api",
     "wait": "whipray._private.api",
@@ -120,10 +142,13 @@ __all__ = [
     "WORKER_MODE",
     "ActorClassID",
     "ActorID",
+    "ClientBuilder",
     "ClusterID",
     "DynamicObjectRefGenerator",
     "FunctionID",
     "JobID",
+    "Language",
+    "LoggingConfig",
     "NodeID",
     "ObjectID",
     "ObjectRef",
@@ -136,8 +161,12 @@ __all__ = [
     "actor",
     "available_resources",
     "cancel",
+    "client",
     "cloudpickle",
     "cluster_resources",
+    "cluster_utils",
+    "cpp_function",
+    "cross_language",
     "dag",
     "exceptions",
     "experimental",
@@ -146,7 +175,11 @@ __all__ = [
     "get_gpu_ids",
     "get_runtime_context",
     "init",
+    "internal",
     "is_initialized",
+    "java_actor_class",
+    "java_function",
+    "job_config",
     "kill",
     "method",
     "nodes",

@@ -281,7 +281,7 @@ def _create_one(
         "cause": cause,
         "max_concurrency": concurrency + sum(groups.values()),
         "is_async": meta.is_asyncio,
-        "detached": given.get("lifetime") == "detached",
+        "detached": _lives_on(given.get("lifetime")),
         "max_pending": max(0, given.get("max_pending_calls") or 0),
         "max_restarts": given.get("max_restarts") or 0,
         "name": name,
@@ -312,6 +312,10 @@ def _shapes(
                 raise
     anywhere = worker.shape_of({}, env)
     return (anywhere, anywhere), cause or strategies.GROUP_REMOVED
+
+
+def _lives_on(lifetime: str | None) -> bool:
+    return worker.state.detached if lifetime is None else lifetime == "detached"
 
 
 def _concurrency(meta: ActorClassMetadata, given: dict[str, Any], groups: dict[str, int]) -> int:

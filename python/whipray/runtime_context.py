@@ -177,6 +177,14 @@ class RuntimeContext:
 
     # -- older names --
 
+    @property
+    def current_placement_group_id(self) -> Any:
+        """The placement group as an id object; nil outside of groups."""
+        from whipray._private.ids import PlacementGroupID
+
+        found = self.get_placement_group_id()
+        return PlacementGroupID.nil() if found is None else PlacementGroupID.from_hex(found)
+
     def get(self) -> dict[str, Any]:
         """The ids of what runs, as id objects."""
         found: dict[str, Any] = {

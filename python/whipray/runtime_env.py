@@ -26,9 +26,31 @@ class RuntimeEnvConfig(dict[str, Any]):
         )
         fields.checked({"config": self})
 
+    known_fields = frozenset({"setup_timeout_seconds", "eager_install", "log_files"})
+
     def to_dict(self) -> dict[str, Any]:
         """A plain dict."""
         return dict(self)
+
+    @classmethod
+    def default_config(cls) -> RuntimeEnvConfig:
+        """What holds when nothing is said."""
+        return cls()
+
+    @staticmethod
+    def parse_and_validate_runtime_env_config(
+        config: dict[str, Any] | RuntimeEnvConfig,
+    ) -> RuntimeEnvConfig:
+        """A config from a dict; unknown entries are left out.  TypeError for anything else."""
+        if isinstance(config, RuntimeEnvConfig):
+            return config
+        if not isinstance(config, dict):
+            raise TypeError(
+                "runtime_env['config'] must be of type dict or RuntimeEnvConfig, "
+                f"got: {type(config)}"
+            )
+        known = RuntimeEnvConfig.known_fields
+        return RuntimeEnvConfig(**{name: config[name] for name in config if name in known})
 
 
 class RuntimeEnv(dict[str, Any]):
@@ -51,6 +73,10 @@ class RuntimeEnv(dict[str, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _plain, (dict(self),)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Set a field, checked as if it had been given at first."""
+        super().__setitem__(name, fields.checked({name: value}).get(name, value))
 
     def env_vars(self) -> dict[str, str]:
         """The variables; {} when there are none."""
@@ -75,6 +101,22 @@ class RuntimeEnv(dict[str, Any]):
     def has_working_dir(self) -> bool:
         """Is there a working directory?"""
         return self.get("working_dir") is not None
+
+    def has_py_container(self) -> bool:
+        """Never: containers are not supported."""
+        return False
+
+    def working_dir(self) -> str:
+        """The working directory; "" when there is none."""
+        return self.get("working_dir") or ""
+
+    def pip_config(self) -> dict[str, Any]:
+        """How pip installs what; {} when it does not."""
+        return dict(fields.checked({"pip": self["pip"]})["pip"]) if self.has_pip() else {}
+
+    def uv_config(self) -> dict[str, Any]:
+        """How uv installs what; {} when it does not."""
+        return dict(fields.checked({"uv": self["uv"]})["uv"]) if self.has_uv() else {}
 
     def set(self, name: str, value: Any) -> None:
         """Set a field, as `env[name] = value` does."""

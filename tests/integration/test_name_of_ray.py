@@ -275,7 +275,7 @@ def test_what_is_missing_is_said() -> None:
     said = on(
         """
         import ray
-        for look in (lambda: ray.show_in_dashboard, lambda: ray._raylet.CoreWorker):
+        for look in (lambda: ray.rllib, lambda: ray._raylet.CoreWorker):
             try:
                 look()
             except AttributeError as error:

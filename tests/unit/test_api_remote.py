@@ -189,8 +189,8 @@ def test_wrapper_shows_the_documentation_of_what_it_wraps_or_none() -> None:
 
 
 def test_names_that_only_ray_has_say_so() -> None:
-    with pytest.raises(AttributeError, match=r"get_dashboard_url.*Ray has it"):
-        _ = whipray.get_dashboard_url  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match=r"serve.*Ray has it"):
+        _ = whipray.serve  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match=r"spark.*Ray has it"):
         _ = whipray.util.spark  # type: ignore[attr-defined]
     assert not hasattr(whipray, "no_such_name")

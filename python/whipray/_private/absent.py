@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 _OF_RAY = {
-    "whipray": "Language LOCAL_MODE air autoscaler client cpp_actor_class cpp_function "
-    "cross_language data get_dashboard_url internal java_actor_class "
-    "java_function job_submission llm rllib serve show_in_dashboard train "
-    "tune workflow",
-    "whipray.util": "client connect connect_to_client debugpy disconnect lightgbm pdb rpdb spark "
-    "tracing",
+    "whipray": "air data job_submission llm rllib serve train tune",
+    "whipray.util": "client spark tpu tracing",
+    "whipray.experimental": "channel collective rdt register_nixl_memory "
+    "register_tensor_transport shuffle",
 }
 
 

@@ -32,8 +32,9 @@ _CYAN, _GREEN, _YELLOW, _RESET = "\x1b[36m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 class Monitor:
     """One session's listener."""
 
-    def __init__(self, print_logs: bool) -> None:
+    def __init__(self, print_logs: bool, plain: bool) -> None:
         self._print = print_logs
+        self._plain = plain or os.environ.get("RAY_DISABLE_WORKER_LOG_PREFIX") == "1"
         self._dedup = log_dedup.from_environment()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="whipray-monitor", daemon=True)
@@ -55,7 +56,7 @@ class Monitor:
         if self._thread is not threading.current_thread():
             self._thread.join(JOIN_SECONDS)
         if self._dedup is not None and self._print:
-            emit(self._dedup.flush())
+            emit(self._dedup.flush(), self._plain)
 
     def _run(self) -> None:
         while True:
@@ -65,7 +66,7 @@ class Monitor:
                 return
             if event is None:
                 if self._dedup is not None:
-                    emit(self._dedup.expire(time.monotonic()))
+                    emit(self._dedup.expire(time.monotonic()), self._plain)
                 continue
             try:
                 self._handle(*event)
@@ -89,7 +90,8 @@ class Monitor:
     def _lines(self, lines: Iterable[Line]) -> None:
         now = time.monotonic()
         for line in lines:
-            emit([Shown(line, 1)] if self._dedup is None else self._dedup.add(line, now))
+            shown = [Shown(line, 1)] if self._dedup is None else self._dedup.add(line, now)
+            emit(shown, self._plain)
 
 
 def lines_of(fields: list[Any]) -> list[Line]:
@@ -118,11 +120,11 @@ def _text(value: bytes | str) -> str:
     return value if isinstance(value, str) else bytes(value).decode("utf-8", "replace")
 
 
-def emit(shown: Iterable[Shown]) -> None:
-    """Print lines with their prefix, standard error to standard error."""
+def emit(shown: Iterable[Shown], plain: bool = False) -> None:
+    """Print lines with their prefix unless `plain`, standard error to standard error."""
     for item in shown:
         stream = sys.stderr if item.line.is_err else sys.stdout
-        _write(stream, formatted(item, coloured(stream)))
+        _write(stream, f"{item.line.text}\n" if plain else formatted(item, coloured(stream)))
 
 
 def formatted(item: Shown, colour: bool) -> str:
@@ -173,10 +175,10 @@ def _write(stream: IO[str] | None, text: str) -> None:
 _monitor: Monitor | None = None
 
 
-def start(print_logs: bool) -> None:
-    """Listen to the session that was just opened."""
+def start(print_logs: bool, plain: bool) -> None:
+    """Listen to the session that was just opened; `plain`: without a prefix before each line."""
     global _monitor
-    monitor = Monitor(print_logs)
+    monitor = Monitor(print_logs, plain)
     monitor.start()
     _monitor = monitor
 

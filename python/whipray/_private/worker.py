@@ -20,6 +20,8 @@ JOB_ENV_KEY = "WHIPRAY_JOB_ENV"
 """In a worker: the runtime_env given to init as JSON."""
 NAMESPACE_KEY = "WHIPRAY_JOB_NAMESPACE"
 """In a worker: the namespace of its job."""
+JOB_CONFIG_KEY = "WHIPRAY_JOB_CONFIG"
+"""In a worker: what it has to know of the job_config given to init; "" when there was none."""
 THREADS = "OMP_NUM_THREADS"
 OWN_THREADS = "WHIPRAY_SETS_THREADS"
 """In a worker: the number of threads of libraries is ours to set, not the user's choice."""
@@ -46,6 +48,8 @@ class State:
     def __init__(self) -> None:
         self.is_worker = False
         self.namespace = ""
+        self.detached = False
+        """Whether actors live on without their job unless they say otherwise."""
         self.context: Any = None
         self.job_env: dict[str, str] = {}
         self.inherited: dict[str, Any] = {}
@@ -112,12 +116,16 @@ def init(
         return handover.start(given)
     _refuse_unknown(kwargs)
     if local_mode:
-        raise RuntimeError("local_mode is not supported; use num_cpus=1 or a debugger instead")
+        raise RuntimeError("`local_mode` is no longer supported: tasks run in processes.")
     if _core.attached():
         return _again(ignore_reinit_error)
     if _core.epoch() and not state.is_worker:
         shutdown()  # what is left of a session that has died
     refuse_forked()
+    job = _job_config(job_config, logging_config)
+    if job is not None:
+        namespace = job.ray_namespace if namespace is None else namespace
+        runtime_env = runtime_env or job.runtime_env
     if namespace is not None and not isinstance(namespace, str):
         raise TypeError(f"namespace must be None or a string, not {namespace!r}")
     if namespace == "":
@@ -133,8 +141,11 @@ def init(
     else:
         config = machine.config(num_cpus, num_gpus, resources, object_store_memory)
         config.update(machine.spilling(kwargs))
+    env = _worker_env(wanted_env, space)
+    if job is not None:
+        _hand_on(job, env, config)
     config.update(
-        env=_worker_env(wanted_env, space),
+        env=env,
         eager=not more_env and not kwargs.get("_no_workers"),
         preload=_module_names(preload),
         log_to_driver=_logs(log_to_driver),
@@ -148,7 +159,10 @@ def init(
             config["temp_dir"] = temp_dir
         info = _core.start(machine.daemon_path(), _core.pack(config))
         labels_of_node.publish(node_labels)
-    context = _opened(info, space, wanted_env, _logs(log_to_driver))
+    plain = job is not None and job.py_logging_config is not None
+    context = _opened(info, space, wanted_env, _logs(log_to_driver), plain)
+    if job is not None:
+        state.detached = job._default_actor_lifetime == "detached"
     if more_env:
         _enter_job_env(wanted_env)
     return context
@@ -159,6 +173,7 @@ def _opened(
     namespace: str,
     runtime_env: dict[str, Any],
     logs: bool,
+    plain: bool,
 ) -> Any:
     """Finish init: remember what was asked for, start the driver's thread, build the context."""
     from whipray._private import monitor
@@ -171,11 +186,34 @@ def _opened(
     state.runtime_env = runtime_env
     state.context = RayContext({**_core.info(), **info})
     try:
-        monitor.start(print_logs=logs)
+        monitor.start(print_logs=logs, plain=plain)
     except RuntimeError as error:
         shutdown()
         raise RuntimeError(_no_thread(error)) from None
     return state.context
+
+
+def _job_config(config: Any, logging_config: Any) -> Any:
+    """The JobConfig of init, with the logging of this process set up; None when none was given."""
+    if config is None and logging_config is None:
+        return None
+    from whipray import job_config
+
+    found = job_config.of_init(config, logging_config)
+    if found.py_logging_config is not None:
+        found.py_logging_config._apply()
+    return found
+
+
+def _hand_on(job: Any, env: dict[str, str], config: dict[str, Any]) -> None:
+    """What workers get of a JobConfig."""
+    from whipray import job_config
+
+    env[JOB_CONFIG_KEY] = job_config.text_for_workers(job)
+    front = [
+        path if os.path.isdir(path) else os.path.dirname(path) for path in job.code_search_path
+    ]
+    config["sys_path"] = [*front, *config["sys_path"], *job._py_driver_sys_path]
 
 
 def _job_runtime_env(runtime_env: Any) -> dict[str, Any]:
@@ -296,6 +334,7 @@ def _module_names(preload: list[str] | None) -> list[str]:
 def _worker_env(runtime_env: dict[str, Any], namespace: str) -> dict[str, str]:
     """Variables set in every worker over the driver's own."""
     extra = {**runtime_env.get("env_vars", {}), NAMESPACE_KEY: namespace, ENV_KEY: ""}
+    extra[JOB_CONFIG_KEY] = ""
     extra[JOB_ENV_KEY] = _json(runtime_env) if runtime_env else ""
     compat = sys.modules.get("whipray.compat")
     if compat is not None and compat.installed():

@@ -40,8 +40,21 @@ def _prepare() -> None:
     if gpus.SET_EMPTY in os.environ:
         gpus.show()
     output.install()
+    if os.environ.get(worker.JOB_CONFIG_KEY):
+        from whipray import job_config
+
+        worker.state.detached = job_config.apply_in_worker(os.environ[worker.JOB_CONFIG_KEY])
     signal.signal(signal.SIGINT, _interrupt)
+    if "PYTHONBREAKPOINT" not in os.environ:
+        sys.breakpointhook = _break
     _reseed()
+
+
+def _break(*args: object, **kwargs: object) -> None:
+    """`breakpoint()`."""
+    from whipray.util import rpdb
+
+    rpdb.stop_at(sys._getframe(1))
 
 
 def _enter_environment(broken: str | None) -> None:

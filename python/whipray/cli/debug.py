@@ -1,12 +1,16 @@
-"""`whipray debug dump`: everything that a session has at one moment, and who holds it.
+"""`whipray debug`: everything that a session has at one moment; break points of its workers.
 
-Read from the shared records without a change to them; what happens meanwhile may be missing, or
-stand there twice.
+The dump is read from the shared records without a change to them; what happens meanwhile may be
+missing, or stand there twice.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import select
+import socket
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -37,6 +41,47 @@ def add_commands(commands: Any) -> None:
     dump.add_argument("--limit", type=int, default=1000, help="tasks and objects at most (1000)")
     joining.add_address(dump)
     dump.set_defaults(run=_dump)
+    attach = actions.add_parser(
+        "attach",
+        help="talk to a break point",
+        description="Talk to pdb at a break point of a worker: set_trace() or breakpoint().",
+    )
+    attach.add_argument("name", nargs="?", help="of the break point; needed if several wait")
+    joining.add_address(attach)
+    attach.set_defaults(run=_attach)
+
+
+def _attach(options: argparse.Namespace) -> int:
+    from whipray.util import rpdb
+
+    session_dir = joining.session_dir(options.address)
+    names = rpdb.waiting(session_dir)
+    wanted = [name for name in names if options.name in (None, name)]
+    if len(wanted) != 1:
+        shown = ", ".join(names) or "none"
+        raise ValueError(f"name the break point to attach to; these wait: {shown}")
+    with rpdb.connected(session_dir, wanted[0]) as connection:
+        _talk(connection)
+    return 0
+
+
+def _talk(connection: socket.socket) -> None:
+    """Lines from standard input go there and what comes back is printed, until that side ends."""
+    sources: list[Any] = [connection, 0]
+    while True:
+        for ready in select.select(sources, [], [])[0]:
+            data = os.read(0, 65536) if ready == 0 else connection.recv(65536)
+            if ready == 0:
+                if data:
+                    connection.sendall(data)
+                else:
+                    sources.remove(0)
+                    connection.shutdown(socket.SHUT_WR)
+            elif data:
+                sys.stdout.write(data.decode("utf-8", "replace"))
+                sys.stdout.flush()
+            else:
+                return
 
 
 def _dump(options: argparse.Namespace) -> int:

@@ -15,7 +15,13 @@ __all__ = ["get_local_object_locations", "get_object_locations", "internal_kv", 
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("internal_kv", "tqdm_ray"):
+    if name in ("dynamic_resources", "internal_kv", "tqdm_ray"):
         __import__(f"{__name__}.{name}")
         return _sys.modules[f"{__name__}.{name}"]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    if name == "set_resource":
+        from whipray.experimental.dynamic_resources import set_resource
+
+        return set_resource
+    from whipray._private.absent import no_attribute
+
+    raise no_attribute(__name__, name)

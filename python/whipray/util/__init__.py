@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins as _builtins
 import sys as _sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType as _ModuleType
@@ -11,12 +12,23 @@ from whipray import _core
 from whipray._core import ObjectRef
 
 if TYPE_CHECKING:
+    from whipray.util import accelerators as accelerators
+    from whipray.util import collective as collective
+    from whipray.util import debugpy as ray_debugpy
+    from whipray.util import iter as iter
     from whipray.util import joblib as joblib
     from whipray.util import multiprocessing as multiprocessing
     from whipray.util import queue as queue
+    from whipray.util import rpdb as pdb
     from whipray.util import scheduling_strategies as scheduling_strategies
     from whipray.util import state as state
     from whipray.util.actor_pool import ActorPool
+    from whipray.util.client_connect import connect, disconnect
+    from whipray.util.debug import (
+        disable_log_once_globally,
+        enable_periodic_logging,
+        log_once,
+    )
     from whipray.util.placement_group import (
         get_current_placement_group,
         get_placement_group,
@@ -27,36 +39,57 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _MODULES = frozenset(
-    "accelerators actor_group actor_pool annotations collective dask debug iter joblib "
-    "metrics multiprocessing queue scheduling_strategies serialization state".split()
+    "accelerators actor_group actor_pool annotations client_connect collective dask debug debugpy "
+    "helpers iter joblib metrics multiprocessing queue rpdb scheduling_strategies serialization "
+    "state timer".split()
 )
+_ALIASES = {"pdb": "rpdb", "ray_debugpy": "debugpy"}
+_ELSEWHERE = {
+    "ActorPool": "actor_pool",
+    "connect": "client_connect",
+    "disable_log_once_globally": "debug",
+    "disconnect": "client_connect",
+    "enable_periodic_logging": "debug",
+    "get_current_placement_group": "placement_group",
+    "get_placement_group": "placement_group",
+    "log_once": "debug",
+    "placement_group": "placement_group",
+    "placement_group_table": "placement_group",
+    "remove_placement_group": "placement_group",
+}
+"""Names and the modules that have them."""
 
 __all__ = [
     "ActorPool",
+    "accelerators",
     "as_completed",
+    "collective",
+    "connect",
     "deregister_serializer",
+    "disable_log_once_globally",
+    "disconnect",
+    "enable_periodic_logging",
     "get_current_placement_group",
+    "get_node_instance_id",
     "get_node_ip_address",
     "get_placement_group",
     "inspect_serializability",
+    "iter",
     "joblib",
     "list_named_actors",
     "log_once",
     "map_unordered",
     "multiprocessing",
+    "pdb",
     "placement_group",
     "placement_group_table",
     "queue",
+    "ray_debugpy",
     "register_serializer",
     "remove_placement_group",
     "scheduling_strategies",
     "state",
 ]
-
-_GROUPS = frozenset(
-    "placement_group remove_placement_group get_placement_group placement_group_table "
-    "get_current_placement_group".split()
-)
 
 
 class _Util(_ModuleType):
@@ -75,19 +108,21 @@ _sys.modules[__name__].__class__ = _Util
 
 
 def __getattr__(name: str) -> Any:
-    if name == "ActorPool":
-        from whipray.util.actor_pool import ActorPool
-
-        return ActorPool
+    module = _ELSEWHERE.get(name)
+    if module is not None:
+        __import__(f"whipray.util.{module}")
+        return getattr(_sys.modules[f"whipray.util.{module}"], name)
+    name = _ALIASES.get(name, name)
     if name in _MODULES:
         __import__(f"whipray.util.{name}")
         return _sys.modules[f"whipray.util.{name}"]
-    if name in _GROUPS:
-        __import__("whipray.util.placement_group")
-        return getattr(_sys.modules["whipray.util.placement_group"], name)
     from whipray._private.absent import no_attribute
 
     raise no_attribute(__name__, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})
 
 
 def as_completed(
@@ -132,7 +167,7 @@ def map_unordered(
     limit = float("inf") if backpressure_size is None else backpressure_size
     worker.ensure_attached()
     pending: _core.ReadySet[Any] = _core.ReadySet(())
-    source = iter(items)
+    source = _builtins.iter(items)  # `iter` is a module of this package
     exhausted = False
     while pending or not exhausted:
         while not exhausted and len(pending) < limit:
@@ -187,12 +222,6 @@ def deregister_serializer(cls: type[Any]) -> None:
     serialization.deregister_serializer(cls)
 
 
-_logged: set[str] = set()
-
-
-def log_once(key: str) -> bool:
-    """True the first time it is asked with this key."""
-    if key in _logged:
-        return False
-    _logged.add(key)
-    return True
+def get_node_instance_id() -> str:
+    """ "": this node is no instance of a cloud."""
+    return ""

@@ -1,17 +1,53 @@
-"""`ray.util.debug`."""
+"""`ray.util.debug`: what is to be logged once."""
 
 from __future__ import annotations
 
-import whipray.util as _util
-from whipray.util import log_once
+import time
+
+__all__ = [
+    "disable_log_once_globally",
+    "enable_periodic_logging",
+    "log_once",
+    "reset_log_once",
+]
+
+PERIOD_SECONDS = 60.0
+_logged: set[str] = set()
+_disabled = False
+_periodic = False
+_last = 0.0
+
+
+def log_once(key: str) -> bool:
+    """True the first time it is asked with this key."""
+    global _last
+    now = time.monotonic()
+    if _disabled:
+        return False
+    if _periodic and now - _last > PERIOD_SECONDS:
+        _logged.clear()
+    if key in _logged:
+        return False
+    _logged.add(key)
+    _last = now
+    return True
+
+
+def disable_log_once_globally() -> None:
+    """Let log_once be false in this process from now on."""
+    global _disabled
+    _disabled = True
+
+
+def enable_periodic_logging() -> None:
+    """Let log_once be true again when it has not been for a minute."""
+    global _periodic
+    _periodic = True
 
 
 def reset_log_once(key: str | None = None) -> None:
     """Let log_once be true again, for one key or all."""
     if key is None:
-        _util._logged.clear()
+        _logged.clear()
     else:
-        _util._logged.discard(key)
-
-
-__all__ = ["log_once", "reset_log_once"]
+        _logged.discard(key)

@@ -25,7 +25,6 @@ _FORMER = {
     "state": "ray._private.state",
     "ray_constants": "ray._private.ray_constants",
     "serialization": "ray._private.serialization",
-    "Language": "ray._raylet",
 }
 """Names that are no modules of theirs: where they come from."""
 
@@ -35,8 +34,7 @@ def __getattr__(name: str) -> Any:
     if source is None:
         raise AttributeError(f"module 'ray' has no attribute {name!r}", name=name)
     __import__(source)
-    module = sys.modules[source]
-    return getattr(module, name) if hasattr(module, name) and name[0].isupper() else module
+    return sys.modules[source]
 
 
 def _notice() -> None:

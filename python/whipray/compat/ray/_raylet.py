@@ -5,13 +5,13 @@ A name that is not here belongs to Ray's engine; the ImportError says which one 
 
 from __future__ import annotations
 
-import enum
 from typing import Any, NamedTuple
 
 from whipray import _core
 from whipray._core import ObjectRef
 from whipray.compat.facade import show
 from whipray.compat.kv import GcsClient
+from whipray.cross_language import Language
 
 show(__name__, "whipray._private.ids")
 
@@ -31,14 +31,6 @@ class StreamingGeneratorStats(NamedTuple):
 
 
 _core.set_item_stats(StreamingGeneratorStats)
-
-
-class Language(enum.IntEnum):
-    """Languages of workers; here there is one."""
-
-    PYTHON = 0
-    JAVA = 1
-    CPP = 2
 
 
 __all__ = ["GcsClient", "Language", "ObjectID", "ObjectRef"]

@@ -6,6 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from whipray import _core
+from whipray.internal import free, memory_summary
+
+__all__ = ["free", "memory_summary"]
 
 
 def get_state_from_address(address: str) -> Any:
@@ -37,7 +40,3 @@ def get_memory_info_reply(state: Any, *args: Any, **kwargs: Any) -> Any:
 def get_local_ongoing_lineage_reconstruction_tasks() -> list[Any]:
     """[]: which lost values are being made again is not told."""
     return []
-
-
-def free(object_refs: Any, local_only: bool = False) -> None:
-    """Nothing to do: a value is gone with its last reference."""

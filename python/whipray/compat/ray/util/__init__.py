@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 from whipray.compat.facade import show
 from whipray.util.annotations import PublicAPI as PublicAPI
 
 show(__name__, "whipray.util")
+
+_ALIASES = {"pdb": "ray.util.rpdb", "ray_debugpy": "ray.util.debugpy"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ALIASES:
+        return importlib.import_module(_ALIASES[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

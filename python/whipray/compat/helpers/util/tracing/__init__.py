@@ -1,0 +1,3 @@
+"""`ray.util.tracing`: spans of OpenTelemetry, which nothing here writes."""
+
+from __future__ import annotations
