@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "sched/actor.h"
+#include "sched/call_order.h"
 #include "sched/deps.h"
 #include "sched/group.h"
 #include "sched/ledger.h"
@@ -315,16 +316,6 @@ static void sort_call(void *ctx, wr_idx i) {
   (void)wr_vec32_push(p->found, i);
 }
 
-static const wr_seg *order_seg; /* qsort has no context; the daemon has one thread */
-
-static int by_order(const void *x, const void *y) {
-  const wr_task *a = wr_task_at(order_seg, *(const uint32_t *)x);
-  const wr_task *b = wr_task_at(order_seg, *(const uint32_t *)y);
-  if (a->submitter != b->submitter) return a->submitter < b->submitter ? -1 : 1;
-  int32_t d = (int32_t)((uint32_t)wr_load(&a->wait) - (uint32_t)wr_load(&b->wait));
-  return d < 0 ? -1 : d > 0;
-}
-
 static void drop_listed(wr_seg *s, wr_map32 *listed, wr_idx i) {
   uint64_t left = wr_guard_steps(s);
   for (; i && WR_GUARD_STEP(left); i = wr_load32(&wr_task_at(s, i)->qnext))
@@ -366,8 +357,7 @@ static void rebuild_mailbox(wr_sweeper *sw, uint32_t actor, uint32_t gen, uint32
   uint32_t n = 0;
   for (uint32_t k = 0; k < found.n; k++)
     if (!wr_map32_get(&listed, found.v[k])) found.v[n++] = found.v[k];
-  order_seg = s;
-  if (n) qsort(found.v, n, sizeof *found.v, by_order);
+  wr_calls_sort(s, found.v, n);
   for (uint32_t k = 0; k < n; k++)
     wr_store32(&wr_task_at(s, found.v[k])->qnext, k + 1 < n ? found.v[k + 1] : 0);
   wr_idx all = link_after(s, n ? found.v[0] : 0, link_after(s, before, since));

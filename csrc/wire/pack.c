@@ -13,7 +13,7 @@ void wr_buf_free(wr_buf *b) {
 
 uint8_t *wr_buf_extend(wr_buf *b, size_t n) {
   if (b->failed) return NULL;
-  if (n > b->cap - b->len) {
+  if (!b->data || n > b->cap - b->len) { /* NULL means failure, also of nothing */
     size_t cap = b->cap ? b->cap : 64;
     while (cap - b->len < n) {
       if (cap > SIZE_MAX / 2) {

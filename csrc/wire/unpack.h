@@ -16,8 +16,9 @@ typedef struct {
   size_t len;
 } wr_bytes;
 
+/* p may be NULL when there is nothing. */
 static inline wr_cursor wr_cursor_of(const void *p, size_t len) {
-  wr_cursor c = {p, (const uint8_t *)p + len};
+  wr_cursor c = {p, len ? (const uint8_t *)p + len : p};
   return c;
 }
 
