@@ -14,8 +14,11 @@ from typing import Any
 import whipray
 from whipray import _core
 
+from .mixed_load import Waits
+
 WORKER = 3  # enum wr_role
 KILLS = int(os.environ.get("WHIPRAY_KILLS", "1000"))
+PAUSE_SECONDS = float(os.environ.get("WHIPRAY_KILL_PAUSE", "0.02"))
 
 
 def worker_pids() -> list[int]:
@@ -24,23 +27,46 @@ def worker_pids() -> list[int]:
 
 
 class Killer(threading.Thread):
-    """Kills one worker after another until it has killed as many as asked."""
+    """Kills one worker after another until it has killed as many as asked.
 
-    def __init__(self, wanted: int) -> None:
+    Between two answers that `waits` has seen it shoots a few times only: on a slow machine the load
+    gets on too, and what waits for ever waits in peace.  Who holds `gun` is not disturbed."""
+
+    SHOTS = 30
+
+    def __init__(self, wanted: int, waits: Waits) -> None:
         super().__init__(daemon=True)
         self.left, self.random = wanted, random.Random(7)
-        self.stop = threading.Event()
+        self.stop, self.gun = threading.Event(), threading.Lock()
+        self.waits, self.shots, self.answers = waits, 0, 0
+
+    def __enter__(self) -> Killer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.join()
 
     def run(self) -> None:
         while self.left and not self.stop.is_set():
-            pids = worker_pids()
-            if pids:
-                try:
-                    os.kill(self.random.choice(pids), signal.SIGKILL)
-                    self.left -= 1
-                except ProcessLookupError:
-                    pass  # gone between the look and the shot
-            self.stop.wait(self.random.uniform(0.0, 0.02))
+            if self.waits.answers != self.answers:
+                self.shots, self.answers = 0, self.waits.answers
+            with self.gun:
+                if self.shots < self.SHOTS:
+                    self.shoot()
+            self.stop.wait(self.random.uniform(0.0, PAUSE_SECONDS))
+
+    def shoot(self) -> None:
+        pids = worker_pids()
+        if not pids:
+            return
+        try:
+            os.kill(self.random.choice(pids), signal.SIGKILL)
+            self.left -= 1
+            self.shots += 1
+        except ProcessLookupError:
+            pass  # gone between the look and the shot
 
 
 def wait_until(holds: Callable[[], object], seconds: float = 120.0) -> None:

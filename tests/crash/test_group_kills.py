@@ -13,6 +13,7 @@ from whipray.util import placement_group, placement_group_table, remove_placemen
 from whipray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from .helpers import KILLS, Killer, living, wait_until, wait_until_whole
+from .mixed_load import Waits
 
 
 @whipray.remote(max_retries=-1, num_cpus=1)
@@ -40,27 +41,27 @@ def inside(group: Any, bundle: int = -1, captures: bool = False) -> Any:
     return PlacementGroupSchedulingStrategy(group, bundle, captures)
 
 
-def one_round() -> None:
+def one_round(waits: Waits) -> None:
     """Work in two groups; what is awaited comes, the rest ends with its group."""
     first = placement_group([{"CPU": 1}, {"CPU": 1, "GPU": 1}])
     second = placement_group([{"CPU": 2}])  # waits until the first one has gone
     late = square.options(scheduling_strategy=inside(second)).remote(9)
-    assert whipray.get(first.ready(), timeout=60) == first
+    assert waits.get(first.ready()) == first
     squares = [square.options(scheduling_strategy=inside(first)).remote(i) for i in range(4)]
     drawing = drawn.options(scheduling_strategy=inside(first, 1)).remote(3)
     tree = parent.options(scheduling_strategy=inside(first, 0, True)).remote(4)
-    assert whipray.get(squares, timeout=60) == [0, 1, 4, 9]
-    assert whipray.get(drawing, timeout=60) == (3, 1)
-    assert whipray.get(tree, timeout=60) == 14
+    assert waits.get(squares) == [0, 1, 4, 9]
+    assert waits.get(drawing) == (3, 1)
+    assert waits.get(tree) == 14
     adder = Adder.options(scheduling_strategy=inside(first)).remote()
-    assert whipray.get(adder.add.remote(2, 3), timeout=60) == 5
+    assert waits.get(adder.add.remote(2, 3)) == 5
     left = [square.options(scheduling_strategy=inside(first)).remote(i) for i in range(4)]
     call = adder.add.remote(1, 1)
     remove_placement_group(first)
     for ref in [*left, call]:
         with contextlib.suppress(RayError):
-            whipray.get(ref, timeout=60)
-    assert whipray.get(late, timeout=60) == 81
+            waits.get(ref)
+    assert waits.get(late) == 81
     remove_placement_group(second)
 
 
@@ -68,12 +69,11 @@ def test_groups_survive_killed_workers() -> None:
     whipray.init(num_cpus=2, num_gpus=1, log_to_driver=False)
     try:
         before = living()
-        killer = Killer(max(1, KILLS // 5))
-        killer.start()
-        rounds = 0
-        while killer.is_alive():
-            one_round()
-            rounds += 1
+        waits, rounds = Waits(), 0
+        with Killer(max(1, KILLS // 5), waits) as killer:
+            while killer.is_alive():
+                one_round(waits)
+                rounds += 1
         assert killer.left == 0
         assert rounds > 0
         wait_until(

@@ -12,6 +12,7 @@ import pytest
 import whipray
 
 from .helpers import Killer, living, wait_until, wait_until_whole
+from .mixed_load import Waits
 
 MIB = 1 << 20
 ROUNDS = 6
@@ -45,17 +46,15 @@ def total(*arrays: Any) -> int:
 def test_workers_die_while_values_come_and_go(spilled: Path) -> None:
     before = living()
     assert before["objects"] == 0
-    killer = Killer(60)
-    killer.start()
-    for round_ in range(ROUNDS):
-        refs = [whipray.put(np.full(2 * MIB // 8, k)) for k in range(40)]  # 80 MiB
-        more = [add_one.remote(ref) for ref in refs]
-        sums = [total.remote(a, b) for a, b in zip(refs, more, strict=True)]
-        assert whipray.get(sums) == [4 * k + 2 for k in range(40)], round_
-        for k in range(0, 40, 3):
-            assert (whipray.get(more[k]) == k + 1).all()
-    killer.stop.set()
-    killer.join()
+    waits = Waits()
+    with Killer(60, waits) as killer:
+        for round_ in range(ROUNDS):
+            refs = [whipray.put(np.full(2 * MIB // 8, k)) for k in range(40)]  # 80 MiB
+            more = [add_one.remote(ref) for ref in refs]
+            sums = [total.remote(a, b) for a, b in zip(refs, more, strict=True)]
+            assert waits.get(sums) == [4 * k + 2 for k in range(40)], round_
+            for k in range(0, 40, 3):
+                assert (waits.get(more[k]) == k + 1).all()
     assert killer.left < 60
     del refs, more, sums
     wait_until_whole(before)
