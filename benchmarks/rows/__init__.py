@@ -5,6 +5,7 @@ from benchmarks.rows import (
     arrays,
     client,
     curves,
+    failures,
     graphs,
     honesty,
     latency,
@@ -16,7 +17,18 @@ from benchmarks.rows import (
 from benchmarks.rows.registry import Figure, Missing, Row, collect
 
 ROWS: tuple[Row, ...] = collect(
-    micro, client, latency, arguments, arrays, scale, graphs, startup, memory, honesty, curves
+    micro,
+    client,
+    latency,
+    arguments,
+    arrays,
+    scale,
+    graphs,
+    startup,
+    memory,
+    failures,
+    honesty,
+    curves,
 )
 
 __all__ = ["ROWS", "Figure", "Missing", "Row"]
