@@ -85,6 +85,20 @@ PyObject *wrpy_fail_null(wrpy_state *st, int code, const char *doing) {
   return NULL;
 }
 
+PyObject *wrpy_take_exception(void) {
+  PyObject *type, *exc, *tb;
+  PyErr_Fetch(&type, &exc, &tb);
+  PyErr_NormalizeException(&type, &exc, &tb);
+  if (tb && exc) PyException_SetTraceback(exc, tb);
+  Py_XDECREF(type);
+  Py_XDECREF(tb);
+  return exc;
+}
+
+void wrpy_give_exception(PyObject *exc) {
+  PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exc)), exc, PyException_GetTraceback(exc));
+}
+
 int wrpy_attached(wrpy_state *st) {
   if (WR_LIKELY(wrpy_sess.epoch)) return 0;
   return wrpy_raise(st, "RaySystemError",

@@ -25,7 +25,6 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg) {
   Py_VISIT(st->job_context);
   Py_VISIT(st->catch_step);
   Py_VISIT(st->step);
-  Py_VISIT(st->step_context);
   return wrpy_codec_traverse(&st->codec, visit, arg);
 }
 
@@ -59,11 +58,11 @@ static int module_clear(PyObject *module) {
   Py_CLEAR(st->job_context);
   Py_CLEAR(st->catch_step);
   Py_CLEAR(st->step);
-  Py_CLEAR(st->step_context);
   Py_CLEAR(st->s_call_soon);
+  Py_CLEAR(st->s_context);
   Py_CLEAR(st->s_done);
   Py_CLEAR(st->s_result);
-  Py_CLEAR(st->loop_keyword);
+  Py_CLEAR(st->no_args);
   return 0;
 }
 
@@ -106,12 +105,13 @@ static int add_names(wrpy_state *st) {
   st->errors_name = PyUnicode_InternFromString("whipray.exceptions");
   st->hooks_name = PyUnicode_InternFromString("whipray._private.hooks");
   st->s_call_soon = PyUnicode_InternFromString("call_soon");
+  st->s_context = PyUnicode_InternFromString("context");
   st->s_done = PyUnicode_InternFromString("done");
   st->s_result = PyUnicode_InternFromString("result");
-  st->loop_keyword = Py_BuildValue("(s)", "loop");
+  st->no_args = PyTuple_New(0);
   return st->s_prepare && st->s_check_args && st->s_timeout && st->job_context &&
-                 st->errors_name && st->hooks_name && st->s_call_soon && st->s_done &&
-                 st->s_result && st->loop_keyword
+                 st->errors_name && st->hooks_name && st->s_call_soon &&
+                 st->s_context && st->s_done && st->s_result && st->no_args
              ? 0
              : -1;
 }
@@ -121,7 +121,7 @@ static int add_functions(PyObject *module) {
                            wrpy_worker_methods,  wrpy_session_methods, wrpy_daemon_methods,
                            wrpy_inspect_methods, wrpy_pack_methods,    wrpy_codec_methods,
                            wrpy_wait_methods,    wrpy_serve_methods,  wrpy_group_methods,
-                           wrpy_stream_methods};
+                           wrpy_stream_methods,  wrpy_coroutine_methods};
   for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
     if (PyModule_AddFunctions(module, tables[i])) return -1;
   return 0;

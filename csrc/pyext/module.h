@@ -70,8 +70,9 @@ typedef struct {
   PyObject *s_prepare, *s_check_args, *s_timeout;
   PyObject *job_context; /* context variable: the Job that a thread or coroutine serves */
   struct wrpy_worker *worker; /* while worker_loop runs */
-  PyObject *catch_step, *step, *step_context; /* of the Task that is being made: serve.c */
-  PyObject *s_call_soon, *s_done, *s_result, *loop_keyword;
+  PyObject *catch_step, *step; /* of the Task that is being made: coroutines.c */
+  PyObject *stepping;          /* the Task that takes its first step, borrowed, or NULL */
+  PyObject *s_call_soon, *s_context, *s_done, *s_result, *no_args;
 } wrpy_state;
 
 extern PyModuleDef wrpy_module_def;
@@ -86,6 +87,9 @@ wrpy_state *wrpy_state_of_type(PyTypeObject *type); /* of one of the types above
 int wrpy_fail(wrpy_state *st, int code, const char *doing);
 PyObject *wrpy_fail_null(wrpy_state *st, int code, const char *doing);
 int wrpy_raise(wrpy_state *st, const char *cls, const char *fmt, ...); /* Python's formats */
+/* Takes the exception that is set, as one object; gives it back. */
+PyObject *wrpy_take_exception(void);
+void wrpy_give_exception(PyObject *exc);
 /* The module with the exception classes, borrowed. */
 PyObject *wrpy_errors(wrpy_state *st);
 /* Calls a function of the hooks module. */
@@ -239,7 +243,7 @@ PyObject *wrpy_handle_make(wrpy_state *st, PyObject *ref, PyObject *methods, PyO
 PyObject *wrpy_handle_of_ref(wrpy_state *st, PyObject *ref); /* with the class's description */
 extern PyMethodDef wrpy_actor_methods[];
 
-/* ---- worker.c, job.c, serve.c --------------------------------------------------------------- */
+/* ---- worker.c, job.c, serve.c, coroutines.c ----------------------------------------------------- */
 
 /* One task, creation or call that this process runs. */
 typedef struct {
@@ -295,7 +299,9 @@ int wrpy_job_retry(wrpy_state *st, wrpy_job *j); /* 1 queued again, 0 no retries
 /* WR_OK, or why no job came; waits without the GIL. */
 int wrpy_next_job(wr_job *out, int64_t timeout_ns);
 wr_id wrpy_parent(wrpy_state *st); /* the task that this thread or coroutine runs; idx 0: none */
-extern PyMethodDef wrpy_worker_methods[], wrpy_serve_methods[];
+/* Why no job came, as an exception, or None when it may come yet. */
+PyObject *wrpy_no_job(wrpy_state *st, int rc);
+extern PyMethodDef wrpy_worker_methods[], wrpy_serve_methods[], wrpy_coroutine_methods[];
 
 /* ---- session.c, daemon.c, inspect.c, pack.c
  * ---------------------------------------------------------- */

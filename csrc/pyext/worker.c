@@ -111,19 +111,9 @@ static int store_error(wrpy_worker *w, wrpy_job *j, PyObject *err) {
   return rc ? abandon(j) : 0;
 }
 
-static PyObject *current_exception(void) {
-  PyObject *type, *exc, *tb;
-  PyErr_Fetch(&type, &exc, &tb);
-  PyErr_NormalizeException(&type, &exc, &tb);
-  if (tb && exc) PyException_SetTraceback(exc, tb);
-  Py_XDECREF(type);
-  Py_XDECREF(tb);
-  return exc;
-}
-
 /* Python decides about the exception that is set: an error value, a retry, or the end. */
 static int failed(wrpy_worker *w, wrpy_job *j) {
-  PyObject *exc = current_exception();
+  PyObject *exc = wrpy_take_exception();
   PyObject *err = PyObject_CallFunctionObjArgs(w->failed, (PyObject *)j, exc, NULL);
   Py_XDECREF(exc);
   return store_error(w, j, err);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from typing import Any
 
@@ -159,6 +160,63 @@ def test_nested_reference_awaited_in_the_actor(ray: Ray) -> None:
             return await box[0]
 
     assert ray.get(Async.remote().read.remote([ray.put("boxed")])) == "boxed"
+
+
+def test_a_call_is_a_task_of_its_loop(ray: Ray) -> None:
+    @ray.remote
+    class Async:
+        async def listed(self) -> list[bool]:
+            task = asyncio.current_task()
+            before = task in asyncio.all_tasks()
+            await asyncio.sleep(0)
+            return [before, task in asyncio.all_tasks(), task is asyncio.current_task()]
+
+        async def ident(self) -> int:
+            self.task = asyncio.current_task()
+            return id(self.task)
+
+    actor = Async.remote()
+    assert ray.get([actor.listed.remote() for _ in range(3)]) == [[True, True, True]] * 3
+    first, second = ray.get([actor.ident.remote(), actor.ident.remote()])
+    assert first != second
+
+
+def test_each_call_has_context_variables_of_its_own(ray: Ray) -> None:
+    @ray.remote
+    class Async:
+        def __init__(self) -> None:
+            self.var: Any = contextvars.ContextVar("var", default=None)
+
+        async def replace(self, value: int, pause: bool) -> Any:
+            found = self.var.get()
+            self.var.set(value)
+            if pause:
+                await asyncio.sleep(0)
+            return found, self.var.get()
+
+    actor = Async.remote()
+    calls = [actor.replace.remote(value, value % 2 == 1) for value in range(6)]
+    assert ray.get(calls) == [(None, value) for value in range(6)]
+
+
+def test_callbacks_that_a_call_leaves_to_the_loop(ray: Ray) -> None:
+    @ray.remote
+    class Async:
+        def __init__(self) -> None:
+            self.seen: list[int] = []
+
+        async def later(self, value: int) -> None:
+            asyncio.get_running_loop().call_soon(self.seen.append, value)
+
+        async def seen_so_far(self) -> list[int]:
+            while len(self.seen) < 20:
+                await asyncio.sleep(0)
+            return self.seen
+
+    actor = Async.remote()
+    for value in range(20):
+        actor.later.remote(value)
+    assert ray.get(actor.seen_so_far.remote()) == list(range(20))
 
 
 def test_error_in_a_coroutine(ray: Ray) -> None:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from types import AsyncGeneratorType
 from typing import Any
+from weakref import WeakSet
 
 from whipray import _core
 from whipray._private import completion, serving
@@ -31,7 +32,7 @@ class AsyncServer:
         self._actor = actor
         self._loop = asyncio.new_event_loop()
         self._ready: Any = getattr(self._loop, "_ready", None)  # callbacks that are due
-        self._bound: list[Any] = []
+        self._calls: tuple[Any, ...] = ()
         self._limits = [actor.max_concurrency, *actor.groups.values()]
         self._counts = [0] * len(self._limits)
         self._queued: list[deque[_core.Job]] = [deque() for _ in self._limits]
@@ -62,7 +63,8 @@ class AsyncServer:
 
     def run(self) -> None:
         """Serve until the actor retires, exits or the session ends."""
-        self._bound = self._actor.bound()
+        self._calls = self._what_serves()
+        _show_stepping()
         self._over = self._loop.create_future()
         self._loop.add_signal_handler(signal.SIGINT, self._cancel_flagged)
         threading.Thread(target=self._feed, name="ray::feeder", daemon=True).start()
@@ -73,6 +75,15 @@ class AsyncServer:
             self._loop.remove_signal_handler(signal.SIGINT)
         if self._exit is not None and not self._actor.leaving:
             raise self._exit
+
+    def _what_serves(self) -> tuple[Any, ...]:
+        """What `_core.step_jobs()` and `step_job()` have to know."""
+        loop, admit = self._loop, self._admit if self._actor.groups else None
+        attributes = vars(loop)
+        attributes["call_soon"] = loop.call_soon  # they replace it while they make a Task
+        options = {"loop": loop, "name": self._actor.cls.__name__}
+        tasks = (asyncio.Task, attributes, options, _awaiting)
+        return (self._actor.bound(), *tasks, self._waits, self._store_error, admit)
 
     def _leave_soon(self) -> None:
         self._loop.call_soon_threadsafe(self._finish_run)
@@ -100,30 +111,39 @@ class AsyncServer:
     def _fed(self, job: _core.Job | None) -> None:
         self._asked = False
         if job is not None:
-            self._admit(job)
+            self._serve(job)
         self._pump()
 
     def _pump(self) -> None:
         """Take calls until there are none, the limit is reached or the batch is full."""
-        if self._asked or self._retired:
-            return
-        for _ in range(BATCH):
-            if self._total >= self._limits[0] and len(self._limits) == 1:
-                return  # the end of a call pumps again
-            try:
-                job = _core.next_job(0) or self._watch()
-            except EOFError:
-                self._retire()
-                return
-            except ConnectionError:
-                self._finish_run()
-                return
+        try:
+            if not self._asked and not self._retired and self._took_batch():
+                self._loop.call_soon(self._pump)
+        except EOFError:
+            self._retire()
+        except ConnectionError:
+            self._finish_run()
+
+    def _took_batch(self) -> bool:
+        """False: there are no more calls, or no room for one; the end of one then pumps again."""
+        left = BATCH
+        while left > 0 and not self._full():
+            taken = _core.step_jobs(left, *self._calls)
+            left -= taken
+            if taken:
+                continue
+            job = self._watch()
             if job is None:
                 self._asked = True
                 self._ask.release()
-                return
-            self._admit(job)
-        self._loop.call_soon(self._pump)
+                return False
+            self._serve(job)
+            left -= 1
+        return left <= 0
+
+    def _full(self) -> bool:
+        """No call may start. Those beyond the limit of a group are kept here instead."""
+        return self._total >= self._limits[0] and len(self._limits) == 1
 
     def _watch(self) -> _core.Job | None:
         """The next call if it comes while the engine spins, and the loop has nothing else to do.
@@ -138,32 +158,33 @@ class AsyncServer:
             self._actor.leaving = True
             self._finish_run()
 
-    def _admit(self, job: _core.Job) -> None:
-        """Start the call, or keep it until its group has room."""
+    def _serve(self, job: _core.Job) -> None:
+        """Start a call that has come by itself."""
+        if not self._actor.groups or self._admit(job):
+            _core.step_job(job, *self._calls)
+
+    def _admit(self, job: _core.Job) -> bool:
+        """Whether its group has room for the call; it is kept until then."""
         group = self._group(job)
         if self._counts[group] < self._limits[group]:
-            self._start(job)
-        else:
-            self._total += 1
-            self._queued[group].append(job)
+            return True
+        self._total += 1
+        self._queued[group].append(job)
+        return False
 
     def _group(self, job: _core.Job) -> int:
         return job.options if job.options < len(self._limits) else 0
 
     # -- one call --
 
-    def _start(self, job: _core.Job) -> None:
-        """Take the call's first step; it counts when that is not all."""
-        try:
-            task = _core.step_job(job, self._bound, self._loop, asyncio.Task, _awaiting)
-        except BaseException as error:
-            self._store_error(job, error)
-            return
-        if task is not None:
-            self._total += 1
-            self._counts[self._group(job)] += 1
-            self._tasks[task] = job
-            task.add_done_callback(self._done)
+    def _waits(self, job: _core.Job, task: asyncio.Task[Any]) -> bool:
+        """The call waits for something after its first step; true: more may start."""
+        self._total += 1
+        self._counts[self._group(job)] += 1
+        self._tasks[task] = job
+        asyncio._register_task(task)
+        task.add_done_callback(self._done)
+        return not self._full()
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         job = self._tasks.pop(task)
@@ -205,7 +226,7 @@ class AsyncServer:
         queued = self._queued[group]
         while queued and self._counts[group] < self._limits[group]:
             self._total -= 1
-            self._start(queued.popleft())
+            _core.step_job(queued.popleft(), *self._calls)
 
     def _cancel_flagged(self) -> None:
         """A cancellation was asked for: pass it on to the calls that carry the flag."""
@@ -217,6 +238,14 @@ class AsyncServer:
                 jobs.remove(job)
                 self._total -= 1
                 self._store_error(job, asyncio.CancelledError())
+
+
+def _show_stepping() -> None:
+    """Have `asyncio.all_tasks()` find the Task that takes its first step: see coroutines.c."""
+    for name in ("_all_tasks", "_scheduled_tasks"):  # until Python 3.11; since 3.12
+        tasks = getattr(asyncio.tasks, name, None)
+        if isinstance(tasks, WeakSet):
+            tasks.data.add(_core.stepping)
 
 
 async def _awaiting(awaitable: Any) -> Any:
