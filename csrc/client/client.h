@@ -235,6 +235,8 @@ typedef struct {
 int wr_work_next(wr_client *c, wr_job *job, int64_t timeout_ns);
 /* The same without waiting or spinning: WR_OK or WR_AGAIN. */
 int wr_work_try(wr_client *c, wr_job *job);
+/* Whether calls lie before this actor that may be taken: a guess. */
+int wr_work_in_sight(wr_client *c);
 /* After every return of the task has its value reserved and written (or none): seals them and lets
  * the task go.  is_error marks the values as errors. */
 int wr_work_finish(wr_client *c, const wr_job *job, int is_error, uint16_t flags);

@@ -288,6 +288,16 @@ int wr_work_try(wr_client *c, wr_job *job) {
   return rc;
 }
 
+int wr_work_in_sight(wr_client *c) {
+  uint32_t actor = wr_load32(&c->self.p->actor);
+  if (!actor) return 0;
+  if (wr_tag_value(wr_load(&c->seg.actors[actor - 1].mailbox))) return 1;
+  wr_lock(c);
+  int left = c->backlog.head != c->backlog.v.n && !c->held_up;
+  wr_unlock(c);
+  return left;
+}
+
 static void ended(wr_client *c, int is_error) {
   wr_proc *p = c->self.p;
   c->running--;

@@ -1,7 +1,7 @@
 /* The calls of an actor with coroutines, on its event loop.
  *
  * Each is stepped once where it is taken, as a Task of its own; one that never waits is answered at
- * once and costs no round through the loop.  Python hears of those that wait and those that fail. */
+ * once and costs no round through the loop.  Python hears of those that wait and of failures. */
 #include "pyext/module.h"
 
 /* What serves the calls of one actor; all borrowed from the arguments. */
@@ -21,8 +21,8 @@ enum { SERVER_ARGS = 8 };
 /* ---- a Task ---------------------------------------------------------------------------------
  *
  * A Task asks its loop to call its first step soon, and then takes its place among all tasks of
- * asyncio, in a WeakSet, which costs more than all the rest. So it is stopped before that: who has
- * to wait is given the place afterwards (see serve_async.py), and stepping() stands in until then. */
+ * asyncio, in a WeakSet, which costs as much as the rest.  So it is stopped before that: one that
+ * has to wait gets the place afterwards (see serve_async.py); stepping() stands in until then. */
 
 /* Stands in for loop.call_soon while a Task is made: keeps its first step, and stops it there. */
 static PyObject *m_catch_step(PyObject *module, PyObject *const *args, Py_ssize_t n,
@@ -132,7 +132,7 @@ static PyObject *step_coroutine(const server *s, PyObject *context, PyObject *co
   return result;
 }
 
-/* As far as the call comes at once: 0 it is answered, or it waits as *task; -1 with an exception. */
+/* As far as the call comes at once: 0, it is answered, or waits as *task; -1 with an exception. */
 static int start_in(const server *s, PyObject *context, wrpy_job *j, PyObject **task) {
   PyObject *token = PyContextVar_Set(s->st->job_context, (PyObject *)j);
   if (!token) return -1;
@@ -160,16 +160,10 @@ static int start(const server *s, wrpy_job *j, PyObject **task) {
 
 /* 1: go on with the next call; 0: there is no room for more that wait; -1 with an exception. */
 static int serve(const server *s, wrpy_job *j) {
-  PyObject *task = NULL, *heard = NULL;
-  if (start(s, j, &task)) {
-    PyObject *error = wrpy_take_exception();
-    heard = PyObject_CallFunctionObjArgs(s->failed, (PyObject *)j, error, NULL);
-    Py_XDECREF(error);
-    Py_XDECREF(heard);
-    return heard ? 1 : -1;
-  }
+  PyObject *task = NULL;
+  if (start(s, j, &task)) return wrpy_job_failed(s->failed, j) ? -1 : 1;
   if (WR_LIKELY(!task)) return 1;
-  heard = PyObject_CallFunctionObjArgs(s->waits, (PyObject *)j, task, NULL);
+  PyObject *heard = PyObject_CallFunctionObjArgs(s->waits, (PyObject *)j, task, NULL);
   int go_on = heard ? PyObject_IsTrue(heard) : -1;
   Py_DECREF(task);
   Py_XDECREF(heard);

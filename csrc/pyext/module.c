@@ -55,6 +55,7 @@ static int module_clear(PyObject *module) {
   Py_CLEAR(st->s_prepare);
   Py_CLEAR(st->s_check_args);
   Py_CLEAR(st->s_timeout);
+  Py_CLEAR(st->s_job);
   Py_CLEAR(st->job_context);
   Py_CLEAR(st->catch_step);
   Py_CLEAR(st->step);
@@ -101,6 +102,7 @@ static int add_names(wrpy_state *st) {
   st->s_prepare = PyUnicode_InternFromString("_prepare");
   st->s_check_args = PyUnicode_InternFromString("_check_args");
   st->s_timeout = PyUnicode_InternFromString("timeout");
+  st->s_job = PyUnicode_InternFromString("whipray.job");
   st->job_context = PyContextVar_New("whipray.job", NULL);
   st->errors_name = PyUnicode_InternFromString("whipray.exceptions");
   st->hooks_name = PyUnicode_InternFromString("whipray._private.hooks");
@@ -109,7 +111,7 @@ static int add_names(wrpy_state *st) {
   st->s_done = PyUnicode_InternFromString("done");
   st->s_result = PyUnicode_InternFromString("result");
   st->no_args = PyTuple_New(0);
-  return st->s_prepare && st->s_check_args && st->s_timeout && st->job_context &&
+  return st->s_prepare && st->s_check_args && st->s_timeout && st->s_job && st->job_context &&
                  st->errors_name && st->hooks_name && st->s_call_soon &&
                  st->s_context && st->s_done && st->s_result && st->no_args
              ? 0

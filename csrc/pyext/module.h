@@ -70,6 +70,8 @@ typedef struct {
   PyObject *s_prepare, *s_check_args, *s_timeout;
   PyObject *job_context; /* context variable: the Job that a thread or coroutine serves */
   struct wrpy_worker *worker; /* while worker_loop runs */
+  PyObject *s_job;       /* key in the dict of a thread that runs jobs: the one it runs */
+  PyThreadState *in_row; /* which runs one after the other; NULL: others have looked since */
   PyObject *catch_step, *step; /* of the Task that is being made: coroutines.c */
   PyObject *stepping;          /* the Task that takes its first step, borrowed, or NULL */
   PyObject *s_call_soon, *s_context, *s_done, *s_result, *no_args;
@@ -243,7 +245,7 @@ PyObject *wrpy_handle_make(wrpy_state *st, PyObject *ref, PyObject *methods, PyO
 PyObject *wrpy_handle_of_ref(wrpy_state *st, PyObject *ref); /* with the class's description */
 extern PyMethodDef wrpy_actor_methods[];
 
-/* ---- worker.c, job.c, serve.c, coroutines.c ----------------------------------------------------- */
+/* ---- worker.c, job.c, serve.c, coroutines.c ------------------------------------------------- */
 
 /* One task, creation or call that this process runs. */
 typedef struct {
@@ -299,6 +301,8 @@ int wrpy_job_retry(wrpy_state *st, wrpy_job *j); /* 1 queued again, 0 no retries
 /* WR_OK, or why no job came; waits without the GIL. */
 int wrpy_next_job(wr_job *out, int64_t timeout_ns);
 wr_id wrpy_parent(wrpy_state *st); /* the task that this thread or coroutine runs; idx 0: none */
+/* Tells failed(job, error) the exception that is set: 0, or -1 with one of its own. */
+int wrpy_job_failed(PyObject *failed, wrpy_job *j);
 /* Why no job came, as an exception, or None when it may come yet. */
 PyObject *wrpy_no_job(wrpy_state *st, int rc);
 extern PyMethodDef wrpy_worker_methods[], wrpy_serve_methods[], wrpy_coroutine_methods[];

@@ -20,6 +20,7 @@ static PyObject *m_next_job(PyObject *module, PyObject *args) {
   if (!PyArg_ParseTuple(args, "|O", &timeout) || wrpy_deadline(timeout, &deadline)) return NULL;
   wr_job raw;
   int rc;
+  st->in_row = NULL;
   if (deadline == 0) { /* keeps the GIL: a thread that wants it would cost a switch each time */
     rc = wrpy_sess.epoch ? wr_work_try(wrpy_sess.client, &raw) : WR_CLOSED;
     return rc == WR_OK ? (PyObject *)wrpy_job_new(st, &raw) : wrpy_no_job(st, rc);
@@ -27,6 +28,7 @@ static PyObject *m_next_job(PyObject *module, PyObject *args) {
   do {
     rc = wrpy_sess.epoch ? wrpy_next_job(&raw, wrpy_slice(deadline)) : WR_CLOSED;
   } while (rc == WR_TIMEOUT && wrpy_slice(deadline) > 0 && !PyErr_CheckSignals());
+  st->in_row = NULL;
   if (PyErr_Occurred()) return NULL;
   return rc == WR_OK ? (PyObject *)wrpy_job_new(st, &raw) : wrpy_no_job(st, rc);
 }
@@ -53,41 +55,67 @@ static PyObject *m_answer_job(PyObject *module, PyObject *const *args, Py_ssize_
   Py_RETURN_NONE;
 }
 
+static PyObject *m_jobs_in_sight(PyObject *module, PyObject *unused) {
+  (void)module;
+  (void)unused;
+  return PyBool_FromLong(wrpy_sess.epoch && wr_work_in_sight(wrpy_sess.client));
+}
+
 /* ---- running -------------------------------------------------------------------------------- */
 
-static wrpy_job *job_arg(wrpy_state *st, PyObject *v, PyObject *table) {
-  if (Py_IS_TYPE(v, st->job_type) && PyList_Check(table)) return (wrpy_job *)v;
-  PyErr_SetString(PyExc_TypeError, "expected a Job and the list of the actor's methods");
-  return NULL;
+/* Runs the job in the calling thread, which says so: see current_job() in worker.c. */
+static int run(wrpy_state *st, wrpy_job *j, PyObject *methods, PyObject *thread) {
+  if (!thread || PyDict_SetItem(thread, st->s_job, (PyObject *)j)) return -1;
+  PyObject *result = wrpy_job_check(st, j) ? NULL : wrpy_job_call_method(st, j, methods);
+  return result ? wrpy_job_answer(st, j, result) : -1;
 }
 
-/* Takes the context variable back, and over the token; an exception that is set stays. */
-static int reset(wrpy_state *st, PyObject *token) {
-  PyObject *type, *exc, *tb;
-  PyErr_Fetch(&type, &exc, &tb);
-  int rc = PyContextVar_Reset(st->job_context, token);
-  Py_DECREF(token);
-  if (type) PyErr_Restore(type, exc, tb);
-  return rc;
+int wrpy_job_failed(PyObject *failed, wrpy_job *j) {
+  PyObject *error = wrpy_take_exception();
+  PyObject *told = PyObject_CallFunctionObjArgs(failed, (PyObject *)j, error, NULL);
+  Py_XDECREF(error);
+  Py_XDECREF(told);
+  return told ? 0 : -1;
 }
 
-/* run_job(job, methods): in the calling thread, to its end. */
-static PyObject *m_run_job(PyObject *module, PyObject *const *args, Py_ssize_t n) {
+/* The call after this one, unless another thread has looked for calls since this one runs them. */
+static wrpy_job *next_in_row(wrpy_state *st) {
+  wr_job raw;
+  if (st->in_row != PyThreadState_Get() || !wrpy_sess.epoch) return NULL;
+  return wr_work_try(wrpy_sess.client, &raw) == WR_OK ? wrpy_job_new(st, &raw) : NULL;
+}
+
+/* run_jobs(job, methods, most, failed): up to `most` calls in the calling thread; the first is
+ * given, the others are there already. */
+static PyObject *m_run_jobs(PyObject *module, PyObject *const *args, Py_ssize_t n) {
   wrpy_state *st = wrpy_state_of(module);
-  wrpy_job *j = n == 2 ? job_arg(st, args[0], args[1]) : NULL;
-  PyObject *token = j ? PyContextVar_Set(st->job_context, args[0]) : NULL;
-  if (!token) return NULL;
-  PyObject *result = wrpy_job_check(st, j) ? NULL : wrpy_job_call_method(st, j, args[1]);
-  int rc = result ? wrpy_job_answer(st, j, result) : -1;
-  if (reset(st, token)) rc = -1;
-  if (rc) return NULL;
+  if (n != 4 || !Py_IS_TYPE(args[0], st->job_type) || !PyList_Check(args[1])) {
+    PyErr_SetString(PyExc_TypeError, "expected a Job, a list of methods, a number, a function");
+    return NULL;
+  }
+  long left = PyLong_AsLong(args[2]);
+  if (left == -1 && PyErr_Occurred()) return NULL;
+  PyObject *thread = PyThreadState_GetDict();
+  wrpy_job *j = (wrpy_job *)Py_NewRef(args[0]);
+  int rc = 0;
+  for (st->in_row = PyThreadState_Get(); j && rc == 0;) {
+    if (run(st, j, args[1], thread)) {
+      rc = wrpy_job_failed(args[3], j);
+      left = 0;
+    }
+    Py_SETREF(j, --left > 0 ? next_in_row(st) : NULL);
+  }
+  if (thread && PyDict_SetItem(thread, st->s_job, Py_None)) PyErr_Clear();
+  if (rc || PyErr_Occurred()) return NULL;
   Py_RETURN_NONE;
 }
 
 PyMethodDef wrpy_serve_methods[] = {
     {"next_job", m_next_job, METH_VARARGS, "next_job(timeout=None) -> Job | None."},
-    {"run_job", WRPY_FASTCALL(m_run_job), METH_FASTCALL,
-     "run_job(job, methods): calls, and stores the result; what it raises leaves the job open."},
+    {"jobs_in_sight", m_jobs_in_sight, METH_NOARGS, "Whether a call lies there: a guess."},
+    {"run_jobs", WRPY_FASTCALL(m_run_jobs), METH_FASTCALL,
+     "run_jobs(job, methods, most, failed): calls them and stores the results, until none is there "
+     "or one fails, which failed(job, error) is told."},
     {"answer_job", WRPY_FASTCALL(m_answer_job), METH_FASTCALL,
      "answer_job(job, result): stores what its function returned; raising leaves the job open."},
     {"finish_job", WRPY_FASTCALL(m_finish_job), METH_VARARGS | METH_KEYWORDS,

@@ -335,16 +335,21 @@ static PyObject *m_quit_soon(PyObject *module, PyObject *unused) {
   Py_RETURN_NONE;
 }
 
-/* Threads and coroutines that Python serves jobs from say which one they run, in a context
- * variable; the loop's thread need not.  A new reference; NULL without an exception: none. */
+/* Coroutines say in a context variable which job they run, threads of an actor in their own dict;
+ * the loop's thread need not.  A new reference; NULL without an exception: none. */
+static PyObject *served_here(wrpy_state *st) {
+  PyObject *job = NULL, *thread = PyThreadState_GetDict();
+  if (PyContextVar_Get(st->job_context, NULL, &job) == 0 && job) return job;
+  if (thread) job = PyDict_GetItemWithError(thread, st->s_job);
+  return Py_XNewRef(job);
+}
+
 static wrpy_job *current_job(wrpy_state *st) {
   wrpy_worker *w = st->worker;
-  PyObject *job = NULL;
   if (!w) return NULL;
-  if (w->serving && PyContextVar_Get(st->job_context, NULL, &job) == 0 && job) {
-    if (Py_IS_TYPE(job, st->job_type)) return (wrpy_job *)job;
-    Py_DECREF(job);
-  }
+  PyObject *job = w->serving ? served_here(st) : NULL;
+  if (job && Py_IS_TYPE(job, st->job_type)) return (wrpy_job *)job;
+  Py_XDECREF(job);
   PyErr_Clear();
   if (w->job && w->job->open && w->thread == PyThread_get_thread_ident())
     return (wrpy_job *)Py_NewRef((PyObject *)w->job);

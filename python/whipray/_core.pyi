@@ -1,6 +1,6 @@
 """Types of the C extension; csrc/pyext is the truth of how it works."""
 
-from asyncio import AbstractEventLoop, Task
+from asyncio import Task
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar
@@ -204,7 +204,10 @@ job_context: ContextVar[Job | None]
 
 def worker_loop(handlers: Any) -> None: ...
 def next_job(timeout: float | None) -> Job | None: ...
-def run_job(job: Job, methods: list[Any]) -> None: ...
+def jobs_in_sight() -> bool: ...
+def run_jobs(
+    job: Job, methods: list[Any], most: int, failed: Callable[[Job, BaseException], None]
+) -> None: ...
 def step_jobs(
     most: int,
     methods: list[Any],

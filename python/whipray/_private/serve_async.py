@@ -243,9 +243,10 @@ class AsyncServer:
 def _show_stepping() -> None:
     """Have `asyncio.all_tasks()` find the Task that takes its first step: see coroutines.c."""
     for name in ("_all_tasks", "_scheduled_tasks"):  # until Python 3.11; since 3.12
-        tasks = getattr(asyncio.tasks, name, None)
+        tasks: Any = getattr(asyncio.tasks, name, None)
         if isinstance(tasks, WeakSet):
-            tasks.data.add(_core.stepping)
+            references: set[Any] = vars(tasks)["data"]
+            references.add(_core.stepping)
 
 
 async def _awaiting(awaitable: Any) -> Any:

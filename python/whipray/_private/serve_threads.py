@@ -1,9 +1,10 @@
 """An actor whose calls run in several threads, as one pool or one per concurrency group.
 
 Handing calls from thread to thread would cost more than short calls do. So a thread runs one call
-after the other and fetches them itself; of those that sleep only one at a time is called, and it
-calls the next one when it has come. A thread that comes waits for the interpreter: it gets it as
-soon as the call that runs waits for something, or takes long.
+after the other and fetches them itself, without a look at the others until one of them has fetched
+calls too; of those that sleep only one at a time is called, and it calls the next one when it has
+come. A thread that comes waits for the interpreter: it gets it as soon as the call that runs waits
+for something, or takes long.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from collections import deque
 
 from whipray import _core
 from whipray._private import serving
+
+IN_A_ROW = 64
+"""Calls that one thread runs before it lets go of the interpreter even if they never do."""
 
 
 class Pool:
@@ -31,12 +35,13 @@ class Pool:
 class ThreadServer:
     """Serves one threaded actor.
 
-    The main thread waits in the engine for calls, unless as many run as may: then it sleeps until
-    the threads find no more calls. Calls beyond the limit stay in the mailbox, except where there
-    are groups, since their calls come in any order.
+    The main thread waits in the engine for calls, unless a thread that was called will look for
+    them or as many run as may: then it sleeps until the threads find no more calls. Calls beyond
+    the limit stay in the mailbox, except where there are groups, since their calls come in any
+    order.
 
     Before a thread runs a call, one of these holds: the main thread waits in the engine; a thread
-    has been called for the calls that were fetched; as many calls run as may.
+    has been called and has not come; as many calls run as may.
     """
 
     def __init__(self, actor: serving.Actor) -> None:
@@ -47,8 +52,9 @@ class ThreadServer:
         groups = [("default", actor.max_concurrency), *actor.groups.items()]
         self._pools = [Pool(name, limit) for name, limit in groups]
         self._limit = float("inf") if actor.groups else actor.max_concurrency
+        self._in_a_row = 1 if actor.groups else IN_A_ROW
         self._lock = threading.Lock()
-        self._running = 0  # calls fetched and not ended
+        self._running = 0  # calls fetched and not ended; of those run in a row one at a time
         self._away = False  # the main thread sleeps
         self._room = threading.Lock()
         self._room.acquire()
@@ -58,19 +64,19 @@ class ThreadServer:
 
     def run(self) -> None:
         """Serve until the actor retires, exits or the session ends."""
-        while self._exit is None and not self._actor.leaving:
-            with self._lock:
-                self._away = self._running >= self._limit
-            if self._away:
-                self._room.acquire()
-                continue
+        while not self._over():
             job = self._wait()
-            if job is not None:
-                with self._lock:
-                    self._admit(job)
-                    self._refill()
+            with self._lock:
+                called = job is not None and self._admit(job)
+                idle = self._full() or (called and _core.jobs_in_sight())
+                self._away = away = idle and not self._over()
+            if away:
+                self._room.acquire()
         if self._exit is not None and not self._actor.leaving:
             raise self._exit
+
+    def _over(self) -> bool:
+        return self._exit is not None or self._actor.leaving
 
     def _wait(self) -> _core.Job | None:
         """The next call; None to look around, after which `run` may end."""
@@ -93,28 +99,23 @@ class ThreadServer:
             self._away = False
             self._room.release()
 
-    def _admit(self, job: _core.Job) -> None:
-        """Give the call to the threads of its group."""
+    def _full(self) -> bool:
+        return self._running >= self._limit
+
+    def _admit(self, job: _core.Job) -> bool:
+        """Give the call to the threads of its group; true: one that was called has not come."""
         self._running += 1
-        pool = self._pools[job.options if job.options < len(self._pools) else 0]
+        pool = self._pool_of(job)
         pool.jobs.append(job)
-        self._call_thread(pool)
+        return self._call_thread(pool)
 
-    def _refill(self) -> None:
-        """Fetch the calls that are there; when there are no more, the main thread waits for one."""
-        while self._running < self._limit:
-            try:
-                job = _core.next_job(0)
-            except (EOFError, ConnectionError):
-                job = None  # the main thread will see why
-            if job is None:
-                self._call_main()
-                return
-            self._admit(job)
+    def _pool_of(self, job: _core.Job) -> Pool:
+        return self._pools[job.options if job.options < len(self._pools) else 0]
 
-    def _call_thread(self, pool: Pool) -> None:
-        if pool.called or not pool.jobs:
-            return
+    def _call_thread(self, pool: Pool) -> bool:
+        """True: one that was called has not come."""
+        if pool.called:
+            return True
         if pool.beds:
             pool.called = True
             pool.beds.pop().release()
@@ -123,6 +124,7 @@ class ThreadServer:
             pool.threads += 1
             name = f"ray::{pool.name}"
             threading.Thread(target=self._work, args=(pool,), name=name, daemon=True).start()
+        return pool.called
 
     # -- the threads --
 
@@ -145,22 +147,33 @@ class ThreadServer:
                 self._serve(job)
 
     def _take(self, pool: Pool) -> _core.Job | None:
-        if not pool.jobs:
-            self._refill()
-            if not pool.jobs:
-                return None
-        job = pool.jobs.popleft()
-        if not pool.jobs:
-            self._refill()
-        self._call_thread(pool)
+        """The next call of the group; somebody is there for what comes after it."""
+        job = pool.jobs.popleft() if pool.jobs else self._fetch(pool)
+        called = bool(pool.jobs) and self._call_thread(pool)
+        if not self._away or called or (job is not None and self._full()):
+            return job
+        if job is None or not _core.jobs_in_sight() or not self._call_thread(pool):
+            self._call_main()
         return job
 
+    def _fetch(self, pool: Pool) -> _core.Job | None:
+        """The next call of the group that the engine has; those of others go to their threads."""
+        while not self._full():
+            try:
+                job = _core.next_job(0)
+            except (EOFError, ConnectionError):
+                return None  # the main thread will see why
+            if job is None:
+                return None
+            if self._pool_of(job) is pool:
+                self._running += 1
+                return job
+            self._admit(job)
+        return None
+
     def _serve(self, job: _core.Job) -> None:
-        """Run one call and store its result."""
-        try:
-            _core.run_job(job, self._bound)
-        except BaseException as error:
-            self._fail(job, error)
+        """Run the call, and those that are there after it."""
+        _core.run_jobs(job, self._bound, self._in_a_row, self._fail)
 
     def _fail(self, job: _core.Job, error: BaseException) -> None:
         try:
