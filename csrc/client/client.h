@@ -106,9 +106,10 @@ int wr_value_view(wr_client *c, wr_id id, wr_view *out);
 /* A hold under which the value stays in memory, once it is there. */
 int wr_view_hold(wr_client *c, wr_id id);
 void wr_view_unhold(wr_client *c, wr_id id);
-/* Asks whiprayd for the value of an object that is WR_AWAY and waits until it is in memory, or
- * lost: as wr_wait_objects. */
+/* Asks whiprayd for the value of an object that is WR_AWAY and waits until it is in memory, or lost,
+ * or its task begins or ends making it again: as wr_wait_objects. */
 int wr_value_fetch(wr_client *c, wr_id id, int64_t deadline_ns);
+int wr_value_remade(wr_client *c, wr_id id); /* 1: its task runs again to make it */
 /* Tells whiprayd that `bytes` found no room; it wakes this process after it has made some. */
 void wr_room_ask(wr_client *c, uint64_t bytes);
 
@@ -252,6 +253,9 @@ int wr_work_wait_room(wr_client *c, const wr_job *job, int64_t deadline_ns);
 int wr_work_end_stream(wr_client *c, const wr_job *job);
 uint32_t wr_work_yielded(wr_client *c, const wr_job *job); /* so far, by earlier attempts too */
 int wr_work_has_reader(wr_client *c, const wr_job *job);
+/* Instead of finish, for a task that has not begun and is no call: an argument of it is being made
+ * again; it waits for that as if it had just been submitted. */
+int wr_work_postpone(wr_client *c, const wr_job *job);
 /* Instead of finish: the task failed in a way that its retries cover; it is queued again. */
 int wr_work_retry(wr_client *c, const wr_job *job);
 /* The creation task of an actor succeeded (1) or failed (0) in this process. */

@@ -1,3 +1,4 @@
+#include "base/assert.h"
 #include "base/mem.h"
 #include "client/internal.h"
 #include "os/os.h"
@@ -101,7 +102,8 @@ int wr_value_view(wr_client *c, wr_id id, wr_view *out) {
   out->len = o->v.b.len;
   out->nrefs = o->v.b.nrefs;
   out->refs = out->nrefs ? ((const wr_pins *)wr_at(&c->seg, o->v.b.block))->idx : NULL;
-  return WR_OK;
+  atomic_thread_fence(memory_order_acquire); /* it may have gone and been made again meanwhile */
+  return WR_LIKELY(wr_load_relaxed(&o->state) == st) ? WR_OK : WR_AWAY;
 }
 
 int wr_value_keep(wr_client *c, wr_id id) {

@@ -178,6 +178,14 @@ static int claim_call(wr_client *c, uint32_t k, wr_job *job) {
   return WR_OK;
 }
 
+/* 0: it is still to come, and we will be woken. */
+static int watch_argument(wr_client *c, wr_idx i) {
+  uint32_t gen = wr_gen_of(&c->seg, i);
+  int rc = wr_objects_watch(&c->seg, i, gen, c->slot);
+  int remade = rc == 1 && wr_value_remade(c, (wr_id){i, gen});
+  return remade ? wr_objects_watch_value(&c->seg, i, gen, c->slot) : rc;
+}
+
 /* The first call that may run: its arguments are there and no earlier one of its caller waits.
  * *held_up: a call waits for an argument, and a wake-up has been asked for. */
 static int look_for_call(wr_client *c, const wr_actor *a, wr_job *job, int *held_up) {
@@ -196,7 +204,7 @@ static int look_for_call(wr_client *c, const wr_actor *a, wr_job *job, int *held
     if (ordered && caller_waits(blocked, nblocked, t->submitter)) continue;
     uint32_t dep = t->ndeps ? wr_tasks_pending_dep(&c->seg, t) : 0;
     wr_idx d = dep < t->ndeps ? wr_tasks_pins(&c->seg, t)->idx[dep] : 0;
-    if (d && wr_objects_watch(&c->seg, d, wr_gen_of(&c->seg, d), c->slot) == 0) {
+    if (d && watch_argument(c, d) == 0) {
       *held_up = 1;
       if (ordered && nblocked == REMEMBERED) break;
       if (ordered) blocked[nblocked++] = t->submitter;
@@ -307,11 +315,22 @@ static void ended(wr_client *c, int is_error) {
 }
 
 int wr_work_finish(wr_client *c, const wr_job *job, int is_error, uint16_t flags) {
+  int remakes = job->t->flags & WR_TF_REMAKE;
   wr_lock(c);
   wr_tasks_finish(&c->self, job->idx, is_error, flags);
   ended(c, is_error);
   wr_unlock(c);
+  if (WR_UNLIKELY(remakes)) (void)wr_rpc_notify(c, WR_MSG_REMADE, "\x90", 1);
   return WR_OK;
+}
+
+int wr_work_postpone(wr_client *c, const wr_job *job) {
+  wr_lock(c);
+  int rc = wr_tasks_postpone(&c->self, job->idx);
+  c->running--;
+  wr_store32(&c->self.p->current, 0);
+  wr_unlock(c);
+  return rc;
 }
 
 int wr_work_retry(wr_client *c, const wr_job *job) {

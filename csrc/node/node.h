@@ -139,6 +139,8 @@ struct node {
   struct node_memory *memory;
   uint64_t memory_kills;
   struct node_spill *spill;
+  struct node_remakes *remakes;
+  uint64_t remade_tasks; /* how often one was run again */
   uint64_t spilled_objects, spilled_bytes, restored_objects, restored_bytes;
   int ending, finished;
   char end_reason[512];
@@ -221,6 +223,13 @@ int node_spill_open(node *n, const node_config *cfg);
 void node_spill_close(node *n); /* waits for threads that read or write */
 uint64_t node_spill_files(const node *n);
 
+/* remake.c */
+void node_remake_init(node *n);
+/* The value of an object in FILE or LOST can not be read: 1: its task makes it again, and its place
+ * is REMAKING; 0: it will not: LOST, or an error; -1: there is no room to begin with that. */
+int node_remake(node *n, wr_idx idx, uint32_t gen);
+void node_remake_close(node *n);
+
 /* shapes.c */
 void node_resources_init(node *n, const node_config *cfg);
 int node_shape_get(node *n, uint32_t pool, wr_cursor *needs, uint32_t *shape);
@@ -248,7 +257,7 @@ int node_owner_arrived(node *n, int fd);
 typedef void node_handler(node *n, node_proc *p, uint32_t id, wr_cursor *c);
 node_handler node_name_claim, node_name_get, node_name_list, node_name_drop;
 node_handler node_kv_put, node_kv_get, node_kv_del, node_kv_keys;
-node_handler node_on_room, node_on_fetch;
+node_handler node_on_room, node_on_fetch, node_on_remade;
 node_handler node_kill_actor, node_interrupt, node_actor_up, node_stats;
 node_handler node_resources_find, node_group_remove;
 void node_names_forget(node *n, uint32_t actor, uint32_t gen);

@@ -65,6 +65,11 @@ node_piece *node_pieces_find(const node_pieces *p, wr_idx idx, uint32_t gen) {
   return at && p->v[*at].gen == gen ? &p->v[*at] : NULL;
 }
 
+void node_pieces_forget(node_pieces *p, wr_idx idx, uint32_t gen) {
+  node_piece *piece = node_pieces_find(p, idx, gen);
+  if (piece) drop(p, (uint32_t)(piece - p->v));
+}
+
 void node_pieces_review(node_pieces *p, int (*keep)(void *ctx, const node_piece *piece),
                         void *ctx) {
   for (uint32_t i = p->n; i-- > 0;)

@@ -35,6 +35,7 @@ void node_file_release(node_pieces *p, node_file *f); /* the last user removes i
 
 int node_pieces_add(node_pieces *p, const node_piece *piece); /* one user more of its file */
 node_piece *node_pieces_find(const node_pieces *p, wr_idx idx, uint32_t gen); /* or NULL */
+void node_pieces_forget(node_pieces *p, wr_idx idx, uint32_t gen); /* if it is there */
 /* Drops those for which keep() is 0. */
 void node_pieces_review(node_pieces *p, int (*keep)(void *ctx, const node_piece *piece), void *ctx);
 void node_pieces_free(node_pieces *p); /* the files stay: their directory goes as a whole */

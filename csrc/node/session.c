@@ -182,6 +182,7 @@ void node_session_close(node *n) {
   node_watch_close(n->listen_watch);
   n->listen_watch = NULL;
   node_spill_close(n);
+  node_remake_close(n);
   if (n->dir[0]) wr_os_remove_tree(n->dir);
   wr_os_close(n->lock_fd);
   n->lock_fd = -1;

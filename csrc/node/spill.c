@@ -217,15 +217,18 @@ static void start_write(node *n, node_spilled *v, size_t count) {
 /* ---- choosing -------------------------------------------------------------------------------- */
 
 typedef struct {
+  const wr_seg *seg;
   wr_spillable *v;
   size_t n, cap;
   uint32_t now;
   wr_map32 views;
 } choice;
 
+/* What has been made again for us will soon be the value of another object. */
 static void note_candidate(void *ctx, const wr_spillable *s) {
   choice *c = ctx;
   if (wr_map32_get(&c->views, s->idx + 1)) return;
+  if (wr_obj(c->seg, s->idx)->creator == NODE_SLOT) return;
   if (c->n == c->cap) {
     size_t cap = c->cap ? c->cap * 2 : 256;
     wr_spillable *v = wr_realloc(c->v, cap * sizeof *v);
@@ -271,7 +274,7 @@ static int pass(node *n) {
   struct node_spill *sp = n->spill;
   if (!sp->want || sp->writing || sp->off || n->ending) return 0;
   uint64_t bytes = sp->want + n->seg.heap_chunks * WR_CHUNK / MARGIN;
-  choice c = {.now = wr_load32(&n->seg.h->births)};
+  choice c = {.seg = &n->seg, .now = wr_load32(&n->seg.h->births)};
   sp->want = 0;
   wr_away_each_view(&n->seg, note_view, &c.views);
   wr_away_each(&n->seg, note_candidate, &c);
@@ -315,12 +318,14 @@ static void on_read(uv_work_t *work, int status) {
   node *n = job->n;
   int whole = status == 0 && job->rc == WR_OK;
   n->spill->reading--;
-  wr_away_arrive(&n->sweeper.self, job->v.idx, job->v.gen, whole ? WR_IN_MEMORY : WR_IN_LOST);
+  wr_away_arrive(&n->sweeper.self, job->v.idx, job->v.gen, whole ? WR_IN_MEMORY : WR_IN_FILE);
   if (whole) {
     n->restored_objects++;
     n->restored_bytes += job->v.len;
   } else {
     node_note("the file %s does not hold object %u any more", job->path, job->v.idx);
+    node_pieces_forget(&n->spill->pieces, job->v.idx, job->v.gen);
+    if (!n->ending) node_remake(n, job->v.idx, job->v.gen);
   }
   step(n);
   node_file_release(&n->spill->pieces, job->file);
@@ -353,11 +358,13 @@ static int serve(node *n, const fetch *f) {
   const wr_object *o = wr_obj(&n->seg, f->idx);
   uint64_t st = wr_load(&o->state);
   if (WR_OBJ_GEN(st) != f->gen || WR_OBJ_PHASE(st) != WR_OBJ_READY) return 0;
-  if (WR_OBJ_PLACE(st) != WR_IN_FILE) return WR_OBJ_PLACE(st) == WR_IN_LEAVING;
+  if (WR_OBJ_PLACE(st) != WR_IN_FILE) /* 1: soon it will be there */
+    return WR_OBJ_PLACE(st) == WR_IN_LEAVING || WR_OBJ_PLACE(st) == WR_IN_SHEDDING;
   const node_piece *p = node_pieces_find(&sp->pieces, f->idx, f->gen);
   if (!p) {
-    wr_away_lose(&n->sweeper.self, f->idx, f->gen);
-    return 0;
+    int later = node_remake(n, f->idx, f->gen) < 0;
+    if (later) need(n, WR_CHUNK);
+    return later;
   }
   if (sp->reading >= READS) return 1;
   int rc = start_read(n, p);
@@ -405,8 +412,12 @@ static void add_fetch(node *n, wr_idx idx, uint32_t gen) {
 
 /* ---- the clock ------------------------------------------------------------------------------- */
 
+/* One that only lineage names is made again, should it be needed. */
 static int still_wanted(void *ctx, const node_piece *p) {
-  const node *n = ctx;
+  node *n = ctx;
+  if (!wr_away_wanted(&n->seg, p->idx, p->gen)) return 0;
+  if (!wr_ref_unwanted(wr_load(&wr_obj(&n->seg, p->idx)->refs))) return 1;
+  wr_away_lose(&n->sweeper.self, p->idx, p->gen);
   return wr_away_wanted(&n->seg, p->idx, p->gen);
 }
 

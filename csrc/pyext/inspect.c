@@ -329,6 +329,7 @@ static PyObject *audit_row(const wr_audit *a, const char *text) {
     if (append(tasks, PyLong_FromUnsignedLongLong(a->tasks[i]))) Py_CLEAR(tasks);
   if (!tasks || set_uint(d, "violations", a->violations) ||
       set_item(d, "text", PyUnicode_FromString(text)) || set_uint(d, "objects", a->objects) ||
+      set_uint(d, "lineage", a->lineage) ||
       set_uint(d, "functions", a->functions) || set_uint(d, "value_bytes", a->value_bytes) ||
       set_uint(d, "nodes", a->nodes) || set_uint(d, "actors", a->actors) ||
       set_uint(d, "holds", a->holds) || set_uint(d, "record_chunks", a->rec_chunks) ||

@@ -54,30 +54,6 @@ typedef struct {
   wrpy_job *j;
 } arg_ctx;
 
-static PyObject *arg_ref(void *ctx, wr_idx idx) {
-  return wrpy_ref_hold(((arg_ctx *)ctx)->st, idx, 0);
-}
-
-static PyObject *arg_value(void *ctx, uint32_t k) {
-  arg_ctx *a = ctx;
-  if (k >= a->j->job.ndeps) {
-    PyErr_SetString(PyExc_ValueError, "malformed arguments");
-    return NULL;
-  }
-  wr_idx idx = a->j->job.refs[k];
-  int is_error;
-  return wrpy_load(a->st, (wr_id){idx, wrpy_gen_of(idx)}, -1, &is_error);
-}
-
-PyObject *wrpy_job_bad_argument(wrpy_state *st, wrpy_job *j) {
-  for (uint32_t k = 0; k < j->job.ndeps; k++) {
-    wr_id id = {j->job.refs[k], wrpy_gen_of(j->job.refs[k])};
-    int is_error;
-    if (wrpy_phase(id) == WR_OBJ_ERROR) return wrpy_load(st, id, -1, &is_error);
-  }
-  return NULL;
-}
-
 static int raise_dependency_failed(wrpy_state *st, PyObject *bad) {
   PyObject *errors = wrpy_errors(st);
   PyObject *type = errors ? PyObject_GetAttrString(errors, "DependencyFailed") : NULL;
@@ -89,10 +65,55 @@ static int raise_dependency_failed(wrpy_state *st, PyObject *bad) {
   return -1;
 }
 
+static PyObject *arg_ref(void *ctx, wr_idx idx) {
+  return wrpy_ref_hold(((arg_ctx *)ctx)->st, idx, 0);
+}
+
+static PyObject *arg_value(void *ctx, uint32_t k) {
+  arg_ctx *a = ctx;
+  if (k >= a->j->job.ndeps) {
+    PyErr_SetString(PyExc_ValueError, "malformed arguments");
+    return NULL;
+  }
+  wr_idx idx = a->j->job.refs[k];
+  int is_error = 0;
+  PyObject *value = wrpy_load(a->st, (wr_id){idx, wrpy_gen_of(idx)}, -1, &is_error);
+  if (WR_LIKELY(!is_error)) return value;
+  raise_dependency_failed(a->st, value); /* it was lost, and making it again has failed */
+  return NULL;
+}
+
+PyObject *wrpy_job_bad_argument(wrpy_state *st, wrpy_job *j, int *away) {
+  *away = 0;
+  for (uint32_t k = 0; k < j->job.ndeps; k++) {
+    wr_idx idx = j->job.refs[k];
+    uint64_t w = wr_load(&wr_obj(wrpy_sess.seg, idx)->state);
+    int is_error;
+    if (WR_OBJ_PHASE(w) == WR_OBJ_ERROR)
+      return wrpy_load(st, (wr_id){idx, WR_OBJ_GEN(w)}, -1, &is_error);
+    if (WR_UNLIKELY(WR_OBJ_PLACE(w) != WR_IN_MEMORY)) *away = 1;
+  }
+  return NULL;
+}
+
+int wrpy_job_bring_arguments(wrpy_state *st, wrpy_job *j) {
+  for (uint32_t k = 0; k < j->job.ndeps; k++) {
+    int rc = wrpy_bring(st, (wr_id){j->job.refs[k], wrpy_gen_of(j->job.refs[k])});
+    if (rc < 0) return -1;
+    if (!still_open(j)) return -1;
+    if (rc == 0) continue;
+    close_job(j);
+    rc = wr_work_postpone(wrpy_sess.client, &j->job);
+    return rc == WR_OK ? 1 : wrpy_fail(st, rc, "postponing a task");
+  }
+  return 0;
+}
+
 int wrpy_job_check(wrpy_state *st, wrpy_job *j) {
   if (!still_open(j)) return -1;
   if (WR_LIKELY(!j->job.ndeps)) return 0;
-  PyObject *bad = wrpy_job_bad_argument(st, j);
+  int away;
+  PyObject *bad = wrpy_job_bad_argument(st, j, &away);
   if (bad) return raise_dependency_failed(st, bad);
   return PyErr_Occurred() ? -1 : 0;
 }

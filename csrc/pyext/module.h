@@ -158,6 +158,8 @@ int wrpy_put_error(wrpy_state *st, PyObject *exc, wr_id *out); /* the value is a
 /* The value of a sealed object; one on disk has until `deadline` (see wrpy_deadline) to come.
  * *is_error: it is an exception object that the caller raises. */
 PyObject *wrpy_load(wrpy_state *st, wr_id id, int64_t deadline, int *is_error);
+/* Waits until the value is in memory, or lost for good; 1: it is being made again. */
+int wrpy_bring(wrpy_state *st, wr_id id);
 PyObject *wrpy_load_or_raise(wrpy_state *st, wr_id id, int64_t deadline);
 int wrpy_timed_out(wrpy_state *st); /* -1, with GetTimeoutError set */
 /* Context that decodes contained refs into ObjectRefs. */
@@ -270,8 +272,12 @@ enum wrpy_kind { WRPY_TASK = 0, WRPY_CREATION = 1, WRPY_CALL = 2 };
 extern PyType_Spec wrpy_job_spec;
 wrpy_job *wrpy_job_new(wrpy_state *st, const wr_job *job);
 void wrpy_job_take(wrpy_job *j, const wr_job *job); /* a Job object that is done takes another */
-/* First argument that is an error, as an exception object; NULL: none, or an exception is set. */
-PyObject *wrpy_job_bad_argument(wrpy_state *st, wrpy_job *j);
+/* First argument that is an error, as an exception object; NULL: none, or an exception is set.
+ * *away: some are not in memory. */
+PyObject *wrpy_job_bad_argument(wrpy_state *st, wrpy_job *j, int *away);
+/* Of a task that has not begun: waits until they are.  1: one has been lost and is being made
+ * again; the task is queued once it is there, and this job is done with. */
+int wrpy_job_bring_arguments(wrpy_state *st, wrpy_job *j);
 /* Arguments in the form of vectorcall; see wrpy_dec_call. */
 int wrpy_job_args(wrpy_state *st, wrpy_job *j, PyObject ***args, Py_ssize_t *nargs,
                   PyObject **kwnames);

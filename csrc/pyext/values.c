@@ -231,6 +231,7 @@ int wrpy_timed_out(wrpy_state *st) {
 static int fetch(wrpy_state *st, wr_id id, int64_t deadline) {
   wrpy_room room = {0};
   for (;;) {
+    if (wr_value_remade(wrpy_sess.client, id)) room.since = 0; /* that takes as long as it takes */
     if (!still_patient(&room))
       return no_room(st, "to read back", wr_obj(wrpy_sess.seg, id.idx)->v.b.len);
     int64_t slice = wrpy_slice(deadline);
@@ -239,6 +240,15 @@ static int fetch(wrpy_state *st, wr_id id, int64_t deadline) {
     if (rc <= 0) return rc;
     if (wrpy_slice(deadline) == 0) return wrpy_timed_out(st);
   }
+}
+
+int wrpy_bring(wrpy_state *st, wr_id id) {
+  wr_view view;
+  while (wr_value_view(wrpy_sess.client, id, &view) == WR_AWAY) {
+    if (wr_value_remade(wrpy_sess.client, id)) return 1;
+    if (fetch(st, id, -1)) return -1;
+  }
+  return 0;
 }
 
 /* Of a large value, or one on disk: it is looked at once more after the hold has been taken. */

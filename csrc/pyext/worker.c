@@ -119,10 +119,16 @@ static int failed(wrpy_worker *w, wrpy_job *j) {
   return store_error(w, j, err);
 }
 
-/* 1: an argument is an error, and the job is done with. */
+/* 1: an argument is an error, or has been lost and is being made again; the job is done with. */
 static int bad_argument(wrpy_worker *w, wrpy_job *j) {
+  int away;
   if (!j->job.ndeps) return 0;
-  PyObject *bad = wrpy_job_bad_argument(w->st, j);
+  PyObject *bad = wrpy_job_bad_argument(w->st, j, &away);
+  if (WR_UNLIKELY(away && !bad && j->kind == WRPY_TASK)) {
+    int rc = wrpy_job_bring_arguments(w->st, j);
+    if (rc) return rc < 0 && failed(w, j) ? -1 : 1;
+    bad = wrpy_job_bad_argument(w->st, j, &away);
+  }
   if (!bad) return PyErr_Occurred() ? (failed(w, j) ? -1 : 1) : 0;
   PyObject *err = PyObject_CallFunctionObjArgs(w->dependency_failed, (PyObject *)j, bad, NULL);
   Py_DECREF(bad);

@@ -15,6 +15,7 @@
 #include "shm/ring.h"
 #include "store/heap.h"
 #include "store/records.h"
+#include "store/shed.h"
 
 typedef struct {
   wr_seg *s;
@@ -120,6 +121,19 @@ static void count_holds(audit *a) {
   }
 }
 
+/* All that is needed to run a KEPT task again stays. */
+static void check_names(audit *a, wr_idx i) {
+  const wr_task *t = wr_task_at(a->s, i);
+  const wr_pins *pins = wr_tasks_pins(a->s, t);
+  uint32_t n = wr_pins_count(a->s, pins, pins->n), extras = wr_tasks_nextra(t);
+  for (uint32_t k = 0; k < n + extras; k++) {
+    wr_idx name = k < n ? pins->idx[k] : wr_tasks_extra(a->s, t, extras)[k - n];
+    if (!is_record(a, name) || !object_lives(phase_of(a, name)) ||
+        !(wr_load(&wr_obj(a->s, name)->refs) & WR_REF_LINEAGE))
+      report(a, "task %u is kept and names record %u, which is not kept for it", i, name);
+  }
+}
+
 static void count_of_task(audit *a, wr_idx i) {
   const wr_task *t = wr_task_at(a->s, i);
   uint32_t phase = WR_TASK_PHASE(wr_load(&t->tstate));
@@ -130,7 +144,8 @@ static void count_of_task(audit *a, wr_idx i) {
     return;
   }
   count_pins(a, t->args, "task", i);
-  if (phase == WR_TASK_FINISHED) return;
+  if (phase == WR_TASK_KEPT) check_names(a, i);
+  if (phase == WR_TASK_FINISHED || phase == WR_TASK_KEPT) return;
   uint32_t n = wr_tasks_nextra(t);
   for (uint32_t k = 0; k < n; k++) {
     wr_idx e = wr_tasks_extra(a->s, t, n)[k];
@@ -139,7 +154,8 @@ static void count_of_task(audit *a, wr_idx i) {
 }
 
 static int is_away(uint64_t st) {
-  return WR_OBJ_PLACE(st) == WR_IN_FILE || WR_OBJ_PLACE(st) == WR_IN_LOST;
+  uint32_t place = WR_OBJ_PLACE(st);
+  return place == WR_IN_FILE || place == WR_IN_LOST || place == WR_IN_REMAKING;
 }
 
 /* Values that are not simply in memory.  LEAVING does not outlast one step of whiprayd, which is
@@ -147,11 +163,13 @@ static int is_away(uint64_t st) {
 static void check_place(audit *a, wr_idx i, uint64_t st) {
   const wr_object *o = wr_obj(a->s, i);
   uint32_t place = WR_OBJ_PLACE(st);
-  if (WR_OBJ_PHASE(st) != WR_OBJ_READY || place > WR_IN_LOST || !(o->flags & WR_VAL_BLOCK))
+  if (WR_OBJ_PHASE(st) != WR_OBJ_READY || place > WR_IN_REMAKING || !(o->flags & WR_VAL_BLOCK))
     report(a, "object %u in phase %u has its value in place %u", i, WR_OBJ_PHASE(st), place);
   else if (is_away(st) && (o->v.b.block || o->v.b.off || o->v.b.nrefs))
     report(a, "object %u is spilled and names memory at %#llx", i,
            (unsigned long long)o->v.b.block);
+  else if (place == WR_IN_SHEDDING && !slot_lives(a->s, WR_OBJ_W0(st)))
+    report(a, "object %u is shed by slot %u, which does not live", i, WR_OBJ_W0(st));
   a->out->spilled += (uint64_t)is_away(st);
 }
 
@@ -236,9 +254,14 @@ static void check_object(audit *a, wr_idx i) {
   int function = (o->flags & WR_VAL_FUNC) && phase == WR_OBJ_READY;
   if (function) {
     a->out->functions++;
+  } else if (wr_ref_unwanted(refs)) {
+    a->out->lineage++;
+    if (wr_shed_wanted(o, wr_load(&o->state)))
+      report(a, "object %u is there for lineage alone, and has a value of %llu bytes", i,
+             (unsigned long long)o->v.b.len);
   } else {
     a->out->objects++;
-    if (phase != WR_OBJ_PENDING)
+    if (phase != WR_OBJ_PENDING && WR_OBJ_PLACE(wr_load(&o->state)) != WR_IN_LOST)
       a->out->value_bytes += o->flags & WR_VAL_BLOCK ? o->v.b.len : o->len;
   }
   if (refs == 0) report(a, "object %u lives without references", i);
@@ -261,13 +284,13 @@ static void check_waiting(audit *a, const wr_task *t, wr_idx i) {
   const wr_pins *pins = wr_tasks_pins(a->s, t);
   uint32_t pos = (uint32_t)w;
   if (pos >= wr_pins_count(a->s, pins, t->ndeps) || !is_record(a, pins->idx[pos]) ||
-      phase_of(a, pins->idx[pos]) != WR_OBJ_PENDING)
+      !wr_objects_awaited(wr_load(&wr_obj(a->s, pins->idx[pos])->state)))
     report(a, "task %u waits for argument %u, which is not pending", i, pos);
 }
 
 static void check_task_phase(audit *a, const wr_task *t, wr_idx i, uint64_t st) {
   uint32_t phase = WR_TASK_PHASE(st), refs = wr_tag_value(wr_load(&t->ret.refs));
-  int done = phase == WR_TASK_FINISHED && !(t->flags & WR_TF_CREATION);
+  int done = (phase == WR_TASK_FINISHED && !(t->flags & WR_TF_CREATION)) || phase == WR_TASK_KEPT;
   if (!!(refs & WR_REF_TASK) == done)
     report(a, "task %u in phase %u has its flag %s", i, phase, done ? "set" : "clear");
   if ((phase == WR_TASK_BUILDING || phase == WR_TASK_RUNNING || phase == WR_TASK_CANCELLING) &&

@@ -10,10 +10,11 @@
 
 #include "shm/segment.h"
 
-#define WR_AUDIT_PHASES 8u /* of tasks, indexed by enum wr_task_phase */
+#define WR_AUDIT_PHASES 9u /* of tasks, indexed by enum wr_task_phase */
 
 typedef struct {
   uint64_t objects;     /* living ones, returns of tasks among them; exported functions apart */
+  uint64_t lineage;     /* records that nothing but the lineage of others needs; no objects */
   uint64_t functions;   /* exported, kept until the session ends */
   uint64_t spilled;     /* of the objects: their value is not in memory */
   uint64_t value_bytes; /* of the values of living objects, exported functions apart */

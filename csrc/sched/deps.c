@@ -4,12 +4,12 @@
 #include "base/failpoint.h"
 #include "base/status.h"
 #include "sched/queue.h"
+#include "store/objects.h"
 #include "store/records.h"
 
 static int sealed(wr_seg *s, wr_idx i) {
   if (i >= WR_MAX_CELLS) return 1; /* a stale task's list: the swap on its wait word will fail */
-  uint32_t phase = WR_OBJ_PHASE(wr_load(&wr_obj(s, i)->state));
-  return phase != WR_OBJ_PENDING;
+  return !wr_objects_awaited(wr_load(&wr_obj(s, i)->state));
 }
 
 static const wr_pins *pins_of(wr_seg *s, wr_task *t) {

@@ -85,7 +85,8 @@ int wr_stream_end(wr_self *me, wr_idx task) {
 
 int wr_stream_has_reader(const wr_seg *s, const wr_task *t) {
   wr_idx i = wr_load32(&wr_stream_of(s, t)->item);
-  return i && wr_tag_value(wr_load(wr_refs(s, i))) != WR_REF_TASK;
+  uint32_t refs = i ? wr_tag_value(wr_load(wr_refs(s, i))) : WR_REF_TASK;
+  return (refs & ~WR_REF_LINEAGE) != WR_REF_TASK;
 }
 
 /* The reader is the process that submitted the task: its flag goes when it dies. */

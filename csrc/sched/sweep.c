@@ -10,6 +10,7 @@
 #include "sched/deps.h"
 #include "sched/group.h"
 #include "sched/ledger.h"
+#include "sched/lineage.h"
 #include "sched/queue.h"
 #include "sched/stream.h"
 #include "sched/sweep_memory.h"
@@ -192,6 +193,10 @@ static void visit_task(void *ctx, wr_idx i) {
     case WR_TASK_FINISHED:
       if (WR_TASK_SLOT(st) == p->slot && (wr_tag_value(wr_load(&t->ret.refs)) & WR_REF_TASK))
         wr_refs_clear(me, i, WR_TASK_GEN(st), WR_REF_TASK);
+      break;
+    case WR_TASK_KEPT:
+      if (WR_TASK_SLOT(st) == p->slot && (wr_tag_value(wr_load(&t->ret.refs)) & WR_REF_TASK))
+        wr_lineage_settle(me, i);
       break;
     default: break;
   }

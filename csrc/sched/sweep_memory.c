@@ -7,6 +7,7 @@
 #include "store/heap.h"
 #include "store/objects.h"
 #include "store/records.h"
+#include "store/shed.h"
 
 void wr_sweep_each(wr_seg *s, uint32_t kind, void (*f)(void *ctx, wr_idx idx), void *ctx) {
   uint32_t high = wr_load32(&s->h->rec_high), step = wr_rec_step(kind);
@@ -86,6 +87,7 @@ static void drop_record(void *ctx, wr_idx i) {
     if (WR_OBJ_W0(st) == d->slot) wr_reap_resume(me, i);
     return;
   }
+  if (WR_OBJ_PLACE(st) == WR_IN_SHEDDING && WR_OBJ_W0(st) == d->slot) wr_shed_resume(me, i);
   if (phase != WR_OBJ_PENDING && wr_load(&o->deps)) wr_deps_release(me, i); /* sealed, then dead */
   uint32_t refs = wr_tag_value(wr_load(&o->refs));
   int made =
@@ -94,7 +96,7 @@ static void drop_record(void *ctx, wr_idx i) {
   if (lost && (refs & WR_REF_COUNT)) lose(me, i);
   if (made && (refs & WR_REF_CREATOR) && (lost || !(o->flags & WR_VAL_FUNC)))
     wr_refs_clear(me, i, gen, WR_REF_CREATOR);
-  else if (refs == 0)
+  else if (wr_ref_unwanted(refs))
     wr_reap(me, i, gen); /* its last holder died before it could */
 }
 
@@ -106,7 +108,7 @@ static void drop_holds(wr_self *me, uint32_t chunk) {
     uint32_t gen = wr_gen_of(me->s, i);
     uint64_t now = wr_tag_add(wr_tagger_of(me), wr_refs(me->s, i), (uint32_t)-1);
     wr_store32(&table[k], 0);
-    if (wr_tag_value(now) == 0) wr_reap(me, i, gen);
+    if (wr_ref_unwanted(now)) wr_reap(me, i, gen);
   }
 }
 

@@ -8,6 +8,7 @@
 #include "sched/actor.h"
 #include "sched/deps.h"
 #include "sched/group.h"
+#include "sched/lineage.h"
 #include "sched/queue.h"
 #include "sched/stream.h"
 #include "store/heap.h"
@@ -120,8 +121,16 @@ void wr_tasks_discard(wr_self *me, wr_idx task) {
 uint32_t wr_tasks_pending_dep(wr_seg *s, const wr_task *t) {
   const wr_pins *p = wr_tasks_pins(s, t);
   uint32_t k = 0;
-  while (k < t->ndeps && WR_OBJ_PHASE(wr_load(&wr_obj(s, p->idx[k])->state)) != WR_OBJ_PENDING) k++;
+  while (k < t->ndeps && !wr_objects_awaited(wr_load(&wr_obj(s, p->idx[k])->state))) k++;
   return k;
+}
+
+/* From a word that was private to this process so far. */
+static void wait_for_arguments(wr_self *me, wr_idx task, uint32_t shape, uint32_t gen) {
+  wr_store(&wr_task_at(me->s, task)->tstate, WR_TASK_STATE(WR_TASK_WAITING, 0, shape, gen));
+  WR_FAILPOINT("submit.waiting");
+  int rc = wr_deps_start(me, task);
+  if (rc < 0 && wr_tasks_claim(me, task, gen)) wr_tasks_fail(me, task, "NO_ROOM", "");
 }
 
 int wr_tasks_submit(wr_self *me, wr_idx task) {
@@ -132,10 +141,7 @@ int wr_tasks_submit(wr_self *me, wr_idx task) {
   if (t->flags & WR_TF_CALL) {
     wr_actor_call(me, task);
   } else if (t->ndeps && wr_tasks_pending_dep(me->s, t) < t->ndeps) {
-    wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_WAITING, 0, shape, gen));
-    WR_FAILPOINT("submit.waiting");
-    int rc = wr_deps_start(me, task);
-    if (rc < 0 && wr_tasks_claim(me, task, gen)) wr_tasks_fail(me, task, "NO_ROOM", "");
+    wait_for_arguments(me, task, shape, gen);
   } else {
     wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_QUEUED, 0, shape, gen));
     WR_FAILPOINT("submit.queued");
@@ -233,6 +239,7 @@ void wr_tasks_finish(wr_self *me, wr_idx task, int is_error, uint16_t flags) {
   }
   seal_and_release(me, task, is_error, flags);
   WR_FAILPOINT("finish.before_pins");
+  if (WR_UNLIKELY(wr_lineage_may_matter(t)) && wr_lineage_keep(me, task)) return;
   if (t->flags & WR_TF_CREATION) { /* kept as it is, for restarts, until its actor is gone */
     wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_FINISHED, 0, WR_TASK_SHAPE(st), gen));
     WR_FAILPOINT("finish.kept");
@@ -279,6 +286,17 @@ void wr_tasks_discard_values(wr_self *me, wr_idx task) {
   uint32_t n = wr_tasks_nextra(t);
   wr_objects_discard(me, task);
   for (uint32_t k = 0; k < n; k++) wr_objects_discard(me, wr_tasks_extra(me->s, t, n)[k]);
+}
+
+int wr_tasks_postpone(wr_self *me, wr_idx task) {
+  wr_task *t = wr_task_at(me->s, task);
+  uint64_t st = wr_load(&t->tstate);
+  wr_store(&t->wait, WR_WAIT(0, WR_TASK_GEN(st)));
+  wr_store32(&me->p->hand, task);
+  WR_FAILPOINT("postpone.begin");
+  wait_for_arguments(me, task, WR_TASK_SHAPE(st), WR_TASK_GEN(st));
+  wr_store32(&me->p->hand, 0);
+  return WR_OK;
 }
 
 int wr_tasks_requeue(wr_self *me, wr_idx task) {

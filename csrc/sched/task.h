@@ -61,6 +61,8 @@ void wr_tasks_put_error(wr_self *me, wr_idx i, const char *code, const char *tex
 void wr_tasks_fail(wr_self *me, wr_idx task, const char *code, const char *text);
 /* What an attempt has reserved for the returns goes: another attempt comes. */
 void wr_tasks_discard_values(wr_self *me, wr_idx task);
+/* RUNNING -> WAITING, and on as when it was submitted: it has not begun. */
+int wr_tasks_postpone(wr_self *me, wr_idx task);
 /* Queues it again: RUNNING -> QUEUED.  Values reserved so far are discarded. */
 int wr_tasks_requeue(wr_self *me, wr_idx task);
 

@@ -19,6 +19,7 @@
  *   hold      one reference of a process on a record it did not create; the hold table is the truth
  *   view      a hold of a process that also looks at the bytes of the value: they must stay there
  *   pin       one reference of a record (a task's argument, a value that contains refs) on another
+ *   lineage   how a value came to be: the record of its task, and those of what that was given
  *   shape     resources + pool, perhaps in a group; ready tasks of one shape share a queue
  *   pool      the workers of one job and one runtime environment
  *   group     a placement group: resources that were taken from the ledger all at once
@@ -87,10 +88,17 @@ static inline uint64_t wr_tag_make(uint32_t value, uint32_t slot, uint32_t seq) 
          (uint64_t)(seq & WR_TAG_SEQ_MASK) << WR_TAG_SEQ_SHIFT;
 }
 
-/* value of a refs word: two idempotent flags and a count of pins and holds */
+/* value of a refs word: three idempotent flags and a count of pins and holds */
 #define WR_REF_CREATOR 0x80000000u /* the creating process still holds its own reference */
 #define WR_REF_TASK 0x40000000u    /* the producing task has not let go */
-#define WR_REF_COUNT 0x3FFFFFFFu
+/* The lineage of another record names this one: with this flag alone the record stays and a large
+ * value of it goes.  Set by who holds a pin at that time; cleared by whiprayd alone, once nothing
+ * that names the record is needed itself. */
+#define WR_REF_LINEAGE 0x20000000u
+#define WR_REF_COUNT 0x1FFFFFFFu
+static inline int wr_ref_unwanted(uint64_t w) { /* nobody refers to the value any more */
+  return (wr_tag_value(w) & ~WR_REF_LINEAGE) == 0;
+}
 
 /* ---- objects ------------------------------------------------------------------------------- */
 
@@ -117,16 +125,20 @@ enum wr_object_phase {
 
 /* Where the value of a READY object is; nothing but MEMORY in any other phase.  whiprayd alone
  * moves an object from place to place, and frees the memory of none that a view shows (see
- * WR_HOLD_VIEW).  While the place is LEAVING or COMING, v.b.block and v.b.off are whiprayd's, and
- * an object that has lost its last reference is left to it; in FILE and LOST both are 0, whoever
+ * WR_HOLD_VIEW).  While the place is LEAVING, COMING or REMAKING, v.b is whiprayd's, and an object
+ * that has lost its last reference is left to it; in FILE and LOST block and off are 0, whoever
  * lets go of the last reference frees the record, and whiprayd drops the bytes on disk once it sees
- * that. */
+ * that.  Shedding is the only move of clients: whoever lets go of the last reference but that of
+ * lineage claims the value (MEMORY to SHEDDING), looks once more whether nobody needs it, and frees
+ * it. */
 enum wr_object_place {
   WR_IN_MEMORY = 0,
   WR_IN_LEAVING = 1, /* whiprayd looks for views and then frees the memory, or does not */
   WR_IN_FILE = 2,    /* spilled */
   WR_IN_COMING = 3,  /* whiprayd reads it back */
-  WR_IN_LOST = 4     /* what was on disk is not the value any more */
+  WR_IN_LOST = 4,    /* what was on disk is not the value any more, or the value has been shed */
+  WR_IN_SHEDDING = 5, /* the process in the w0 field frees it: only lineage names the record */
+  WR_IN_REMAKING = 6  /* its task runs again, for whiprayd, which puts the result here */
 };
 
 /* deps: head node idx:32 | 0:16 | closer slot:12 | 0:2 | done:1 | closed:1 */
@@ -148,7 +160,8 @@ typedef struct {
   wr_a64 deps;
   uint16_t flags;   /* WR_VAL_*; written before the seal */
   uint16_t creator; /* slot that made the record */
-  uint32_t len;     /* inline length, or number of contained refs when in a block */
+  uint32_t len;     /* inline length; when in a block, number of contained refs, but in an extra
+                     * return of a task that is KEPT: that task */
   union {
     uint8_t bytes[WR_INLINE_VALUE];
     struct {
@@ -197,7 +210,11 @@ enum wr_task_phase {
   /* A call that was cancelled before its actor came to it.  It stays linked in the mailbox, or in
    * what the actor has fetched from it, and who takes it out of there moves it on: */
   WR_TASK_CANCELLING = 6, /* the slot in the word answers it; taken out: RUNNING under that slot */
-  WR_TASK_ANSWERED = 7    /* its returns are sealed; taken out: FINISHED, and let go */
+  WR_TASK_ANSWERED = 7,   /* its returns are sealed; taken out: FINISHED, and let go */
+  /* Finished, and it can be run again should a large return of it be lost: all that its list of
+   * pins names, and its extra returns, have the flag of lineage, and the word still has its shape.
+   * From here whiprayd alone changes it. */
+  WR_TASK_KEPT = 8
 };
 /* tstate: phase:4 | slot:12 | shape:12 | attempt:4 | gen:32 */
 #define WR_TASK_PHASE(s) ((uint32_t)((s) & 0xF))
@@ -223,6 +240,8 @@ enum wr_task_phase {
 #define WR_TF_SYSERR 0x80u     /* ... made by the engine */
 #define WR_TF_STREAM 0x100u    /* yields: a wr_stream in the place of its extra returns */
 #define WR_TF_DYNAMIC 0x200u   /* for the client layer: its value lists what it yields */
+#define WR_TF_REMAKE 0x400u    /* whiprayd runs another task again with it; never KEPT itself */
+#define WR_TF_EVICTED 0x800u   /* was KEPT, until lineage took too much memory */
 
 #define WR_CANCEL_WANTED 1u
 #define WR_CANCEL_FORCE 2u
@@ -615,6 +634,7 @@ typedef struct {
   wr_a32 spill_steps;   /* moves while whiprayd gets on with spilling and restoring */
   wr_a32 spill_trouble; /* errno of the last attempt to spill; 0: it went well */
   wr_a32 files_dropped; /* hint: how often a spilled object has been freed */
+  wr_a32 lineage_loose; /* hint: how often lineage may have become useless */
   _Alignas(64) wr_a32 groups_waiting; /* not 0: some groups may be pending; the records tell */
   wr_a32 ngroups, nbundles;           /* in use: high-water marks */
   wr_a32 group_next, bundle_next;     /* hints: where to look for a free one */

@@ -4,6 +4,7 @@
 #include "base/failpoint.h"
 #include "base/status.h"
 #include "store/heap.h"
+#include "store/objects.h"
 #include "store/refs.h"
 
 /* ---- looking ------------------------------------------------------------------------------- */
@@ -96,9 +97,7 @@ static int move(wr_seg *s, wr_idx idx, uint32_t gen, uint32_t from, uint32_t to)
     now |= WR_OBJ_IN(to);
   } while (!wr_cas(&o->state, &st, now));
   if (!home) return 1;
-  if (WR_OBJ_W0(st)) wr_wake(s, WR_OBJ_W0(st));
-  if (WR_OBJ_W1(st)) wr_wake(s, WR_OBJ_W1(st));
-  if (st & WR_OBJ_MANY) wr_wake_waiting(s);
+  wr_objects_wake(s, st);
   return 1;
 }
 
@@ -106,7 +105,7 @@ static int move(wr_seg *s, wr_idx idx, uint32_t gen, uint32_t from, uint32_t to)
 static void look_for_end(wr_self *me, wr_idx idx, uint32_t gen) {
   wr_fence(); /* pairs with the one in the reaper */
   const wr_object *o = wr_obj(me->s, idx);
-  if (WR_OBJ_GEN(wr_load(&o->state)) == gen && wr_tag_value(wr_load(&o->refs)) == 0)
+  if (WR_OBJ_GEN(wr_load(&o->state)) == gen && wr_ref_unwanted(wr_load(&o->refs)))
     wr_reap(me, idx, gen);
 }
 
@@ -170,5 +169,5 @@ void wr_away_lose(wr_self *me, wr_idx idx, uint32_t gen) {
 int wr_away_wanted(const wr_seg *s, wr_idx idx, uint32_t gen) {
   uint64_t st = wr_load(&wr_obj(s, idx)->state);
   return WR_OBJ_GEN(st) == gen && WR_OBJ_PHASE(st) == WR_OBJ_READY &&
-         WR_OBJ_PLACE(st) != WR_IN_LOST;
+         WR_OBJ_PLACE(st) != WR_IN_LOST && WR_OBJ_PLACE(st) != WR_IN_REMAKING;
 }

@@ -392,6 +392,19 @@ void wr_heap_free(wr_self *me, uint64_t off, wr_idx idx, uint32_t gen) {
     atomic_fetch_add_explicit(&s->heap_freed[first], 1, memory_order_release);
 }
 
+int wr_heap_pass(wr_seg *s, uint64_t off, wr_idx idx, uint32_t gen, wr_idx to, uint32_t to_gen) {
+  uint32_t first = 0;
+  uint64_t w = locate(s, off, &first);
+  if (WR_HEAP_KIND(w) == WR_HEAP_RUN)
+    return owns_run(s, first, w, off, idx, gen) &&
+           wr_cas(&s->heap_table[first], &w,
+                  WR_HEAP_WORD(WR_HEAP_RUN, WR_HEAP_SLOT(w), to_gen, to));
+  if (WR_HEAP_KIND(w) != WR_HEAP_SPAN || WR_HEAP_LOW(w) >= WR_HEAP_CLASSES) return 0;
+  wr_a64 *o = block_owner(s, first, WR_HEAP_LOW(w), off);
+  uint64_t owner = WR_OWNER(idx, gen);
+  return o && wr_cas(o, &owner, WR_OWNER(to, to_gen));
+}
+
 /* ---- loose runs ---------------------------------------------------------------------------- */
 
 static uint64_t loose_word(const wr_self *me) {

@@ -31,6 +31,8 @@ void wr_heap_make_room(wr_self *me);
 int wr_heap_loose(wr_self *me, uint64_t size, uint64_t *off);
 int wr_heap_give(wr_self *me, uint64_t off, wr_idx idx, uint32_t gen);
 void wr_heap_drop(wr_self *me, uint64_t off);
+/* What starts at `off` becomes another record's: 1, or 0: it was not (idx, gen)'s. */
+int wr_heap_pass(wr_seg *s, uint64_t off, wr_idx idx, uint32_t gen, wr_idx to, uint32_t to_gen);
 /* Chunks in use, for observers: walks the table. */
 uint64_t wr_heap_chunks_used(wr_seg *s);
 

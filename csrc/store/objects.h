@@ -22,6 +22,16 @@ void wr_objects_discard(wr_self *me, wr_idx idx);
  * wait for it (sched/deps.h).  WR_STATE when it was sealed before. */
 int wr_objects_seal(wr_self *me, wr_idx idx, int is_error, uint16_t flags);
 
+/* In this state an argument has to be waited for: a task will seal it, or make it again. */
+static inline int wr_objects_awaited(uint64_t st) {
+  return WR_OBJ_PHASE(st) == WR_OBJ_PENDING || WR_OBJ_PLACE(st) == WR_IN_REMAKING;
+}
+/* Wakes those who stood in the state that an object had. */
+static inline void wr_objects_wake(wr_seg *s, uint64_t st) {
+  if (WR_OBJ_W0(st)) wr_wake(s, WR_OBJ_W0(st));
+  if (WR_OBJ_W1(st)) wr_wake(s, WR_OBJ_W1(st));
+  if (st & WR_OBJ_MANY) wr_wake_waiting(s);
+}
 /* Registers `slot` to be woken at the seal: 1 sealed already, 0 registered, WR_STALE. */
 int wr_objects_watch(wr_seg *s, wr_idx idx, uint32_t gen, uint32_t slot);
 

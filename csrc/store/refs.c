@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "store/heap.h"
 #include "store/records.h"
+#include "store/shed.h"
 
 wr_tagger wr_tagger_of(wr_self *me) { return (wr_tagger){me->s, me->p, me->slot, &me->seq}; }
 
@@ -39,7 +40,7 @@ void wr_pins_drop(wr_self *me, wr_pins *pins) {
     uint64_t now = wr_tag_add(t, wr_refs(me->s, idx), (uint32_t)-1);
     wr_store32(&pins->npinned, i);
     wr_tag_done(t);
-    if (wr_tag_value(now) == 0) queue_reap(me, idx, gen);
+    if (wr_ref_unwanted(now)) queue_reap(me, idx, gen);
   }
 }
 
@@ -101,7 +102,7 @@ static void unpin_hold(wr_self *me, wr_idx idx, uint32_t pos) {
   wr_store32(hold_entry(me, pos), 0);
   wr_tag_done(t);
   (void)wr_vec32_push(&me->hold_pos, pos);
-  if (wr_tag_value(now) == 0) queue_reap(me, idx, gen);
+  if (wr_ref_unwanted(now)) queue_reap(me, idx, gen);
 }
 
 int wr_hold_take(wr_self *me, wr_idx idx, uint32_t gen, uint32_t *gen_out) {
@@ -179,7 +180,12 @@ void wr_view_drop(wr_self *me, wr_idx idx) {
 /* ---- flags --------------------------------------------------------------------------------- */
 
 void wr_refs_clear(wr_self *me, wr_idx idx, uint32_t gen, uint32_t bits) {
-  if (wr_tag_clear(wr_refs(me->s, idx), bits) == 0) queue_reap(me, idx, gen);
+  if (wr_ref_unwanted(wr_tag_clear(wr_refs(me->s, idx), bits))) queue_reap(me, idx, gen);
+}
+
+void wr_refs_name(wr_self *me, wr_idx idx) {
+  wr_a64 *refs = wr_refs(me->s, idx);
+  if (!(wr_load(refs) & WR_REF_LINEAGE)) atomic_fetch_or(refs, WR_REF_LINEAGE);
 }
 
 /* ---- freeing ------------------------------------------------------------------------------- */
@@ -213,7 +219,7 @@ static void free_nodes(wr_self *me, wr_object *o) {
   }
 }
 
-static void free_value(wr_self *me, wr_object *o, wr_idx idx, uint32_t gen) {
+void wr_value_free(wr_self *me, wr_object *o, wr_idx idx, uint32_t gen) {
   if (!(o->flags & WR_VAL_BLOCK)) return;
   uint64_t block = o->v.b.block;
   if (!wr_heap_owned(me->s, block, idx, gen)) return;
@@ -229,14 +235,16 @@ static void free_task(wr_self *me, wr_idx idx, uint32_t gen) {
     wr_pins_drop(me, wr_pins_at(me->s, args));
     if (t->flags & WR_TF_ARGS_BLOCK) wr_heap_free(me, args, idx, gen);
   }
+  int kept = WR_TASK_PHASE(wr_load(&t->tstate)) == WR_TASK_KEPT;
   wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_FREE, 0, 0, gen + 1));
+  if (WR_UNLIKELY(kept)) atomic_fetch_add(&me->s->h->lineage_loose, 1);
 }
 
 static void finish_dying(wr_self *me, wr_idx idx, uint32_t gen) {
   wr_object *o = wr_obj(me->s, idx);
   WR_FAILPOINT("reap.dying");
   free_nodes(me, o);
-  free_value(me, o, idx, gen);
+  wr_value_free(me, o, idx, gen);
   WR_FAILPOINT("reap.value");
   uint32_t kind = wr_rec_kind_of(me->s, idx);
   if (kind == WR_REC_TASKS) free_task(me, idx, gen);
@@ -249,12 +257,14 @@ static void finish_dying(wr_self *me, wr_idx idx, uint32_t gen) {
   wr_rec_release(me, idx);
 }
 
-/* 1: whiprayd moves the value right now, and looks for references when it has done so.  The fence
- * pairs with the one there: either we see the new place, or it sees that no reference is left. */
+/* 1: whiprayd moves the value right now, or somebody sheds it, and looks for references when that is
+ * done.  The fence pairs with the one there: either we see the new place, or it is seen that no
+ * reference is left. */
 static int in_other_hands(wr_object *o, uint64_t st) {
   uint32_t place = WR_OBJ_PLACE(st);
+  int moves = place != WR_IN_MEMORY && place != WR_IN_FILE && place != WR_IN_LOST;
   wr_fence();
-  return (place == WR_IN_LEAVING || place == WR_IN_COMING) && wr_load(&o->state) == st;
+  return moves && wr_load(&o->state) == st;
 }
 
 static void reap_one(wr_self *me, wr_idx idx, uint32_t gen) {
@@ -268,6 +278,11 @@ static void reap_one(wr_self *me, wr_idx idx, uint32_t gen) {
     uint32_t phase = WR_OBJ_PHASE(st);
     if (WR_OBJ_GEN(st) != gen || phase == WR_OBJ_FREE || phase >= WR_OBJ_DYING) return;
     if (WR_UNLIKELY(st & WR_OBJ_PLACE_MASK) && in_other_hands(o, st)) return;
+    if (WR_UNLIKELY(wr_load(&o->refs) & WR_REF_LINEAGE)) {
+      if (WR_OBJ_PLACE(st) == WR_IN_FILE) atomic_fetch_add(&me->s->h->files_dropped, 1);
+      wr_shed(me, idx, gen);
+      return;
+    }
     if (wr_cas(&o->state, &st, WR_OBJ_STATE(WR_OBJ_DYING, gen) | (uint64_t)me->slot << 4)) break;
   }
   WR_FAILPOINT("reap.claimed");

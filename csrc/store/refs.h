@@ -1,7 +1,8 @@
 /* store/refs.h - who keeps a record alive, and what happens when nobody does any more.
  *
- * A record lives while its refs word has a value: two flags (its creator, its producing task) and a
- * count of pins and holds.  Zero is final: references are only ever taken from one that exists.
+ * A record lives while its refs word has a value: three flags (its creator, its producing task, the
+ * lineage of others) and a count of pins and holds.  Zero is final: references are only ever taken
+ * from one that exists.
  * Flags are cleared idempotently; counts change by tagged operations that a sweep can resolve. */
 #ifndef WR_STORE_REFS_H
 #define WR_STORE_REFS_H
@@ -29,14 +30,20 @@ void wr_hold_drop(wr_self *me, wr_idx idx);
 int wr_view_take(wr_self *me, wr_idx idx, uint32_t gen);
 void wr_view_drop(wr_self *me, wr_idx idx);
 
-/* Clears flag bits (WR_REF_CREATOR, WR_REF_TASK) of the record (idx, gen). */
+/* Clears flag bits (WR_REF_CREATOR, WR_REF_TASK, WR_REF_LINEAGE) of the record (idx, gen). */
 void wr_refs_clear(wr_self *me, wr_idx idx, uint32_t gen, uint32_t bits);
 
-/* Frees record (idx, gen), whose refs have gone to zero, and all that it alone kept alive.
- * Safe to repeat, and from several processes at once: one of them does it. */
+/* Frees record (idx, gen), whose refs have gone to zero, and all that it alone kept alive; of one
+ * that lineage names, the value.  Safe to repeat, and from several processes at once: one of
+ * them does it. */
 void wr_reap(wr_self *me, wr_idx idx, uint32_t gen);
 /* Finishes what a dead process began: the record is DYING under its slot. */
 void wr_reap_resume(wr_self *me, wr_idx idx);
+
+/* Sets the flag of lineage of a record that somebody has pinned for as long as this takes. */
+void wr_refs_name(wr_self *me, wr_idx idx);
+/* Lets go of the memory of an object's value, and of what the value refers to. */
+void wr_value_free(wr_self *me, wr_object *o, wr_idx idx, uint32_t gen);
 
 uint32_t wr_gen_of(const wr_seg *s, wr_idx idx);
 

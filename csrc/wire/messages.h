@@ -43,6 +43,7 @@ enum wr_message {
 
   WR_MSG_ROOM = 23,       /* [bytes uint]: the store was too full for a value; not answered */
   WR_MSG_FETCH = 24,      /* [idx uint, gen uint]: bring a spilled value back; not answered */
+  WR_MSG_REMADE = 25,     /* []: a value has been made again for whiprayd; not answered */
 
   /* answers */
   WR_MSG_REPLY = 64,

@@ -376,7 +376,8 @@ class ObjectReconstructionFailedError(ObjectLostError):
         self.args = (object_ref_hex, reason, reason_message, owner_address, call_site)
 
     def __str__(self) -> str:
-        return f"{self._base_str()}\n\n{self.reason_message}"
+        named = f"[{self.reason}] " if self.reason else ""
+        return f"{self._base_str()}\n\n{named}{self.reason_message}"
 
 
 class GetTimeoutError(RayError, TimeoutError):

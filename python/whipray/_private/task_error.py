@@ -275,6 +275,8 @@ def from_code(code: str, message: str, extra: dict[str, Any]) -> BaseException:
         return e.TaskCancelledError(_hex(extra.get("task_id")), message or None)
     if code == "OBJECT_LOST":
         return e.ObjectLostError(_hex(extra.get("object")) or message)
+    if code == "UNRECONSTRUCTABLE":
+        return _unreconstructable(message)
     if code == "WORKER_DIED":
         return e.WorkerCrashedError(message)
     if code == "OOM":
@@ -286,6 +288,30 @@ def from_code(code: str, message: str, extra: dict[str, Any]) -> BaseException:
     if code == "ENV":
         return e.RuntimeEnvSetupError(message)
     return e.RaySystemError(f"{code}: {message}")
+
+
+# Why a lost value could not be computed again: the ends of Ray's names for it.
+_UNRECONSTRUCTABLE = {
+    "MAX_ATTEMPTS_EXCEEDED": "its task has been run as often as max_retries allows; "
+    "@remote(max_retries=N) allows more",
+    "RETRIES_DISABLED": "its task was not to be run again: it has max_retries=0, or had used up "
+    "its retries",
+    "LINEAGE_EVICTED": "what is known of its task had to be dropped: more than "
+    "RAY_max_lineage_bytes (1 GiB by default) would have been kept",
+    "TASK_CANCELLED": "the job of its task has ended",
+}
+
+
+def _unreconstructable(message: str) -> BaseException:
+    from whipray.exceptions import ObjectReconstructionFailedError
+
+    reason, facts = _facts_in(message)
+    why = _UNRECONSTRUCTABLE.get(reason, reason)
+    return ObjectReconstructionFailedError(
+        facts.get("object_id", ""),
+        f"OBJECT_UNRECONSTRUCTABLE_{reason}",
+        f"The object was lost and cannot be reconstructed: {why}.",
+    )
 
 
 def _actor_died(message: str, extra: dict[str, Any]) -> BaseException:

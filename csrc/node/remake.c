@@ -1,0 +1,260 @@
+/* Values that have been lost are computed again, if their task has been KEPT for that.
+ *
+ * whiprayd submits a copy of the task and gives what comes out of it to the lost objects (see
+ * sched/remake.h).  What the copy needs and is not there is made again before: an argument whose
+ * place is REMAKING is waited for like one that is pending, so all that is missing is submitted at
+ * once, and tasks run in the order of their dependencies.  All of this is memory of whiprayd, whose
+ * death ends the session; workers that die in between are the business of sched/sweep.c.
+ *
+ * A message from the worker is a hint; the clock finds what nobody told. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/status.h"
+#include "node/node.h"
+#include "os/os.h"
+#include "sched/lineage.h"
+#include "sched/remake.h"
+#include "sched/task.h"
+#include "store/away.h"
+#include "store/refs.h"
+
+#define TICK_MS 50u      /* while tasks run again */
+#define LOOK_MS 500u     /* for lineage that is of no use any more */
+#define LOOK_SHARE 20u   /* one part in so many of the time goes into that */
+#define LOOK_BIRTHS 65536u
+#define MAX_BYTES (UINT64_C(1) << 30)
+
+/* One task that runs again.  The task is held; its copy has our creator's references. */
+typedef struct {
+  wr_idx task;
+  uint32_t gen;
+  wr_idx *out; /* returns of the copy */
+  uint32_t n;
+  int submitted;
+} remake;
+
+struct node_remakes {
+  remake *v;
+  uint32_t n, cap;
+  wr_map32 of_task; /* task + 1 -> position in v */
+  uv_timer_t tick, look;
+  uint64_t max_bytes;
+  uint64_t not_before;   /* the next look at lineage */
+  uint32_t loose, births; /* of the header, at the last look */
+};
+
+static uint64_t place_of(const node *n, wr_idx i) {
+  return WR_OBJ_PLACE(wr_load(&wr_obj(&n->seg, i)->state));
+}
+
+/* ---- beginning ------------------------------------------------------------------------------- */
+
+/* Why the object can not be made again, as from_code() in task_error.py reads it; NULL: it can, or
+ * nothing is known about its task. */
+static const char *refusal(const node *n, wr_idx idx, wr_idx task) {
+  if (!task && !wr_rec_is_task(&n->seg, idx)) return NULL;
+  const wr_task *t = wr_task_at(&n->seg, task ? task : idx);
+  if (t->flags & WR_TF_EVICTED) return "LINEAGE_EVICTED";
+  if (t->retries == 0) return task ? "MAX_ATTEMPTS_EXCEEDED" : "RETRIES_DISABLED";
+  if (!task || (t->flags & WR_TF_CALL)) return NULL;
+  const wr_shape *sh = wr_shape_at(&n->seg, WR_TASK_SHAPE(wr_load(&t->tstate)));
+  int runs = wr_load32(&sh->state) == 1 && !sh->group &&
+             wr_load32(&wr_pool_at(&n->seg, sh->pool)->state) == WR_POOL_OPEN;
+  return runs ? NULL : "TASK_CANCELLED";
+}
+
+static int grow(struct node_remakes *r) {
+  if (r->n < r->cap) return WR_OK;
+  uint32_t cap = r->cap ? r->cap * 2 : 16;
+  remake *v = wr_realloc(r->v, cap * sizeof *v);
+  if (!v) return WR_NOMEM;
+  r->v = v;
+  r->cap = cap;
+  return WR_OK;
+}
+
+/* Builds the copy; it is submitted when all that it needs is on its way. */
+static int begin(node *n, wr_idx task) {
+  struct node_remakes *r = n->remakes;
+  wr_self *me = &n->sweeper.self;
+  wr_task *t = wr_task_at(&n->seg, task);
+  remake m = {.task = task, .gen = wr_gen_of(&n->seg, task)};
+  int rc = grow(r);
+  if (rc != WR_OK) return rc;
+  m.n = wr_remake_returns(&n->seg, task);
+  m.out = wr_alloc(m.n * sizeof *m.out);
+  rc = m.out ? wr_map32_put(&r->of_task, task + 1, r->n) : WR_NOMEM;
+  if (rc == WR_OK) rc = wr_hold_take(me, task, m.gen, NULL);
+  if (rc == WR_OK) {
+    if (t->retries > 0) t->retries--;
+    rc = wr_remake_build(me, task, m.out);
+    if (rc != WR_OK) {
+      if (t->retries >= 0) t->retries++;
+      wr_hold_drop(me, task);
+    }
+  }
+  if (rc != WR_OK) {
+    wr_map32_del(&r->of_task, task + 1);
+    wr_free(m.out);
+    return rc;
+  }
+  r->v[r->n++] = m;
+  n->remade_tasks++;
+  return WR_OK;
+}
+
+/* The id as Python prints it: session, node, index, generation, job and number. */
+static void refuse(node *n, wr_idx idx, uint32_t gen, const char *why) {
+  char text[160];
+  int at = snprintf(text, sizeof text, "%s\n\tobject_id: ", why);
+  for (size_t i = 0; i < 8; i++)
+    at += snprintf(text + at, sizeof text - (size_t)at, "%02x", n->session[i]);
+  snprintf(text + at, sizeof text - (size_t)at, "%08x%08x%08x%08x%08x", 0u, __builtin_bswap32(idx),
+           __builtin_bswap32(gen), __builtin_bswap32(1), __builtin_bswap32(1));
+  wr_remake_fail(&n->sweeper.self, idx, gen, "UNRECONSTRUCTABLE", text);
+}
+
+/* The object waits for its task from now on: 1; 0: that can not be run again; -1: not now. */
+static int want(node *n, wr_idx idx, uint32_t gen) {
+  wr_self *me = &n->sweeper.self;
+  if (wr_gen_of(&n->seg, idx) != gen) return 0;
+  wr_idx task = wr_lineage_task_of(&n->seg, idx);
+  int wanted = !wr_ref_unwanted(wr_load(&wr_obj(&n->seg, idx)->refs));
+  int runs = task && wr_map32_get(&n->remakes->of_task, task + 1);
+  const char *why = wanted && !runs ? refusal(n, idx, task) : NULL;
+  if (wanted && !why && task) {
+    int rc = runs ? WR_OK : begin(n, task);
+    if (rc == WR_FULL || rc == WR_NOMEM) return -1;
+    if (rc == WR_OK && wr_remake_mark(&n->seg, idx, gen)) return 1;
+  }
+  if (why)
+    refuse(n, idx, gen, why);
+  else
+    wr_away_lose(me, idx, gen);
+  return 0;
+}
+
+/* Submits the copy once its arguments are there or on their way.  One that nobody can make again is
+ * found by the worker, as LOST. */
+static void submit(node *n, uint32_t at) {
+  wr_idx copy = n->remakes->v[at].out[0];
+  const wr_pins *pins = wr_tasks_pins(&n->seg, wr_task_at(&n->seg, copy));
+  uint32_t names = wr_pins_count(&n->seg, pins, pins->n);
+  wr_fence(); /* pairs with the one of who sheds: it sees the copy's pins, or we its place */
+  for (uint32_t k = 0; k < names; k++)
+    if (!(pins->idx[k] & WR_ACTOR_BIT) && place_of(n, pins->idx[k]) == WR_IN_SHEDDING) return;
+  for (uint32_t k = 0; k < names; k++) {
+    wr_idx i = pins->idx[k];
+    if ((i & WR_ACTOR_BIT) || place_of(n, i) != WR_IN_LOST) continue;
+    if (want(n, i, wr_gen_of(&n->seg, i)) < 0) return;
+  }
+  n->remakes->v[at].submitted = 1; /* the list may have grown, and moved */
+  wr_tasks_submit(&n->sweeper.self, copy);
+}
+
+/* Further ones come to the end of the list meanwhile. */
+static void submit_all(node *n) {
+  for (uint32_t i = 0; i < n->remakes->n; i++)
+    if (!n->remakes->v[i].submitted) submit(n, i);
+}
+
+/* ---- the end of a copy ----------------------------------------------------------------------- */
+
+static int is_done(const node *n, const remake *m) {
+  const wr_task *t = wr_task_at(&n->seg, m->out[0]);
+  uint32_t refs = wr_tag_value(wr_load(&t->ret.refs));
+  return m->submitted && WR_TASK_PHASE(wr_load(&t->tstate)) == WR_TASK_FINISHED &&
+         !(refs & WR_REF_TASK);
+}
+
+/* 0: there is no room for a value yet. */
+static int hand_over(node *n, const remake *m) {
+  wr_self *me = &n->sweeper.self;
+  wr_task *t = wr_task_at(&n->seg, m->task);
+  for (uint32_t k = 0; k < m->n; k++) {
+    wr_idx to = wr_lineage_return(&n->seg, m->task, k);
+    if (to && wr_remake_put(me, m->out[k], to) != WR_OK) return 0;
+  }
+  t->retries = wr_task_at(&n->seg, m->out[0])->retries;
+  for (uint32_t k = m->n; k-- > 0;)
+    wr_refs_clear(me, m->out[k], wr_gen_of(&n->seg, m->out[k]), WR_REF_CREATOR);
+  wr_hold_drop(me, m->task);
+  return 1;
+}
+
+static void drop(struct node_remakes *r, uint32_t at) {
+  wr_map32_del(&r->of_task, r->v[at].task + 1);
+  wr_free(r->v[at].out);
+  r->v[at] = r->v[--r->n];
+  if (at < r->n) *wr_map32_get(&r->of_task, r->v[at].task + 1) = at;
+}
+
+static void review(node *n) {
+  struct node_remakes *r = n->remakes;
+  if (n->ending) return;
+  for (uint32_t i = r->n; i-- > 0;)
+    if (is_done(n, &r->v[i]) && hand_over(n, &r->v[i])) drop(r, i);
+  submit_all(n);
+  if (!r->n) uv_timer_stop(&r->tick);
+}
+
+static void on_tick(uv_timer_t *timer) { review(timer->data); }
+
+void node_on_remade(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
+  (void)p;
+  (void)id;
+  (void)c;
+  review(n);
+}
+
+int node_remake(node *n, wr_idx idx, uint32_t gen) {
+  struct node_remakes *r = n->remakes;
+  int wanted = want(n, idx, gen);
+  submit_all(n);
+  if (r->n && !uv_is_active((uv_handle_t *)&r->tick))
+    uv_timer_start(&r->tick, on_tick, TICK_MS, TICK_MS);
+  return wanted;
+}
+
+/* ---- lineage that is of no use any more ------------------------------------------------------ */
+
+static void on_look(uv_timer_t *timer) {
+  node *n = timer->data;
+  struct node_remakes *r = n->remakes;
+  if (n->ending || !n->seg.h) return;
+  uint32_t loose = wr_load32(&n->seg.h->lineage_loose), births = wr_load32(&n->seg.h->births);
+  uint64_t began = wr_os_now_ns(), bytes;
+  if (loose == r->loose && births - r->births < LOOK_BIRTHS) return;
+  if (began < r->not_before) return;
+  r->loose = loose;
+  r->births = births;
+  if (wr_lineage_collect(&n->sweeper.self, &bytes) == WR_OK && bytes > r->max_bytes)
+    wr_lineage_evict(&n->sweeper.self);
+  uint64_t now = wr_os_now_ns();
+  r->not_before = now + (now - began) * LOOK_SHARE;
+}
+
+void node_remake_init(node *n) {
+  struct node_remakes *r = wr_alloc(sizeof *r);
+  const char *text = getenv("RAY_max_lineage_bytes");
+  long long bytes = text ? atoll(text) : 0;
+  if (!r) abort();
+  r->max_bytes = bytes > 0 ? (uint64_t)bytes : MAX_BYTES;
+  n->remakes = r;
+  uv_timer_init(n->loop, &r->tick);
+  uv_timer_init(n->loop, &r->look);
+  r->tick.data = r->look.data = n;
+  uv_timer_start(&r->look, on_look, LOOK_MS, LOOK_MS);
+}
+
+void node_remake_close(node *n) {
+  struct node_remakes *r = n->remakes;
+  uv_timer_stop(&r->tick);
+  uv_timer_stop(&r->look);
+  while (r->n) drop(r, r->n - 1);
+  wr_map32_free(&r->of_task);
+  wr_free(r->v);
+}

@@ -1,0 +1,297 @@
+"""Values whose files are damaged or gone are computed again by their tasks."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import whipray
+from tests.compat.helpers import wait_until
+from whipray import _core
+from whipray.exceptions import ObjectLostError, ObjectReconstructionFailedError, RayTaskError
+
+MIB = 1 << 20
+STORE = 48 * MIB
+
+Start = Callable[..., Path]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a session with a small store that spills to a directory of the test's own."""
+
+    def begin(**more: Any) -> Path:
+        spilled = tmp_path / "spilled"
+        args: dict[str, Any] = {"num_cpus": 2, "log_to_driver": False}
+        args.update(object_store_memory=STORE, object_spilling_directory=str(spilled), **more)
+        whipray.init(**args)
+        return spilled
+
+    yield begin
+    whipray.shutdown()
+    gc.collect()
+
+
+def files(spilled: Path) -> list[Path]:
+    return [path for path in spilled.rglob("*") if path.is_file() and path.name.isdigit()]
+
+
+def lose(spilled: Path, *, damage: bool = False) -> None:
+    """All values that nobody looks at go to disk, and are lost there."""
+    fill = [whipray.put(np.zeros(4 * MIB // 8)) for _ in range(36)]
+    lost = files(spilled)
+    assert lost and fill
+    for path in lost:
+        if damage:
+            data = bytearray(path.read_bytes())
+            for at in range(4096, len(data), 65536):
+                data[at] ^= 1
+            path.write_bytes(data)
+        else:
+            path.unlink()
+
+
+def whole() -> None:
+    audit = _core.audit()
+    assert audit["violations"] == 0, audit["text"]
+
+
+def everything_is_gone() -> None:
+    gc.collect()
+
+    def gone() -> bool:
+        audit = _core.audit()
+        return audit["objects"] == 0 and audit["lineage"] == 0 and not sum(audit["tasks"][1:])
+
+    wait_until(gone)
+    whole()
+
+
+class Runs:
+    """Counts how often each task has run, in files that survive any process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = str(folder / "runs")
+        Path(self.path).touch()
+
+    def note(self, name: object) -> None:
+        with open(self.path, "a") as file:
+            file.write(f"{name}\n")
+
+    def of(self, name: object) -> int:
+        return Path(self.path).read_text().split("\n").count(str(name))
+
+    def all(self) -> int:
+        return len(Path(self.path).read_text().split())
+
+
+@whipray.remote
+def make(runs: Runs, k: int, mib: int = 4) -> Any:
+    runs.note(k)
+    return np.full(mib * MIB // 8, k)
+
+
+@whipray.remote
+def add(runs: Runs, k: object, array: Any, more: int = 1) -> Any:
+    runs.note(k)
+    return array + more
+
+
+@whipray.remote
+def ends(array: Any) -> tuple[int, int]:
+    return int(array[0]), int(array[-1])
+
+
+@pytest.mark.parametrize("damage", [False, True])
+def test_a_lost_result_is_computed_once_more(start: Start, tmp_path: Path, damage: bool) -> None:
+    spilled, runs = start(), Runs(tmp_path)
+    refs = [make.remote(runs, k) for k in range(6)]
+    whipray.wait(refs, num_returns=6)
+    lose(spilled, damage=damage)
+    for k, ref in enumerate(refs):
+        assert (whipray.get(ref) == k).all()
+        assert runs.of(k) == 2
+    whole()
+    del refs, ref
+    everything_is_gone()
+
+
+def test_many_getters_and_tasks_share_one_run(start: Start, tmp_path: Path) -> None:
+    spilled, runs = start(), Runs(tmp_path)
+    ref = make.remote(runs, 7)
+    whipray.wait([ref])
+    lose(spilled)
+    users = [ends.remote(ref) for _ in range(60)]
+    assert whipray.get(users, timeout=100) == [(7, 7)] * 60
+    assert (whipray.get(ref) == 7).all()
+    assert runs.of(7) == 2
+    whole()
+
+
+def test_a_chain_of_which_all_is_lost(start: Start, tmp_path: Path) -> None:
+    spilled, runs = start(), Runs(tmp_path)
+    refs = [make.remote(runs, 0, 1)]
+    for k in range(1, 50):
+        refs.append(add.remote(runs, k, refs[-1]))
+    whipray.wait(refs, num_returns=50)
+    lose(spilled)
+    assert (whipray.get(refs[-1], timeout=100) == 49).all()
+    assert [runs.of(k) for k in range(50)] == [2] * 50
+    for k, ref in enumerate(refs):
+        assert (whipray.get(ref) == k).all()
+    assert runs.all() == 100
+    whole()
+    del refs, ref
+    everything_is_gone()
+
+
+def test_arguments_that_nobody_has_kept_are_made_again(start: Start, tmp_path: Path) -> None:
+    spilled, runs = start(), Runs(tmp_path)
+    ref = make.remote(runs, 0)
+    for k in range(1, 30):
+        ref = add.remote(runs, k, ref)
+    whipray.wait([ref])
+    gc.collect()
+    wait_until(lambda: _core.audit()["objects"] == 1)
+    assert _core.audit()["value_bytes"] <= 5 * MIB  # what is between has left memory
+    lose(spilled)
+    assert (whipray.get(ref, timeout=100) == 29).all()
+    assert [runs.of(k) for k in range(30)] == [2] * 30
+    wait_until(lambda: _core.audit()["value_bytes"] <= 5 * MIB)
+    whole()
+    del ref
+    everything_is_gone()
+
+
+def test_fan_in(start: Start, tmp_path: Path) -> None:
+    spilled, runs = start(), Runs(tmp_path)
+
+    @whipray.remote
+    def total(runs: Runs, *arrays: Any) -> Any:
+        runs.note("total")
+        return np.full(MIB, sum(int(array[0]) for array in arrays))
+
+    parts = [make.remote(runs, k, 1) for k in range(20)]
+    ref = total.remote(runs, *parts)
+    whipray.wait([ref])
+    lose(spilled)
+    assert (whipray.get(ref, timeout=100) == 190).all()
+    assert runs.of("total") == 2
+    assert [runs.of(k) for k in range(20)] == [2] * 20
+    whole()
+
+
+def test_several_returns(start: Start, tmp_path: Path) -> None:
+    spilled, runs = start(), Runs(tmp_path)
+
+    @whipray.remote(num_returns=3)
+    def three(runs: Runs) -> Any:
+        runs.note("three")
+        return np.full(MIB, 1), 2, np.full(MIB, 3)
+
+    one, two, last = three.remote(runs)
+    whipray.wait([one])
+    view = whipray.get(last)
+    del one  # the record of the task goes on without its first return
+    lose(spilled)
+    assert (view == 3).all()
+    del view
+    lose(spilled)
+    assert (whipray.get(last, timeout=100) == 3).all() and whipray.get(two) == 2
+    assert runs.of("three") == 2
+    whole()
+    del two, last
+    everything_is_gone()
+
+
+def test_the_budget(start: Start, tmp_path: Path) -> None:
+    spilled, runs = start(), Runs(tmp_path)
+    ref = make.options(max_retries=2).remote(runs, 1)
+    never = make.options(max_retries=0).remote(runs, 2)
+    whipray.wait([ref, never], num_returns=2)
+    for _ in range(2):
+        lose(spilled)
+        assert (whipray.get(ref, timeout=100) == 1).all()
+    lose(spilled)
+    for lost in (ref, never, ref):
+        with pytest.raises(ObjectReconstructionFailedError, match="max_retries") as caught:
+            whipray.get(lost)
+        assert lost.hex() in str(caught.value)
+        with pytest.raises(ObjectLostError):
+            whipray.get(ends.remote(lost))
+    assert (runs.of(1), runs.of(2)) == (3, 1)
+    whole()
+
+
+def test_what_put_stored_is_lost(start: Start, tmp_path: Path) -> None:
+    spilled, runs = start(), Runs(tmp_path)
+    source = whipray.put(np.full(MIB, 5))
+    ref = add.remote(runs, "sum", source)
+    whipray.wait([ref])
+    lose(spilled)
+    with pytest.raises(ObjectLostError):
+        whipray.get(source)
+    with pytest.raises(ObjectLostError):
+        whipray.get(ref)
+    assert runs.of("sum") == 1
+    whole()
+
+
+def test_what_is_not_lost_is_used_as_it_is(start: Start, tmp_path: Path) -> None:
+    spilled, runs = start(), Runs(tmp_path)
+    source = whipray.put(np.full(MIB, 5))
+    view = whipray.get(source)
+    ref = add.remote(runs, "sum", source)
+    whipray.wait([ref])
+    lose(spilled)
+    assert (whipray.get(ref, timeout=100) == 6).all() and (view == 5).all()
+    assert runs.of("sum") == 2
+    whole()
+
+
+def test_a_failure_of_the_second_run_is_the_answer(start: Start, tmp_path: Path) -> None:
+    spilled, runs = start(), Runs(tmp_path)
+
+    @whipray.remote
+    def once(runs: Runs) -> Any:
+        runs.note("once")
+        if runs.of("once") > 1:
+            raise ValueError("only once")
+        return np.full(MIB, 1)
+
+    ref = once.remote(runs)
+    whipray.wait([ref])
+    lose(spilled)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="only once"):
+            whipray.get(ref)
+    with pytest.raises(RayTaskError):
+        whipray.get(ends.remote(ref))
+    assert runs.of("once") == 2
+    whole()
+
+
+def test_calls_on_actors(start: Start, tmp_path: Path) -> None:
+    spilled, runs = start(), Runs(tmp_path)
+
+    @whipray.remote
+    class Maker:
+        def make(self, runs: Runs, k: int) -> Any:
+            runs.note(k)
+            return np.full(MIB, k)
+
+    maker = Maker.remote()
+    again = maker.make.options(max_task_retries=1).remote(runs, 1)
+    once = maker.make.remote(runs, 2)
+    whipray.wait([again, once], num_returns=2)
+    lose(spilled)
+    assert (whipray.get(again, timeout=100) == 1).all()
+    with pytest.raises(ObjectLostError):
+        whipray.get(once)
+    assert (runs.of(1), runs.of(2)) == (2, 1)
+    whole()
