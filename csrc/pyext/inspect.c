@@ -190,8 +190,8 @@ static uint64_t size_of(const wr_object *o) {
 static PyObject *object_row(wr_idx i, const wr_object *o) {
   uint64_t state = wr_load(&o->state);
   uint32_t phase = WR_OBJ_PHASE(state), refs = wr_tag_value(wr_load(&o->refs));
-  if (phase != WR_OBJ_PENDING && phase != WR_OBJ_READY && phase != WR_OBJ_ERROR)
-    return Py_NewRef(Py_None);
+  int lives = phase == WR_OBJ_PENDING || phase == WR_OBJ_READY || phase == WR_OBJ_ERROR;
+  if (!lives || wr_ref_unwanted(refs)) return Py_NewRef(Py_None); /* free, or lineage of others */
   PyObject *d = PyDict_New();
   if (!d) return NULL;
   uint32_t block = o->flags & WR_VAL_BLOCK, extra = o->flags & WR_VAL_EXTRA;

@@ -119,7 +119,9 @@ int wr_remake_put(wr_self *me, wr_idx from, wr_idx to) {
 
 void wr_remake_fail(wr_self *me, wr_idx idx, uint32_t gen, const char *code, const char *text) {
   uint8_t buf[512];
-  if (!wr_remake_mark(me->s, idx, gen)) return;
+  (void)wr_remake_mark(me->s, idx, gen);
+  uint64_t st = wr_load(&wr_obj(me->s, idx)->state);
+  if (WR_OBJ_GEN(st) != gen || WR_OBJ_PLACE(st) != WR_IN_REMAKING) return;
   size_t n = wr_error_value(buf, sizeof buf, code, text);
   if (copy_inline(me, buf, n, idx) < 0) {
     publish(me, idx, WR_OBJ_READY, WR_IN_LOST);

@@ -88,7 +88,7 @@ static void drop_record(void *ctx, wr_idx i) {
     return;
   }
   if (WR_OBJ_PLACE(st) == WR_IN_SHEDDING && WR_OBJ_W0(st) == d->slot) wr_shed_resume(me, i);
-  if (phase != WR_OBJ_PENDING && wr_load(&o->deps)) wr_deps_release(me, i); /* sealed, then dead */
+  if (!wr_objects_awaited(st) && wr_load(&o->deps)) wr_deps_release(me, i); /* sealed, then dead */
   uint32_t refs = wr_tag_value(wr_load(&o->refs));
   int made =
       o->creator == d->slot && WR_REC_SLOT(wr_load(wr_rec_word(me->s, i))) == d->slot;

@@ -13,6 +13,7 @@
 #include "base/failpoint.h"
 #include "sched/actor.h"
 #include "sched/group_end.h"
+#include "sched/remake.h"
 
 const char *const kill_places[] = {
     "actor.alive", "actor.bound", "actor.claim", "actor.exit", "actor.failed", "actor.fetched",
@@ -25,13 +26,14 @@ const char *const kill_places[] = {
     "group.filled", "group.filling", "group.ready", "group.ready_set", "group.removed",
     "group.removing", "group.returned", "group.taken", "group.waiting",
     "heap.block", "heap.claim", "heap.freed", "heap.given", "heap.run.first", "heap.run.freed",
-    "heap.span.empty", "heap.span.raw", "heap.unclaim", "ledger.cpu_given", "loose.made",
-    "queue.claimed",
+    "heap.span.empty", "heap.span.raw", "heap.unclaim", "keep.dropped", "keep.kept", "keep.named",
+    "ledger.cpu_given", "loose.made", "postpone.begin", "queue.claimed",
     "queue.gathered", "queue.picked", "queue.push", "queue.resources", "queue.taken",
     "queue.want", "reap.claimed", "reap.due",
     "reap.dying", "reap.free", "reap.node", "reap.value", "rec.adopt", "rec.claim",
     "rec.release", "requeue.begin", "requeue.queued", "ring.put.word", "ring.take.word",
-    "seal.after", "seal.before", "stream.closed", "stream.cut", "stream.followed",
+    "seal.after", "seal.before", "shed.claimed", "shed.freed", "shed.settled",
+    "stream.closed", "stream.cut", "stream.followed",
     "stream.linked", "stream.made", "stream.moved", "stream.named", "stream.waits",
     "submit.queued", "submit.waiting", "tag.applied", "tag.begin", "tag.done",
     "task.args", "task.building", "task.extra", "task.record", "unlink.finished",
@@ -138,6 +140,9 @@ static void open_gate(world *w) {
   pattern_fill(dst, 5000, 4);
   CHECK_EQ(wr_object_seal(w->d, w->gate.idx, 0, 0), WR_OK);
   kill_promise(w, w->gate, 5000, 4, 0);
+  if (!w->remade.idx) return;
+  wr_remake_fail(&w->x.sweeper.self, w->remade.idx, w->remade.gen, "LOST", "");
+  kill_promise(w, w->remade, 0, 0, MUST_FAIL);
 }
 
 /* Detached actors end only when they are killed. */

@@ -33,6 +33,7 @@ typedef struct {
   uint32_t npromised;
   stream_promise streams[8];
   uint32_t nstreams;
+  wr_id remade;        /* its task runs again, and has failed after the victim's death; or 0 */
   wr_id gate;          /* pending; the driver seals it after the victim's death */
   wr_id small, large;  /* values of the driver: 100 bytes of seed 1, 200000 of seed 2 */
   wr_id alive, gone;   /* an actor that runs, and one that is dead */
@@ -49,7 +50,7 @@ typedef struct {
 } scenario;
 
 /* A driver, a worker, kinds of actors and others: together they pass every failpoint (scenes.c). */
-#define KILL_SCENES 9u
+#define KILL_SCENES 10u
 extern const scenario *const kill_scenes[KILL_SCENES];
 /* What scenes are made of: an actor of the driver's that has been created (op ORDER_BROKEN: that
  * has failed); a task; the description of a call; a task of the driver's with a promise of its

@@ -6,6 +6,7 @@
 #include "sched/group.h"
 #include "sched/ledger.h"
 #include "sched/queue.h"
+#include "sched/remake.h"
 #include "store/away.h"
 #include "shm/ring.h"
 
@@ -255,6 +256,49 @@ static void act_worker(world *w, wr_client *v) {
   work_all(v); /* lies down and gets up again */
 }
 
+/* ---- a worker whose results could be lost ---------------------------------------------------- */
+
+/* An object of the driver's is lost, and its task runs again, as far as anybody can see: after it
+ * has become the argument of one task, and before it becomes that of another. */
+static void use_remade(world *w) {
+  wr_task_spec always = ALWAYS;
+  wr_id id = w->remade = pattern_put(w->d, 150000, 13, NULL, 0);
+  CHECK(wr_away_begin(&w->x.seg, id.idx, id.gen));
+  wr_away_settle();
+  wr_away_leave(&w->x.sweeper.self, id.idx, id.gen);
+  scene_promise(w, (order){ORDER_ECHO, 180, 8, 0}, always, &id, 1, 1, NULL);
+  CHECK(wr_remake_mark(&w->x.seg, id.idx, id.gen));
+  scene_promise(w, (order){ORDER_ECHO, 181, 8, 0}, always, &id, 1, 1, NULL);
+}
+
+/* What the tasks were given goes with them, but for what it takes to make it again. */
+static void prepare_lineage(world *w) {
+  wr_task_spec always = ALWAYS, three = {.retries = -1, .nreturns = 3};
+  wr_id inside[2] = {w->small, w->large}, refs[4] = {w->large}, out[3];
+  session_client(&w->x, WR_ROLE_WORKER);
+  refs[1] = scene_submit(w->d, (order){ORDER_ECHO, 170, 5000, 0}, always, NULL, 0, 0);
+  refs[2] = pattern_put(w->d, 300000, 171, inside, 2);
+  scene_promise(w, (order){ORDER_ECHO, 172, 150000, 0}, always, refs, 3, 2, &refs[3]);
+  scene_promise(w, (order){ORDER_ECHO, 173, 2000, 0}, always, &refs[3], 1, 1, NULL);
+  wr_creator_drop(w->d, refs[1]);
+  wr_creator_drop(w->d, refs[2]);
+  task_plan plan = {.o = {ORDER_ECHO, 174, 3000, 0}, .spec = three, .refs = refs, .nrefs = 1};
+  plan_submit(w->d, &plan, out);
+  wr_creator_drop(w->d, out[0]);
+  wr_creator_drop(w->d, out[2]);
+  kill_promise(w, out[1], 3000, 175, 0);
+  use_remade(w);
+}
+
+static void act_lineage(world *w, wr_client *v) {
+  wr_job job;
+  while (wr_work_next(v, &job, 0) == WR_OK)
+    if (job.ndeps && job.refs[0] == w->remade.idx)
+      CHECK_EQ(wr_work_postpone(v, &job), WR_OK);
+    else
+      work_run(v, &job);
+}
+
 /* ---- a process that reads what it yields ---------------------------------------------------- */
 
 static void prepare_reader(world *w) { (void)w; }
@@ -409,6 +453,7 @@ static void prepare_grouped(world *w) {
 const scenario *const kill_scenes[KILL_SCENES] = {
     &(const scenario){"driver", WR_ROLE_DRIVER, prepare_driver, act_driver, NULL},
     &(const scenario){"worker", WR_ROLE_WORKER, prepare_worker, act_worker, NULL},
+    &(const scenario){"worker with lineage", WR_ROLE_WORKER, prepare_lineage, act_lineage, NULL},
     &(const scenario){"reader", WR_ROLE_WORKER, prepare_reader, act_reader, NULL},
     &(const scenario){"restarting actor", WR_ROLE_WORKER, prepare_lasting, act_actor, NULL},
     &(const scenario){"mortal actor", WR_ROLE_WORKER, prepare_mortal, act_actor, NULL},

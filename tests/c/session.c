@@ -11,6 +11,7 @@
 #include "sched/actor.h"
 #include "sched/gpu.h"
 #include "sched/ledger.h"
+#include "sched/lineage.h"
 #include "sched/queue.h"
 #include "store/heap.h"
 
@@ -201,10 +202,14 @@ int32_t session_free_amount(const session *x, uint32_t resource) {
 
 void session_check_empty(session *x) {
   wr_audit a;
+  uint64_t bytes;
+  CHECK_EQ(wr_lineage_collect(&x->sweeper.self, &bytes), WR_OK);
+  CHECK_EQ(bytes, 0);
   session_audit(x, &a);
   for (uint32_t i = WR_TASK_BUILDING; i < WR_AUDIT_PHASES; i++)
     CHECK_MSG(a.tasks[i] == 0, "%llu tasks are in phase %u", (unsigned long long)a.tasks[i], i);
   CHECK_EQ(a.objects, 0);
+  CHECK_EQ(a.lineage, 0);
   CHECK_EQ(a.value_bytes, 0);
   CHECK_EQ(a.actors, 0);
   CHECK_EQ(a.holds, 0);

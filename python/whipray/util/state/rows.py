@@ -27,7 +27,7 @@ DRIVER, WORKER = 2, 3
 LIVE = 2
 BLOCKED = 4
 CALL = 0x04
-WAITING, RUNNING, FINISHED = 2, 4, 5
+WAITING, RUNNING, FINISHED, KEPT = 2, 4, 5, 8
 READY, FAILED = 2, 3
 EXPORT = 0x08
 """Values of shm/layout.h."""
@@ -249,7 +249,7 @@ def tasks() -> Iterator[Row]:
     for row in _records(_core.task_rows):
         kind, name, owner = _what(session, row)
         phase, slot = row["phase"], row["slot"]
-        ran = slot if phase == RUNNING or (phase == FINISHED and slot > 1) else 0
+        ran = slot if phase == RUNNING or (phase in (FINISHED, KEPT) and slot > 1) else 0
         process = session.procs.get(ran)
         yield {
             "task_id": row["id"].hex(),
