@@ -60,7 +60,8 @@ int wr_task_cancel(wr_client *c, wr_id *id, int force, uint32_t *slot) {
   int done = 0;
   wr_lock(c);
   uint64_t st = wr_load(&t->tstate);
-  if (WR_TASK_GEN(st) == id->gen && WR_TASK_PHASE(st) != WR_TASK_FINISHED) {
+  int over = WR_TASK_PHASE(st) == WR_TASK_FINISHED || WR_TASK_PHASE(st) == WR_TASK_KEPT;
+  if (WR_TASK_GEN(st) == id->gen && !over) {
     wr_store32(&t->cancel, force ? WR_CANCEL_WANTED | WR_CANCEL_FORCE : WR_CANCEL_WANTED);
     WR_FAILPOINT("cancel.wanted");
     done = answer(c, t, *id);

@@ -106,8 +106,8 @@ int wr_value_view(wr_client *c, wr_id id, wr_view *out);
 /* A hold under which the value stays in memory, once it is there. */
 int wr_view_hold(wr_client *c, wr_id id);
 void wr_view_unhold(wr_client *c, wr_id id);
-/* Asks whiprayd for the value of an object that is WR_AWAY and waits until it is in memory, or lost,
- * or its task begins or ends making it again: as wr_wait_objects. */
+/* Asks whiprayd for the value of an object that is WR_AWAY and waits until it is in memory, or is
+ * lost, or its task begins or ends making it again: as wr_wait_objects. */
 int wr_value_fetch(wr_client *c, wr_id id, int64_t deadline_ns);
 int wr_value_remade(wr_client *c, wr_id id); /* 1: its task runs again to make it */
 /* Tells whiprayd that `bytes` found no room; it wakes this process after it has made some. */

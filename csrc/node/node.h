@@ -220,6 +220,8 @@ void node_memory_forget(node *n, const node_proc *p); /* it is gone */
 
 /* spill.c */
 int node_spill_open(node *n, const node_config *cfg);
+void node_spill_forget(node *n, wr_idx idx, uint32_t gen); /* what is on disk is of no use */
+void node_spill_room(node *n, uint64_t bytes); /* we have found no room for so many */
 void node_spill_close(node *n); /* waits for threads that read or write */
 uint64_t node_spill_files(const node *n);
 

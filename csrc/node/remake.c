@@ -106,6 +106,13 @@ static int begin(node *n, wr_idx task) {
   return WR_OK;
 }
 
+/* From here the object waits for the end of a copy; see hand_over. */
+static int mark(node *n, wr_idx idx, uint32_t gen) {
+  if (!wr_remake_mark(&n->seg, idx, gen)) return 0;
+  node_spill_forget(n, idx, gen);
+  return 1;
+}
+
 /* The id as Python prints it: session, node, index, generation, job and number. */
 static void refuse(node *n, wr_idx idx, uint32_t gen, const char *why) {
   char text[160];
@@ -127,8 +134,9 @@ static int want(node *n, wr_idx idx, uint32_t gen) {
   const char *why = wanted && !runs ? refusal(n, idx, task) : NULL;
   if (wanted && !why && task) {
     int rc = runs ? WR_OK : begin(n, task);
+    if (rc == WR_FULL) node_spill_room(n, WR_CHUNK);
     if (rc == WR_FULL || rc == WR_NOMEM) return -1;
-    if (rc == WR_OK && wr_remake_mark(&n->seg, idx, gen)) return 1;
+    if (rc == WR_OK && mark(n, idx, gen)) return 1;
   }
   if (why)
     refuse(n, idx, gen, why);
@@ -170,13 +178,23 @@ static int is_done(const node *n, const remake *m) {
          !(refs & WR_REF_TASK);
 }
 
-/* 0: there is no room for a value yet. */
+/* Does anybody refer to it, but for `ours` of our own holds? */
+static int has_users(const node *n, wr_idx i, int ours) {
+  return (wr_tag_value(wr_load(&wr_obj(&n->seg, i)->refs)) & ~WR_REF_LINEAGE) > (uint32_t)ours;
+}
+
+/* Other returns of the task are on disk, or were: where one is lost, others may be.  0: there is no
+ * room for a value yet. */
 static int hand_over(node *n, const remake *m) {
   wr_self *me = &n->sweeper.self;
   wr_task *t = wr_task_at(&n->seg, m->task);
   for (uint32_t k = 0; k < m->n; k++) {
     wr_idx to = wr_lineage_return(&n->seg, m->task, k);
-    if (to && wr_remake_put(me, m->out[k], to) != WR_OK) return 0;
+    if (!to) continue;
+    if (has_users(n, to, to == m->task)) (void)mark(n, to, wr_gen_of(&n->seg, to));
+    if (wr_remake_put(me, m->out[k], to) == WR_OK) continue;
+    node_spill_room(n, WR_CHUNK);
+    return 0;
   }
   t->retries = wr_task_at(&n->seg, m->out[0])->retries;
   for (uint32_t k = m->n; k-- > 0;)

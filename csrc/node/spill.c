@@ -324,7 +324,7 @@ static void on_read(uv_work_t *work, int status) {
     n->restored_bytes += job->v.len;
   } else {
     node_note("the file %s does not hold object %u any more", job->path, job->v.idx);
-    node_pieces_forget(&n->spill->pieces, job->v.idx, job->v.gen);
+    node_spill_forget(n, job->v.idx, job->v.gen);
     if (!n->ending) node_remake(n, job->v.idx, job->v.gen);
   }
   step(n);
@@ -362,9 +362,7 @@ static int serve(node *n, const fetch *f) {
     return WR_OBJ_PLACE(st) == WR_IN_LEAVING || WR_OBJ_PLACE(st) == WR_IN_SHEDDING;
   const node_piece *p = node_pieces_find(&sp->pieces, f->idx, f->gen);
   if (!p) {
-    int later = node_remake(n, f->idx, f->gen) < 0;
-    if (later) need(n, WR_CHUNK);
-    return later;
+    return node_remake(n, f->idx, f->gen) < 0;
   }
   if (sp->reading >= READS) return 1;
   int rc = start_read(n, p);
@@ -462,6 +460,15 @@ void node_on_fetch(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   add_fetch(n, idx, gen);
   tick_on(n);
   serve_fetches(n);
+}
+
+void node_spill_forget(node *n, wr_idx idx, uint32_t gen) {
+  node_pieces_forget(&n->spill->pieces, idx, gen);
+}
+
+void node_spill_room(node *n, uint64_t bytes) {
+  need(n, bytes);
+  pass(n);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */

@@ -1,9 +1,10 @@
 /* What of the lineage is still of use: a look at all records, by whiprayd alone.
  *
- * First the candidates are found, records with no flag but that of lineage.  Nobody can come to name
- * one of these afterwards, since whoever names a record pins it then.  So each name of a candidate is
- * a KEPT task's before the second look, which goes from the tasks that are needed for what still has
- * references to all that they name, and on.  Candidates that it does not reach are of no use. */
+ * First the candidates are found, records with no flag but that of lineage.  Nobody can come to
+ * name one of these afterwards, since whoever names a record pins it then.  So each name of a
+ * candidate is a KEPT task's before the second look, which goes from the tasks that are needed for
+ * what still has references to all that they name, and on.  Candidates that it does not reach are
+ * of no use. */
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -88,7 +89,6 @@ int wr_lineage_collect(wr_self *me, uint64_t *bytes) {
   *bytes = 0;
   wr_sweep_each(me->s, WR_REC_TASKS, find_candidate, &l);
   wr_sweep_each(me->s, WR_REC_CELLS, find_candidate, &l);
-  wr_sweep_each(me->s, WR_REC_ITEMS, find_candidate, &l);
   wr_fence(); /* pairs with the swaps that let go of pins after a task has become KEPT */
   if (l.candidates.n) wr_sweep_each(me->s, WR_REC_TASKS, find_root, &l);
   while (l.todo.n && !l.failed) visit(&l, l.todo.v[--l.todo.n]);

@@ -54,7 +54,7 @@ int wr_remake_mark(wr_seg *s, wr_idx idx, uint32_t gen) {
   return 1;
 }
 
-/* The value of an object that was REMAKING is there, or never will be: tells all who wait for it. */
+/* The value of an object that was REMAKING is there, or never will be: tells who waits for it. */
 static void publish(wr_self *me, wr_idx idx, uint32_t phase, uint32_t place) {
   wr_object *o = wr_obj(me->s, idx);
   uint64_t st = wr_load(&o->state);

@@ -19,7 +19,8 @@ int wr_remake_mark(wr_seg *s, wr_idx idx, uint32_t gen);
 /* The value of `from`, a sealed return of a copy, becomes that of `to`, if that is REMAKING: READY
  * in memory, or an error.  Those who wait for it are told.  WR_FULL: not yet. */
 int wr_remake_put(wr_self *me, wr_idx from, wr_idx to);
-/* The object, in FILE, LOST or REMAKING, becomes an error made by the engine; without room for it, LOST. */
+/* The object, in FILE, LOST or REMAKING, becomes an error made by the engine; without room for that
+ * it is LOST. */
 void wr_remake_fail(wr_self *me, wr_idx idx, uint32_t gen, const char *code, const char *text);
 
 #endif

@@ -93,7 +93,7 @@ static void drop_record(void *ctx, wr_idx i) {
   int made =
       o->creator == d->slot && WR_REC_SLOT(wr_load(wr_rec_word(me->s, i))) == d->slot;
   int lost = made && phase == WR_OBJ_PENDING && !(refs & WR_REF_TASK);
-  if (lost && (refs & WR_REF_COUNT)) lose(me, i);
+  if (lost && (refs & (WR_REF_COUNT | WR_REF_LINEAGE))) lose(me, i);
   if (made && (refs & WR_REF_CREATOR) && (lost || !(o->flags & WR_VAL_FUNC)))
     wr_refs_clear(me, i, gen, WR_REF_CREATOR);
   else if (wr_ref_unwanted(refs))

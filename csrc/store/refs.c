@@ -219,12 +219,16 @@ static void free_nodes(wr_self *me, wr_object *o) {
   }
 }
 
-void wr_value_free(wr_self *me, wr_object *o, wr_idx idx, uint32_t gen) {
+static void free_value(wr_self *me, wr_object *o, wr_idx idx, uint32_t gen) {
   if (!(o->flags & WR_VAL_BLOCK)) return;
   uint64_t block = o->v.b.block;
   if (!wr_heap_owned(me->s, block, idx, gen)) return;
   if (o->v.b.nrefs) wr_pins_drop(me, wr_pins_at(me->s, block));
   wr_heap_free(me, block, idx, gen);
+}
+
+void wr_value_free(wr_self *me, wr_object *o, wr_idx idx, uint32_t gen) {
+  free_value(me, o, idx, gen);
 }
 
 static void free_task(wr_self *me, wr_idx idx, uint32_t gen) {
@@ -244,7 +248,7 @@ static void finish_dying(wr_self *me, wr_idx idx, uint32_t gen) {
   wr_object *o = wr_obj(me->s, idx);
   WR_FAILPOINT("reap.dying");
   free_nodes(me, o);
-  wr_value_free(me, o, idx, gen);
+  free_value(me, o, idx, gen);
   WR_FAILPOINT("reap.value");
   uint32_t kind = wr_rec_kind_of(me->s, idx);
   if (kind == WR_REC_TASKS) free_task(me, idx, gen);
@@ -257,8 +261,8 @@ static void finish_dying(wr_self *me, wr_idx idx, uint32_t gen) {
   wr_rec_release(me, idx);
 }
 
-/* 1: whiprayd moves the value right now, or somebody sheds it, and looks for references when that is
- * done.  The fence pairs with the one there: either we see the new place, or it is seen that no
+/* 1: whiprayd moves the value right now, or somebody sheds it, and looks for references when that
+ * is done.  The fence pairs with the one there: either we see the new place, or it is seen that no
  * reference is left. */
 static int in_other_hands(wr_object *o, uint64_t st) {
   uint32_t place = WR_OBJ_PLACE(st);

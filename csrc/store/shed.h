@@ -18,8 +18,8 @@ static inline int wr_shed_wanted(const wr_object *o, uint64_t st) {
          (o->v.b.len >= WR_SPILL_MIN || o->v.b.nrefs);
 }
 
-/* Nobody refers to the value of (idx, gen) any more: sheds it, unless it is small or somewhere else.
- * Safe to repeat, and from several processes at once. */
+/* Nobody refers to the value of (idx, gen) any more: sheds it, unless it is small or somewhere
+ * else.  Safe to repeat, and from several processes at once. */
 void wr_shed(wr_self *me, wr_idx idx, uint32_t gen);
 /* Finishes what a dead process began: the place is SHEDDING under its slot. */
 void wr_shed_resume(wr_self *me, wr_idx idx);

@@ -204,8 +204,13 @@ def test_several_returns(start: Start, tmp_path: Path) -> None:
     lose(spilled)
     assert (whipray.get(last, timeout=100) == 3).all() and whipray.get(two) == 2
     assert runs.of("three") == 2
+    one, two, last = three.remote(runs)
+    whipray.wait([one, last], num_returns=2)
+    lose(spilled)
+    assert whipray.get(ends.remote(last), timeout=100) == (3, 3)
+    assert (whipray.get(one) == 1).all() and runs.of("three") == 4
     whole()
-    del two, last
+    del one, two, last
     everything_is_gone()
 
 

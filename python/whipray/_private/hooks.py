@@ -41,7 +41,10 @@ def lost_value(object_id: bytes) -> NoReturn:
     from whipray.exceptions import ObjectLostError
 
     error = ObjectLostError(object_id.hex())
-    error.reason = "The file to which it had been spilled is damaged or gone."
+    error.reason = (
+        "The file to which it had been spilled is damaged or gone, or it was released by everybody "
+        "before, and no task can compute it again."
+    )
     raise error
 
 
