@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from whipray import experimental as experimental
     from whipray import internal as internal
     from whipray import job_config as job_config
+    from whipray import job_submission as job_submission
     from whipray import remote_function as remote_function
     from whipray import runtime_context as runtime_context
     from whipray import runtime_env as runtime_env
@@ -93,6 +94,7 @@ _MODULES = frozenset(
         "experimental",
         "internal",
         "job_config",
+        "job_submission",
         "remote_function",
         "runtime_context",
         "runtime_env",
@@ -180,6 +182,7 @@ __all__ = [
     "java_actor_class",
     "java_function",
     "job_config",
+    "job_submission",
     "kill",
     "method",
     "nodes",

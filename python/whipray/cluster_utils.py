@@ -12,6 +12,7 @@ import sys
 from typing import Any, NoReturn
 
 from whipray import _core
+from whipray._private import child
 
 __all__ = ["AutoscalingCluster", "Cluster"]
 
@@ -26,7 +27,7 @@ class Node:
     def __init__(self, arguments: dict[str, Any]) -> None:
         chosen = {name: arguments[name] for name in MEANT if arguments.get(name) is not None}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
+            child.command(__name__),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -155,7 +156,7 @@ class AutoscalingCluster:
 # ---- the child -----------------------------------------------------------------------------------
 
 
-def _serve() -> None:
+def main() -> None:
     """Start the session that standard input describes; end it when standard input ends."""
     from whipray._private import labels, machine
 
@@ -171,7 +172,3 @@ def _serve() -> None:
     print(json.dumps({"session_dir": info["session_dir"]}), flush=True)
     sys.stdin.read()
     _core.detach()
-
-
-if __name__ == "__main__":
-    _serve()

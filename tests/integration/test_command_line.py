@@ -236,9 +236,51 @@ def test_submitted_programs(started: Shell, tmp_path: Path) -> None:
     )
     env = json.dumps({"env_vars": {"COLOUR": "green"}})
     job = ["job", "submit", "--working-dir", str(tmp_path), "--runtime-env-json", env, "--"]
-    found = started.whipray(*job, sys.executable, "main.py", "-x", code=3)
-    assert found == "5 green 3.0 -x\n"
+    found = started.whipray(*job, sys.executable, "main.py", "-x", code=3).splitlines()
+    assert found[0].endswith("submitted successfully") and found[1] == "5 green 3.0 -x"
+    assert "exit code 3" in found[3]
     assert "name the command" in started.whipray("job", "submit", code=1)
+
+
+def test_jobs_from_their_submission_to_their_deletion(started: Shell) -> None:
+    submit = ["job", "submit", "--submission-id", "mine", "--no-wait"]
+    assert "'mine' submitted" in started.whipray(*submit, "--", "echo", "a b;", "$HOME")
+    assert started.whipray("job", "logs", "mine", "--follow") == "a b; $HOME\n"
+    assert started.whipray("job", "status", "mine") == "Job 'mine' succeeded\n"
+    assert "already exists" in started.whipray(*submit, "--", "true", code=1)
+    rows = json.loads(started.whipray("job", "list", "--format", "json"))
+    assert [(row["submission_id"], row["status"]) for row in rows] == [("mine", "SUCCEEDED")]
+    assert "SUCCEEDED" in started.whipray("job", "list")
+    assert "deleted" in started.whipray("job", "delete", "mine")
+    assert "does not exist" in started.whipray("job", "status", "mine", code=1)
+    started.whipray("job", "submit", "--submission-id", "long", "--no-wait", "--", "sleep", "600")
+    assert "'long' was stopped" in started.whipray("job", "stop", "long")
+    assert "exit code -9" in started.whipray("job", "submit", "--", "kill -9 $$", code=137)
+    assert "not JSON" in started.whipray("job", "submit", "--metadata-json", "{", "--", "x", code=1)
+    assert "No such file" in started.whipray("job", "submit", "--runtime-env", "/x", "y", code=1)
+
+
+def test_a_second_session_is_refused(started: Shell) -> None:
+    text = started.whipray("start", "--head", code=1)
+    assert "already runs" in text and str(started.session_dir()) in text
+    started.whipray("stop")
+    started.whipray("start", "--head", "--num-cpus", "1")
+
+
+@pytest.mark.parametrize("command", [["debug", "dump"], ["list", "nodes"], ["memory"]])
+def test_a_reader_that_leaves_is_no_trouble(started: Shell, command: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as nobody:
+        done = subprocess.run(
+            [sys.executable, "-m", "whipray", *command],
+            env=started.env,
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        )
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 @pytest.mark.parametrize(

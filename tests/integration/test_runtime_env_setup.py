@@ -25,8 +25,12 @@ def session() -> Iterator[None]:
 
 @pytest.fixture
 def wheel(tmp_path: Path) -> Path:
+    return tiny_wheel(tmp_path)
+
+
+def tiny_wheel(folder: Path) -> Path:
     """A small package that nobody else has."""
-    path = tmp_path / "whipray_tries_this-1.0-py3-none-any.whl"
+    path = folder / "whipray_tries_this-1.0-py3-none-any.whl"
     info = "whipray_tries_this-1.0.dist-info"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("whipray_tries_this.py", "VALUE = 5\n")

@@ -88,7 +88,7 @@ def test_merge() -> None:
 def test_class_round_trip() -> None:
     env = RuntimeEnv(env_vars={"A": "1"}, pip=["x"], config=RuntimeEnvConfig(5))
     assert RuntimeEnv.deserialize(env.serialize()) == env
-    assert env.has_pip() and not env.has_uv() and env.working_dir() is None
+    assert env.has_pip() and not env.has_uv() and env.working_dir() == ""
     assert env["config"]["setup_timeout_seconds"] == 5
     with pytest.raises(ValueError):
         RuntimeEnv(pip=["x"], uv=["x"])

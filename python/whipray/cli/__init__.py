@@ -6,6 +6,8 @@ Written with argparse, so that the package needs nothing it does not need withou
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -20,12 +22,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     parsed = _parser().parse_args(arguments)
     try:
-        return int(parsed.run(parsed) or 0)
-    except (ConnectionError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        code = int(parsed.run(parsed) or 0)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        return _nobody_reads()
+    except (OSError, TypeError, ValueError, RuntimeError) as error:
         print(f"whipray: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:
-        return 1
+
+
+def _nobody_reads() -> int:
+    """`whipray ... | head` is no mistake; what is still to be written goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 128 + signal.SIGPIPE
 
 
 def _parser() -> argparse.ArgumentParser:

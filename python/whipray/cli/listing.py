@@ -56,7 +56,7 @@ def _list(options: argparse.Namespace) -> int:
     if options.format == "json":
         print(json.dumps(found, indent=2, default=str))
     else:
-        _table(names, [[row[name] for name in names] for row in found])
+        table(names, [[row[name] for name in names] for row in found])
     return 0
 
 
@@ -68,7 +68,8 @@ def _filter(text: str) -> tuple[str, str, str]:
     raise ValueError(f"--filter {text!r} is not of the form COLUMN=VALUE or COLUMN!=VALUE")
 
 
-def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print rows below their names, in columns."""
     cells = [[name.upper() for name in names], *([_cell(item) for item in row] for row in rows)]
     widths = [max(len(row[at]) for row in cells) for at in range(len(names))]
     for row in cells:
@@ -110,7 +111,7 @@ def _memory(options: argparse.Namespace) -> int:
     used = sum(max(0, row.object_size or 0) for row in rows)
     print(f"{len(rows)} objects, {used / (1 << 20):.1f} MiB of {total / (1 << 20):.1f} MiB\n")
     names = ["object_id", "object_size", "task_status", "reference_type", "type", "pid"]
-    _table(names, [[row.get(name) for name in names] for row in rows[: options.limit]])
+    table(names, [[row.get(name) for name in names] for row in rows[: options.limit]])
     return 0
 
 

@@ -52,6 +52,12 @@ def _start(options: argparse.Namespace) -> int:
     """Start a session that programs join with init(), init("auto") or its address."""
     if options.address or not options.head:
         raise ValueError("a session has one machine: give --head, and no --address")
+    there = discovery.last_started()
+    if there is not None:
+        raise ConnectionError(
+            f"a session already runs, at unix:{discovery.socket_of(there)}: join it, or end it "
+            "with `whipray stop` first"
+        )
     config = machine.config(
         options.num_cpus,
         options.num_gpus,

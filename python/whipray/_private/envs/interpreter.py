@@ -60,7 +60,7 @@ def needed(runtime_env: dict[str, Any]) -> bool:
 
 def change(runtime_env: dict[str, Any], slot: int, gen: int, sock: int) -> NoReturn:
     """Become a worker under the environment's interpreter; SetupFailed if there is none."""
-    command = _command(runtime_env)
+    command = command_of(runtime_env)
     for fd in (SEGMENT_FD, sock):
         os.set_inheritable(fd, True)
     front, back = _import_paths()
@@ -73,7 +73,7 @@ def change(runtime_env: dict[str, Any], slot: int, gen: int, sock: int) -> NoRet
         raise enter.SetupFailed(f"can not run {command[0]}: {error}") from None
 
 
-def _command(runtime_env: dict[str, Any]) -> list[str]:
+def command_of(runtime_env: dict[str, Any]) -> list[str]:
     spec = {name: runtime_env[name] for name in FIELDS if runtime_env.get(name)}
     key = hashlib.sha1(json.dumps(spec, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
     folder = os.path.join(os.environ["WHIPRAY_SESSION_DIR"], "virtualenvs", key)

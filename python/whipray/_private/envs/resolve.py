@@ -21,21 +21,26 @@ def resolved(checked: dict[str, Any], known: Mapping[str, str]) -> dict[str, Any
 
     What only matters for making snapshots is left out.  The result can be written as JSON.
     """
-    found = dict(checked)
-    excludes = found.pop("excludes", [])
+    found = with_snapshots(str(_core.info()["session_dir"]), checked)
     if "env_vars" in found:
         found["env_vars"] = {
             key: _expanded(value, known) for key, value in found["env_vars"].items()
         }
-    session_dir = str(_core.info()["session_dir"])
-    if "working_dir" in found:
-        found["working_dir"] = _directory(session_dir, found["working_dir"], excludes)
-    if "py_modules" in found:
-        found["py_modules"] = [_module(session_dir, path, excludes) for path in found["py_modules"]]
     if callable(found.get("worker_process_setup_hook")):
         found["worker_process_setup_hook"] = _exported(found["worker_process_setup_hook"])
     if "config" in found and not ("pip" in found or "uv" in found):
         del found["config"]
+    return found
+
+
+def with_snapshots(session_dir: str, checked: dict[str, Any]) -> dict[str, Any]:
+    """`checked` with snapshots for the paths of directories and modules."""
+    found = dict(checked)
+    excludes = found.pop("excludes", [])
+    if "working_dir" in found:
+        found["working_dir"] = _directory(session_dir, found["working_dir"], excludes)
+    if "py_modules" in found:
+        found["py_modules"] = [_module(session_dir, path, excludes) for path in found["py_modules"]]
     return found
 
 
