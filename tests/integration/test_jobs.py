@@ -127,8 +127,9 @@ def test_what_a_killed_driver_has_started_ends(
         ray.init()
         @ray.remote
         def work():
-            with open({str(tmp_path / "worker")!r}, "w") as file:
-                file.write(f"{{os.getpid()}} ")
+            with open({str(tmp_path / "new")!r}, "w") as file:
+                file.write(str(os.getpid()))
+            os.rename({str(tmp_path / "new")!r}, {str(tmp_path / "worker")!r})
             time.sleep(600)
         ref = work.remote()
         while not os.path.exists({str(tmp_path / "worker")!r}):
