@@ -58,6 +58,24 @@ def test_what_was_recorded_last_is_not_lost_when_a_worker_ends():
     wait_until(lambda: 'ray_sums_total{who="last"} 2.0' in lines("ray_sums"))
 
 
+@ray.remote(max_retries=0)
+def record_and_die(signal_number):
+    counter = metrics.Counter("deaths", tag_keys=("n",))
+    for n in range(700):  # more samples than fit into the first page
+        counter.inc(n + 1, {"n": str(n)})
+    metrics.Histogram("before_death", boundaries=[1.0]).observe(0.5)
+    os.kill(os.getpid(), signal_number)
+
+
+def test_what_was_recorded_last_is_not_lost_when_a_worker_is_killed():
+    with pytest.raises(ray.exceptions.WorkerCrashedError):
+        ray.get(record_and_die.remote(signal.SIGKILL))
+    found = lines("ray_deaths_total")
+    assert len(found) == 700
+    assert 'ray_deaths_total{n="0"} 1.0' in found and 'ray_deaths_total{n="699"} 700.0' in found
+    assert "ray_before_death_count 1.0" in lines("ray_before_death")
+
+
 def test_histograms():
     histogram = metrics.Histogram("sizes", "how large", boundaries=[1, 10.0], tag_keys=("k",))
     for value in (0.5, 1, 5, 50):

@@ -1,8 +1,8 @@
 """Counters, gauges and histograms that a program keeps, summed up over its processes.
 
-Recording changes numbers of this process only.  Shortly after a change, and when the process ends,
-they are written to the session's key-value store, where `prometheus_text` finds those of all
-processes: counters and histograms of dead ones too, gauges only of living ones.
+Recording changes numbers of this process only, in memory that outlives it, see
+`whipray._private.metric_files`.  `prometheus_text` finds those of all processes: counters and
+histograms of dead ones too, gauges only of living ones.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bisect import bisect_left
 from typing import Any, TypeVar
 
 from whipray import _core
-from whipray._private import worker
+from whipray._private import metric_files, worker
 
 __all__ = ["Counter", "Gauge", "Histogram", "Metric", "prometheus_text"]
 
@@ -25,8 +25,6 @@ Tags = dict[str, str]
 Sample = list[Any]
 """[value], or for a histogram [sum, count of each bucket, the last one open]."""
 
-NAMESPACE = "metrics"
-FLUSH_SECONDS = 0.2
 _VALID = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 
 
@@ -34,55 +32,35 @@ _VALID = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 
 
 class _Process:
-    """What this process has recorded, and when it is written to the session."""
+    """What this process has recorded in the open session."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.epoch = 0
-        self.metrics: dict[str, dict[str, Any]] = {}
-        self.flushing = False
-        self.hooked = False
+        self.numbers: metric_files.Numbers | None = None
+        self.places: dict[tuple[Any, ...], int] = {}
 
-    def samples(self, metric: Metric) -> dict[str, Sample]:
-        """The samples of a metric by its tags; call with the lock."""
-        if self.epoch != _core.epoch():
-            self.epoch = _core.epoch()
-            self.metrics.clear()
-        known = self.metrics.get(metric._name)
-        if known is None:
-            facts = {"kind": metric._kind, "help": metric._description, "samples": {}}
-            known = self.metrics[metric._name] = {**facts, **metric._facts()}
-        samples: dict[str, Sample] = known["samples"]
-        return samples
+    def place(self, metric: Metric, tags: str) -> tuple[memoryview[float], int]:
+        """Where the sample of a metric with these tags lies; call with the lock."""
+        if self.epoch != _core.epoch() or self.numbers is None:
+            self._begin()
+        assert self.numbers is not None
+        facts = {"name": metric._name, "kind": metric._kind, **metric._facts()}
+        key = (metric._name, metric._kind, metric._size, tags)
+        found = self.places.get(key)
+        if found is None:
+            facts.update(help=metric._description, tags=tags)
+            found = self.places[key] = self.numbers.add(facts, metric._size)
+        return self.numbers.values, found
 
-    def changed(self) -> None:
-        """See to it that the numbers are written soon; call with the lock."""
-        if self.flushing:
-            return
-        self.flushing = True
-        if not self.hooked:
-            import atexit
-
-            self.hooked = True
-            atexit.register(self.flush)
-        timer = threading.Timer(FLUSH_SECONDS, self.flush)
-        timer.daemon = True
-        timer.start()
-
-    def flush(self) -> None:
-        """Write the numbers to the session, if it is still the same."""
-        from whipray.experimental import internal_kv
-
-        with self.lock:
-            self.flushing = False
-            if not self.metrics or not _core.attached() or self.epoch != _core.epoch():
-                return
-            info = _core.info()
-            key = f"{info['slot']}-{info['gen']}"
-            try:
-                internal_kv.put_later(key, json.dumps(self.metrics).encode(), NAMESPACE)
-            except ConnectionError:
-                pass  # the session ends
+    def _begin(self) -> None:
+        if self.numbers is not None:
+            self.numbers.close()
+        info = _core.info()
+        self.epoch = _core.epoch()
+        self.places.clear()
+        name = f"{info['slot']}-{info['gen']}"
+        self.numbers = metric_files.Numbers(str(info["session_dir"]), name)
 
 
 _process = _Process()
@@ -95,6 +73,8 @@ class Metric:
     """A named number with tags.  A name that Prometheus does not allow is warned of and ignored."""
 
     _kind = ""
+    _size = 1
+    """Numbers of a sample."""
 
     def __init__(
         self, name: str, description: str = "", tag_keys: tuple[str, ...] | None = None
@@ -169,11 +149,9 @@ class Metric:
         worker.ensure_attached()
         key = json.dumps(sorted(final.items()))
         with _process.lock:
-            samples = _process.samples(self)
-            samples[key] = self._updated(samples.get(key), value)
-            _process.changed()
+            self._update(*_process.place(self, key), value)
 
-    def _updated(self, sample: Sample | None, value: Number) -> Sample:
+    def _update(self, values: memoryview[float], at: int, value: Number) -> None:
         raise NotImplementedError
 
 
@@ -188,8 +166,8 @@ class Counter(Metric):
             raise ValueError(f"value must be >0, got {value}")
         self._record(value, tags)
 
-    def _updated(self, sample: Sample | None, value: Number) -> Sample:
-        return [value + (sample[0] if sample else 0)]
+    def _update(self, values: memoryview[float], at: int, value: Number) -> None:
+        values[at] += value
 
 
 class Gauge(Metric):
@@ -202,8 +180,8 @@ class Gauge(Metric):
         if value is not None:
             self._record(value, tags)
 
-    def _updated(self, sample: Sample | None, value: Number) -> Sample:
-        return [value]
+    def _update(self, values: memoryview[float], at: int, value: Number) -> None:
+        values[at] = value
 
 
 class Histogram(Metric):
@@ -231,6 +209,8 @@ class Histogram(Metric):
                     "values for the arguments."
                 )
         self.boundaries = boundaries
+        self._bounds = sorted(boundaries)
+        self._size = 2 + len(boundaries)
 
     def observe(self, value: Number, tags: Tags | None = None) -> None:
         """Count `value` in its bucket."""
@@ -242,16 +222,14 @@ class Histogram(Metric):
         return {**super().info, "boundaries": self.boundaries}
 
     def _facts(self) -> dict[str, Any]:
-        return {"bounds": sorted(self.boundaries)}
+        return {"bounds": self._bounds}
 
     def _arguments(self) -> tuple[Any, ...]:
         return self._name, self._description, self.boundaries, self._tag_keys
 
-    def _updated(self, sample: Sample | None, value: Number) -> Sample:
-        sample = sample or [0.0, [0] * (len(self.boundaries) + 1)]
-        sample[0] += value
-        sample[1][bisect_left(sorted(self.boundaries), value)] += 1
-        return sample
+    def _update(self, values: memoryview[float], at: int, value: Number) -> None:
+        values[at + 1 + bisect_left(self._bounds, value)] += 1
+        values[at] += value
 
 
 # ---- reading -------------------------------------------------------------------------------------
@@ -263,20 +241,17 @@ def prometheus_text() -> str:
     Names begin with `ray_`; counters end with `_total`.  A gauge has the process that set it as
     tag `WorkerId`.
     """
-    from whipray.experimental import internal_kv
-
     worker.require_attached("prometheus_text")
-    _process.flush()
     living = {f"{row['slot']}-{row['gen']}": row for row in _core.procs()}
     merged: dict[str, dict[str, Any]] = {}
-    for key in sorted(internal_kv._internal_kv_list("", namespace=NAMESPACE)):
-        stored = internal_kv._internal_kv_get(key, namespace=NAMESPACE)
-        name = key.decode()
-        for metric, facts in json.loads(stored or b"{}").items():
-            if facts["kind"] != "gauge":
-                _merge(merged, metric, facts)
-            elif name in living:
-                _merge(merged, metric, _tagged(facts, _worker_id(living[name])))
+    for process, found, numbers in metric_files.read(str(_core.info()["session_dir"])):
+        name, tags = found.pop("name"), found.pop("tags")
+        sample = [numbers[0], numbers[1:]] if found["kind"] == "histogram" else numbers
+        facts = {**found, "samples": {tags: sample}}
+        if found["kind"] != "gauge":
+            _merge(merged, name, facts)
+        elif process in living:
+            _merge(merged, name, _tagged(facts, _worker_id(living[process])))
     return "".join(_block(name, facts) for name, facts in sorted(merged.items()))
 
 
