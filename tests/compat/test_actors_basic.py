@@ -195,8 +195,9 @@ def test_constructor_error_fails_every_call(ray: Ray) -> None:
 
     broken = Broken.remote()
     for _ in range(2):
-        with pytest.raises(ray.exceptions.ActorDiedError, match="cannot start"):
+        with pytest.raises(ray.exceptions.ActorDiedError, match="cannot start") as caught:
             ray.get(broken.value.remote())
+        assert caught.value.actor_id == broken._actor_id.hex()
 
 
 def test_constructor_error_names_the_class_and_shows_a_traceback(ray: Ray) -> None:
@@ -222,8 +223,11 @@ def test_failed_dependency_of_a_constructor_fails_the_calls(ray: Ray) -> None:
         raise ValueError("no argument")
 
     actor = ray.remote(Counter).remote(fail.remote())
-    with pytest.raises(ray.exceptions.RayError, match="no argument"):
-        ray.get(actor.add.remote())
+    for _ in range(2):
+        with pytest.raises(ray.exceptions.ActorDiedError, match="no argument") as caught:
+            ray.get(actor.add.remote())
+        assert caught.value.actor_id == actor._actor_id.hex()
+        assert "Counter.__init__" in str(caught.value)
 
 
 def test_failed_dependency_of_a_method_fails_that_call_only(ray: Ray) -> None:

@@ -84,11 +84,16 @@ class Actor:
 
     def id_hex(self) -> str | None:
         """The actor's id."""
-        try:
-            handle = _core.current_actor()
-        except Exception:
-            return None  # the session is ending
-        return None if handle is None else handle._actor_bytes().hex()
+        return _own_id()
+
+
+def _own_id() -> str | None:
+    """Id of the actor that this process is, or becomes."""
+    try:
+        handle = _core.current_actor()
+    except Exception:
+        return None  # the session is ending
+    return None if handle is None else handle._actor_bytes().hex()
 
 
 def _ready() -> bool:
@@ -217,7 +222,10 @@ def where(job: _core.Job) -> Where:
     actor = running.actor
     if actor is not None:
         return actor.where(job)
-    return Where(job.name or ("task" if job.kind == TASK else "actor.__init__"))
+    if job.kind == TASK:
+        return Where(job.name or "task")
+    shown = job.name or "actor"
+    return Where(f"{shown}.__init__", shown, _own_id())
 
 
 def failed(job: _core.Job, error: BaseException) -> BaseException | None:
