@@ -398,6 +398,11 @@ class MethodMixin:
     def options(self, **given: Any) -> _core.ActorMethod:
         """The method under other options, for the calls made through the result."""
         options.check_method(given)
+        if "_num_objects_per_yield" in given:
+            raise ValueError(
+                "_num_objects_per_yield cannot be overridden per actor method call. Use "
+                "@method(_num_objects_per_yield=...) instead."
+            )
         facts = self._handle._info
         yields = self._name in facts.get("generators", ())
         options.check_returns(given, yields, stacklevel=2)

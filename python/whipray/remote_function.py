@@ -76,6 +76,7 @@ class RemoteFunction(Generic[R]):
     def options(self, **task_options: Any) -> ConfiguredFunction[R]:
         """A wrapper with `.remote` under other options; this function stays as it is."""
         options.check_task(task_options, in_options=True)
+        options.check_per_yield(task_options, self._default_options)
         options.check_returns(task_options, signatures.is_generator(self._function), stacklevel=2)
         return ConfiguredFunction(self, options.merge(self._default_options, task_options))
 

@@ -200,7 +200,48 @@ def test_memory_of_what_nobody_reads_comes_back(ray: Ray, engine: Ray) -> None:
 
 @pytest.mark.ray_differs("refused here, see docs/moving-from-ray.md")
 def test_limits_that_are_refused(ray: Ray) -> None:
-    with pytest.raises(NotImplementedError, match="_num_objects_per_yield"):
-        ray.remote(_num_objects_per_yield=2)(journal_to)
     with pytest.raises(NotImplementedError, match="_actor_generator"):
         ray.remote(_actor_generator_backpressure_num_objects=2)(type("Empty", (), {}))
+
+
+# ---- several objects per yield -------------------------------------------------------------------
+
+
+def test_each_yield_may_give_several_objects(ray: Ray) -> None:
+    @ray.remote(_num_objects_per_yield=2)
+    def pairs() -> Any:
+        yield 1, 2
+        yield [3, 4]
+
+    @ray.remote
+    class Actor:
+        @ray.method(_num_objects_per_yield=2)
+        def pairs(self, start: int) -> Any:
+            yield start, start + 1
+            yield start + 2, start + 3
+
+    assert [ray.get(ref) for ref in pairs.remote()] == [1, 2, 3, 4]
+    actor = Actor.remote()
+    assert [ray.get(ref) for ref in actor.pairs.remote(5)] == [5, 6, 7, 8]
+
+
+def test_a_yield_of_another_number_of_objects_is_an_error(ray: Ray) -> None:
+    @ray.remote(_num_objects_per_yield=2)
+    def wrong() -> Any:
+        yield 1, 2
+        yield 3
+
+    found = []
+    with pytest.raises(ValueError, match="must yield a tuple or list of length 2"):
+        for ref in wrong.remote():
+            found.append(ray.get(ref))
+    assert found == [1, 2]
+
+
+def test_objects_per_yield_are_said_where_the_generator_is(ray: Ray) -> None:
+    with pytest.raises(ValueError, match="_num_objects_per_yield"):
+        ray.remote(_num_objects_per_yield=0)(journal_to)
+    pairs = ray.remote(_num_objects_per_yield=2)(journal_to)
+    with pytest.raises(ValueError, match="cannot be overridden per task call"):
+        pairs.options(_num_objects_per_yield=3)
+    pairs.options(_num_objects_per_yield=2)

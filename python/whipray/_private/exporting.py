@@ -93,6 +93,8 @@ def task_extras(options: dict[str, Any]) -> dict[str, Any]:
         extras["retry_exceptions"] = tuple(retry)
     if options.get("max_calls"):
         extras["max_calls"] = options["max_calls"]
+    if (options.get("_num_objects_per_yield") or 1) > 1:
+        extras["per_yield"] = options["_num_objects_per_yield"]
     claimed = wanted(options, 1)
     if claimed != DEFAULT_CLAIM:
         extras["resources"] = claimed

@@ -84,6 +84,10 @@ def load(payload: bytes, kind: int) -> tuple[Any, str]:
     shown = (alias is not None and alias.extras.get("name")) or name.rpartition(".")[2]
     if timeline.enabled():
         function = timeline.timed(function, shown)
+    if alias is not None and alias.extras.get("per_yield"):
+        from whipray._private.ungroup import ungrouped
+
+        function = ungrouped(function, alias.extras["per_yield"])
     if alias is not None:
         return Aliased(function, name, alias.extras), shown
     full_names[id(function)] = name

@@ -168,15 +168,6 @@ def _whole_actor_backpressure(name: str, value: Any) -> None:
         )
 
 
-def _per_yield(name: str, value: Any) -> None:
-    _positive(name, value)
-    if value is not None and value != 1:
-        raise NotImplementedError(
-            f"{name}={value} is not supported (see docs/moving-from-ray.md): each item that is "
-            "yielded is one object."
-        )
-
-
 def _runtime_env(name: str, value: Any) -> None:
     if value is not None and not isinstance(value, dict):
         raise _wrong_type(name, (dict,), value)
@@ -211,7 +202,7 @@ TASK: dict[str, Check] = {
     "object_store_memory": _no_task_store,
     "retry_exceptions": _retry_exceptions,
     "_generator_backpressure_num_objects": _backpressure,
-    "_num_objects_per_yield": _per_yield,
+    "_num_objects_per_yield": _positive,
 }
 ACTOR: dict[str, Check] = {
     **_COMMON,
@@ -237,7 +228,7 @@ METHOD: dict[str, Check] = {
     "tensor_transport": _typed(str),
     "_labels": _typed(dict),
     "_generator_backpressure_num_objects": _backpressure,
-    "_num_objects_per_yield": _per_yield,
+    "_num_objects_per_yield": _positive,
 }
 
 
@@ -279,6 +270,16 @@ def check_returns(options: dict[str, Any], yields: bool, stacklevel: int) -> Non
 def room(value: int | None) -> int:
     """Items that may be yielded and not read, 0 for any number."""
     return max(0, value or 0)
+
+
+def check_per_yield(given: dict[str, Any], declared: dict[str, Any]) -> None:
+    """Refuse options of a call that change how many objects one `yield` of a task gives."""
+    asked = given.get("_num_objects_per_yield")
+    if asked is not None and asked != (declared.get("_num_objects_per_yield") or 1):
+        raise ValueError(
+            "_num_objects_per_yield cannot be overridden per task call. Use "
+            "@remote(_num_objects_per_yield=...) instead."
+        )
 
 
 def check_task(options: dict[str, Any], in_options: bool) -> None:

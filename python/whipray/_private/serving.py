@@ -103,7 +103,13 @@ def _ready() -> bool:
 def _bound(instance: Any, name: str) -> Any:
     """A method, or what a call of a method that the instance lacks now raises."""
     try:
-        return getattr(instance, name)
+        found = getattr(instance, name)
+        count = getattr(found, actor_table.MARK, {}).get("_num_objects_per_yield") or 1
+        if count == 1:
+            return found
+        from whipray._private.ungroup import ungrouped
+
+        return ungrouped(found, count)
     except AttributeError as error:
         text = str(error)
 
