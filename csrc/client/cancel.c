@@ -19,8 +19,7 @@ static int returns(wr_seg *s, wr_idx i, wr_idx extra) {
   return 0;
 }
 
-/* The task that makes the object; 0: none does any more. */
-static int task_of(wr_client *c, wr_id *id) {
+int wr_task_of(wr_client *c, wr_id *id) {
   wr_seg *s = &c->seg;
   uint32_t kind = wr_rec_kind_of(s, id->idx);
   if (kind == WR_REC_TASKS) return 1;
@@ -55,7 +54,7 @@ static int answer(wr_client *c, wr_task *t, wr_id id) {
 
 int wr_task_cancel(wr_client *c, wr_id *id, int force, uint32_t *slot) {
   *slot = 0;
-  if (!task_of(c, id)) return 0;
+  if (!wr_task_of(c, id)) return 0;
   wr_task *t = wr_task_at(&c->seg, id->idx);
   int done = 0;
   wr_lock(c);

@@ -55,6 +55,10 @@ static inline void wr_unlock(wr_client *c) { pthread_mutex_unlock(&c->lock); }
 int wr_limit_admit(wr_client *c, uint32_t actor);
 void wr_limit_note(wr_client *c, uint32_t actor, wr_id call);
 void wr_limit_free(wr_client *c);
+/* The task that makes the object, in place of its id; 0: none does any more. */
+int wr_task_of(wr_client *c, wr_id *id);
+/* This process waits for these inside a task: see urge.c. */
+void wr_urge(wr_client *c, const wr_id *ids, size_t n);
 /* The sweep wakes those who wait for objects; `waiting` says so. */
 void wr_mark_waiting(wr_client *c);
 

@@ -165,6 +165,7 @@ int wr_wait_objects(wr_client *c, const wr_id *ids, size_t n, size_t want, int s
   int few = want != n && n <= 16;
   wr_waiter w = {look, few ? any_is_sealed : last_is_sealed, &set};
   if (enough(&set)) return WR_OK;
+  if (c->is_worker && c->running) wr_urge(c, ids, n);
   int rc = wr_wait_until(c, &w, deadline_ns);
   if (want == n) wr_store(&c->self.p->awaits, 0);
   return rc;

@@ -365,6 +365,13 @@ static PyObject *method_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
   return method_make(st, handle, name, info, call_name);
 }
 
+static PyObject *method_reduce(PyObject *self, PyObject *unused) {
+  const wrpy_method *m = (const wrpy_method *)self;
+  (void)unused;
+  return Py_BuildValue("O(OOOO)", Py_TYPE(self), m->handle, m->name, m->info,
+                       m->call_name ? m->call_name : Py_None);
+}
+
 static void method_dealloc(PyObject *self) {
   wrpy_method *m = (wrpy_method *)self;
   PyTypeObject *type = Py_TYPE(self);
@@ -387,6 +394,7 @@ static PyMemberDef method_members[] = {
 static PyMethodDef method_methods[] = {
     {"remote", WRPY_FASTCALL(method_remote), METH_FASTCALL | METH_KEYWORDS,
      "remote(*args, **kwargs): calls the method in the actor's process; returns an ObjectRef."},
+    {"__reduce__", method_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -153,7 +153,9 @@ static int claim_task(wr_self *me, uint32_t shape, wr_idx i) {
   uint64_t st = wr_load(&t->tstate);
   if (WR_TASK_PHASE(st) != WR_TASK_QUEUED || WR_TASK_SHAPE(st) != shape) return 0;
   uint64_t now = WR_TASK_STATE(WR_TASK_RUNNING, me->slot, shape, WR_TASK_GEN(st));
-  return wr_cas(&t->tstate, &st, now);
+  if (!wr_cas(&t->tstate, &st, now)) return 0;
+  WR_FAILPOINT("queue.claimed");
+  return 1;
 }
 
 /* Takes from one shape's queue until a task could be claimed or it is empty. */
@@ -170,7 +172,6 @@ static int take_from(wr_self *me, uint32_t pool, uint32_t shape, wr_idx *task) {
     }
     int mine = claim_task(me, shape, v);
     if (mine) {
-      WR_FAILPOINT("queue.claimed");
       wr_store32(&me->p->hand, 0); /* from here its own word names us */
       *task = v;
       return WR_OK;
@@ -178,6 +179,20 @@ static int take_from(wr_self *me, uint32_t pool, uint32_t shape, wr_idx *task) {
     wr_store32(&me->p->hand, 0);
   }
   return WR_AGAIN;
+}
+
+/* The resources of the shape: those this worker holds from its last task, or new ones. */
+static int hold_resources(wr_self *me, uint32_t shape) {
+  uint32_t groups = wr_load32(&me->s->h->groups_waiting); /* have a turn between any two tasks */
+  if (!groups && wr_ledger_holds(me, shape) && !wr_ledger_overdrawn(me, shape)) return WR_OK;
+  int gave = wr_load(&me->p->claim) != 0;
+  wr_ledger_release(me);
+  if (WR_UNLIKELY(groups)) wr_groups_retry(me);
+  int rc = wr_ledger_claim(me, shape);
+  if (gave) wr_pool_kick_all(me); /* what we gave back may be what others lack */
+  if (rc < 0) return WR_AGAIN;
+  WR_FAILPOINT("queue.resources");
+  return WR_OK;
 }
 
 static int try_shape(wr_self *me, uint32_t pool, uint32_t shape, wr_idx *task) {
@@ -190,22 +205,50 @@ static int try_shape(wr_self *me, uint32_t pool, uint32_t shape, wr_idx *task) {
     atomic_fetch_or(w, bit_of(shape));
   }
   if (WR_UNLIKELY(wr_load32(&sh->spilled)) && rings_empty(s, sh)) gather_spilled(s, shape);
-  uint32_t groups = wr_load32(&s->h->groups_waiting); /* have a turn between any two tasks */
-  int keeps = !groups && wr_ledger_holds(me, shape) && !wr_ledger_overdrawn(me, shape);
-  if (!keeps) {
-    int gave = wr_load(&me->p->claim) != 0;
-    wr_ledger_release(me);
-    if (WR_UNLIKELY(groups)) wr_groups_retry(me);
-    int rc = wr_ledger_claim(me, shape);
-    if (gave) wr_pool_kick_all(me); /* what we gave back may be what others lack */
-    if (rc < 0) return WR_AGAIN;
-    WR_FAILPOINT("queue.resources");
+  return hold_resources(me, shape) == WR_OK ? take_from(me, pool, shape, task) : WR_AGAIN;
+}
+
+/* ---- what others wait for -------------------------------------------------------------------- */
+
+void wr_queue_urge(wr_seg *s, wr_idx task) {
+  uint32_t shape = WR_TASK_SHAPE(wr_load(&wr_task_at(s, task)->tstate));
+  if (shape >= WR_MAX_SHAPES) return;
+  wr_pool *p = wr_pool_at(s, wr_shape_at(s, shape)->pool);
+  for (uint32_t k = 0; k < WR_POOL_URGENT; k++)
+    if (wr_load32(&p->urgent[k]) == task) return;
+  uint32_t top = atomic_fetch_add(&p->urgent_top, 1);
+  wr_store32(&p->urgent[top % WR_POOL_URGENT], task);
+  wr_store32(&p->urgent_any, 1);
+}
+
+/* Takes the newest that is ready and finds its resources; drops what is no use any more. */
+static int take_urgent(wr_self *me, uint32_t pool, wr_idx *task) {
+  wr_seg *s = me->s;
+  wr_pool *p = wr_pool_at(s, pool);
+  uint32_t top = wr_load32(&p->urgent_top);
+  wr_store32(&p->urgent_any, 0);
+  for (uint32_t k = 1, kept = 0; k <= WR_POOL_URGENT; k++) {
+    wr_a32 *entry = &p->urgent[(top - k) % WR_POOL_URGENT];
+    uint32_t i = wr_load32(entry);
+    if (!i) continue;
+    uint64_t st = wr_rec_is_task(s, i) ? wr_load(&wr_task_at(s, i)->tstate) : 0;
+    uint32_t phase = WR_TASK_PHASE(st), shape = WR_TASK_SHAPE(st);
+    int ours = shape < WR_MAX_SHAPES && s->shapes[shape].pool == pool;
+    int taken = ours && phase == WR_TASK_QUEUED && hold_resources(me, shape) == WR_OK &&
+                claim_task(me, shape, i);
+    int waits = ours && !taken && (phase == WR_TASK_QUEUED || phase == WR_TASK_WAITING);
+    if (!waits) (void)wr_cas32(entry, &i, 0);
+    if ((waits || taken) && !kept++) wr_store32(&p->urgent_any, 1);
+    if (!taken) continue;
+    *task = i;
+    return WR_OK;
   }
-  return take_from(me, pool, shape, task);
+  return WR_AGAIN;
 }
 
 int wr_queue_take(wr_self *me, uint32_t pool, wr_idx *task) {
   wr_pool *p = wr_pool_at(me->s, pool);
+  if (WR_UNLIKELY(wr_load32(&p->urgent_any)) && take_urgent(me, pool, task) == WR_OK) return WR_OK;
   uint64_t c = wr_load(&me->p->claim);
   uint32_t first = c ? WR_CLAIM_SHAPE(c) : 0;
   if (c && (me->takes++ & 15) == 15) first++; /* let other shapes have a turn */

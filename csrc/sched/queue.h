@@ -9,6 +9,9 @@
 /* Puts a task, whose state says QUEUED, on its shape's queue and wakes a worker for it.  When the
  * queue is full it is found again among the records, once the queue is empty. */
 void wr_queue_push(wr_self *me, uint32_t shape, wr_idx task);
+/* Somebody waits for this task, which is QUEUED or WAITING: it is taken before others of its pool.
+ * A hint; an index of any task's record does no harm. */
+void wr_queue_urge(wr_seg *s, wr_idx task);
 /* Claims a task for this worker, and the resources it needs; WR_AGAIN: none can be had now.
  * Keeps the resources of the last task for the next one of the same shape. */
 int wr_queue_take(wr_self *me, uint32_t pool, wr_idx *task);

@@ -49,6 +49,7 @@
 #define WR_MAX_ACTORS 16384u
 #define WR_MAX_POOLS 256u
 #define WR_MAX_SHAPES 256u
+#define WR_POOL_URGENT 256u
 #define WR_MAX_RESOURCES 64u
 #define WR_SHAPE_RESOURCES 8u
 #define WR_REC_CHUNKS 131072u /* 8 GiB of records */
@@ -506,6 +507,11 @@ typedef struct {
   _Alignas(64) wr_a64 idle[WR_MAX_PROCS / 64]; /* parked workers */
   wr_a64 shapes[WR_MAX_SHAPES / 64];           /* shapes of this pool that may have tasks */
   wr_a64 spinning; /* hint: 1 + slot of a worker that watches the queues; 0: none */
+  /* Tasks of this pool for which other tasks wait, to be taken before those in the rings, the
+   * newest first.  Each of them is, or comes, in a ring as well: an entry may be lost or stale. */
+  wr_a32 urgent_any; /* 0: there are none */
+  wr_a32 urgent_top; /* entries made so far: the next one goes there, modulo their number */
+  wr_a32 urgent[WR_POOL_URGENT]; /* task idx; 0: empty */
 } wr_pool;
 
 typedef struct {

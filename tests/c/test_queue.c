@@ -109,6 +109,69 @@ TEST(no_shape_starves_another) {
   close_empty(ids, N + 1);
 }
 
+static wr_id submit_after(uint32_t seed, const wr_id *dep) {
+  wr_id out;
+  task_plan p = {.o = {ORDER_ECHO, seed, 8, 0}, .spec = {.retries = -1}, .refs = dep, .nrefs = 1,
+                 .ndeps = 1};
+  plan_submit(d, &p, &out);
+  return out;
+}
+
+static void run_next(wr_id expected) {
+  wr_job job;
+  CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);
+  CHECK_EQ(job.idx, expected.idx);
+  work_run(w, &job);
+}
+
+/* Also what those depend on, and what becomes ready only later. */
+TEST(what_a_running_task_waits_for_overtakes_the_queue) {
+  enum { N = 7 };
+  wr_id ids[N];
+  wr_job job;
+  open_session();
+  for (uint32_t i = 0; i < 5; i++) ids[i] = submit(SHAPE_CPU, i);
+  ids[5] = submit(SHAPE_GPU, 5);
+  ids[6] = submit_after(6, &ids[4]);
+  CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);
+  CHECK_EQ(job.idx, ids[0].idx);
+  wr_id first[2] = {ids[3], ids[5]};
+  CHECK_EQ(wr_wait_objects(w, first, 2, 2, 0, 0), WR_TIMEOUT);
+  CHECK_EQ(wr_wait_objects(w, &ids[6], 1, 1, 0, 0), WR_TIMEOUT);
+  CHECK_EQ(wr_wait_objects(w, &ids[6], 1, 1, 0, 0), WR_TIMEOUT); /* once is enough */
+  work_run(w, &job);
+  run_next(ids[4]);
+  run_next(ids[6]);
+  run_next(ids[3]);
+  run_next(ids[5]);
+  CHECK_EQ(wr_load32(&x.seg.pools[SESSION_POOL].urgent_any), 1); /* a hint, at most one take old */
+  run_next(ids[1]);
+  CHECK_EQ(wr_load32(&x.seg.pools[SESSION_POOL].urgent_any), 0);
+  run_next(ids[2]);
+  close_empty(ids, N);
+}
+
+/* Entries of tasks that have gone, and more tasks than there are entries. */
+TEST(what_is_urged_may_be_anything) {
+  enum { N = 2 * WR_POOL_URGENT };
+  static wr_id ids[N];
+  wr_job job;
+  open_session();
+  for (uint32_t i = 0; i < N; i++) ids[i] = submit(SHAPE_CPU, i);
+  for (uint32_t i = 0; i < N; i++) wr_queue_urge(&x.seg, ids[i].idx);
+  uint32_t slot;
+  CHECK_EQ(wr_task_cancel(d, &ids[N - 1], 0, &slot), 1);
+  run_next(ids[N - 2]);
+  for (uint32_t i = 0; i < N - 2; i++) {
+    CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);
+    work_run(w, &job);
+  }
+  wr_idx got;
+  CHECK_EQ(wr_queue_take(&w->self, SESSION_POOL, &got), WR_AGAIN);
+  CHECK(!wr_queue_has_work(&x.seg, SESSION_POOL));
+  close_empty(ids, N);
+}
+
 TEST(a_kick_wakes_one_sleeper_or_asks_for_workers) {
   open_session();
   wr_pool *p = &x.seg.pools[SESSION_POOL];
