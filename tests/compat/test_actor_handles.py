@@ -247,3 +247,11 @@ def test_method_handle_can_be_kept(ray: Ray) -> None:
     counter = ray.remote(Counter).remote()
     add = counter.add
     assert ray.get([add.remote(), add.remote()]) == [1, 2]
+
+
+def test_method_of_a_handle_as_argument(ray: Ray) -> None:
+    counter = ray.remote(Counter).remote()
+    call = ray.remote(lambda method: ray.get(method.remote()))
+    assert ray.get(call.remote(counter.add)) == 1
+    assert ray.get(call.remote(counter.add.options(name="named"))) == 2
+    assert ray.get(pickle.loads(pickle.dumps(counter.add)).remote()) == 3
