@@ -43,8 +43,8 @@ def test_interrupt_is_a_keyboard_interrupt_in_the_task(
 
     @ray.remote
     def run() -> None:
-        started.open()
         try:
+            started.open()
             nap()
         except KeyboardInterrupt:
             journal.add("interrupted")
@@ -202,8 +202,8 @@ def test_recursive_cancel_reaches_children(ray: Ray, gate: Any, journal: Journal
 
     @ray.remote
     def child() -> None:
-        started.open()
         try:
+            started.open()
             nap()
         except KeyboardInterrupt:
             journal.add("child interrupted")
