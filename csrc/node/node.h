@@ -140,6 +140,7 @@ struct node {
   uint64_t memory_kills;
   struct node_spill *spill;
   struct node_remakes *remakes;
+  uv_timer_t remake_tick, lineage_look;
   uint64_t remade_tasks; /* how often one was run again */
   uint64_t spilled_objects, spilled_bytes, restored_objects, restored_bytes;
   int ending, finished;

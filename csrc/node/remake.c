@@ -40,7 +40,6 @@ struct node_remakes {
   remake *v;
   uint32_t n, cap;
   wr_map32 of_task; /* task + 1 -> position in v */
-  uv_timer_t tick, look;
   uint64_t max_bytes;
   uint64_t not_before;   /* the next look at lineage */
   uint32_t loose, births; /* of the header, at the last look */
@@ -216,7 +215,7 @@ static void review(node *n) {
   for (uint32_t i = r->n; i-- > 0;)
     if (is_done(n, &r->v[i]) && hand_over(n, &r->v[i])) drop(r, i);
   submit_all(n);
-  if (!r->n) uv_timer_stop(&r->tick);
+  if (!r->n) uv_timer_stop(&n->remake_tick);
 }
 
 static void on_tick(uv_timer_t *timer) { review(timer->data); }
@@ -232,8 +231,8 @@ int node_remake(node *n, wr_idx idx, uint32_t gen) {
   struct node_remakes *r = n->remakes;
   int wanted = want(n, idx, gen);
   submit_all(n);
-  if (r->n && !uv_is_active((uv_handle_t *)&r->tick))
-    uv_timer_start(&r->tick, on_tick, TICK_MS, TICK_MS);
+  if (r->n && !uv_is_active((uv_handle_t *)&n->remake_tick))
+    uv_timer_start(&n->remake_tick, on_tick, TICK_MS, TICK_MS);
   return wanted;
 }
 
@@ -262,17 +261,19 @@ void node_remake_init(node *n) {
   if (!r) abort();
   r->max_bytes = bytes > 0 ? (uint64_t)bytes : MAX_BYTES;
   n->remakes = r;
-  uv_timer_init(n->loop, &r->tick);
-  uv_timer_init(n->loop, &r->look);
-  r->tick.data = r->look.data = n;
-  uv_timer_start(&r->look, on_look, LOOK_MS, LOOK_MS);
+  uv_timer_init(n->loop, &n->remake_tick);
+  uv_timer_init(n->loop, &n->lineage_look);
+  n->remake_tick.data = n->lineage_look.data = n;
+  uv_timer_start(&n->lineage_look, on_look, LOOK_MS, LOOK_MS);
 }
 
 void node_remake_close(node *n) {
   struct node_remakes *r = n->remakes;
-  uv_timer_stop(&r->tick);
-  uv_timer_stop(&r->look);
+  uv_timer_stop(&n->remake_tick);
+  uv_timer_stop(&n->lineage_look);
   while (r->n) drop(r, r->n - 1);
   wr_map32_free(&r->of_task);
   wr_free(r->v);
+  wr_free(r);
+  n->remakes = NULL;
 }

@@ -463,10 +463,11 @@ void node_on_fetch(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
 }
 
 void node_spill_forget(node *n, wr_idx idx, uint32_t gen) {
-  node_pieces_forget(&n->spill->pieces, idx, gen);
+  if (n->spill) node_pieces_forget(&n->spill->pieces, idx, gen);
 }
 
 void node_spill_room(node *n, uint64_t bytes) {
+  if (!n->spill) return;
   need(n, bytes);
   pass(n);
 }

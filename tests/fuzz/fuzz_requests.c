@@ -4,6 +4,7 @@
 #include "base/status.h"
 #include "node/node.h"
 #include "scribble.h"
+#include "store/refs.h"
 #include "wire/messages.h"
 
 enum { FIRST_SLOT = 20, MAX_STEPS = 40 };
@@ -62,6 +63,12 @@ static node_proc *add_proc(node *n, uint32_t role, node_job *job, node_pool *poo
   return p;
 }
 
+/* As if a value on disk could not be read. */
+static void lose(node *n, uint32_t which) {
+  wr_idx i = 1024u + which;
+  node_remake(n, i, wr_gen_of(&n->seg, i));
+}
+
 static void request(node *n, uint32_t slot, fuzz_input *in) {
   node_proc *p = n->procs[slot];
   wr_buf body = {0};
@@ -88,6 +95,7 @@ static void open_node(node *n, uv_loop_t *loop, int owner) {
   node_procs_init(n);
   node_pools_init(n);
   node_groups_init(n);
+  node_remake_init(n);
   wr_buf_append(&cfg.python, "/nowhere/python", 16);
   node_job *job = node_job_new(n, &cfg);
   job->driver = add_proc(n, WR_ROLE_DRIVER, job, NULL);
@@ -110,6 +118,7 @@ static void close_node(node *n) {
   while (n->jobs) node_job_drop(n->jobs);
   node_table_free(&n->names);
   node_table_free(&n->kv);
+  node_remake_close(n);
   wr_sweeper_close(&n->sweeper);
   uv_walk(n->loop, close_handle, NULL);
   while (uv_run(n->loop, UV_RUN_DEFAULT)) continue; /* also when it was stopped */
@@ -139,6 +148,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       scribble(&n.seg, &in);
     else if (what % 8 == 2 && slot != FIRST_SLOT)
       die(&n, slot, what);
+    else if (what % 8 == 3)
+      lose(&n, (uint32_t)fuzz_u8(&in) << 8 | fuzz_u8(&in));
     else
       request(&n, slot, &in);
   }

@@ -5,12 +5,16 @@
 #include "sched/audit.h"
 #include "sched/group.h"
 #include "sched/group_end.h"
+#include "sched/lineage.h"
 #include "sched/queue.h"
+#include "sched/remake.h"
 #include "sched/sweep.h"
+#include "sched/task.h"
 #include "scribble.h"
 #include "shm/ring.h"
 #include "store/away.h"
 #include "store/heap.h"
+#include "store/shed.h"
 
 static void on_actor(void *ctx, uint32_t actor, uint32_t gen, int restarting) {
   (void)ctx, (void)actor, (void)gen, (void)restarting;
@@ -65,12 +69,26 @@ static void spill(wr_self *me, wr_idx idx) {
   wr_away_arrive(me, idx, gen, idx & 2 ? WR_IN_MEMORY : WR_IN_LOST);
 }
 
+/* Lineage is looked at and given up, and values are made again. */
+static void remake(wr_self *me, wr_idx idx, uint8_t how) {
+  static wr_idx out[65536 + 1];
+  uint64_t bytes;
+  wr_idx task = wr_lineage_task_of(me->s, idx);
+  (void)wr_lineage_collect(me, &bytes);
+  if (how & 1) wr_lineage_evict(me);
+  if (how & 2) wr_shed(me, idx, wr_gen_of(me->s, idx));
+  if (!wr_remake_mark(me->s, idx, wr_gen_of(me->s, idx))) return;
+  if (task && wr_remake_build(me, task, out) == WR_OK && wr_remake_put(me, out[0], idx) == WR_OK)
+    wr_tasks_submit(me, out[0]);
+  wr_remake_fail(me, idx, wr_gen_of(me->s, idx), "LOST", "");
+}
+
 static void act(wr_sweeper *sw, fuzz_input *in) {
   wr_seg *s = sw->self.s;
   uint8_t what = fuzz_u8(in), which = fuzz_u8(in), how = fuzz_u8(in);
   uint32_t actor = which % (SCRIBBLE_ACTORS + 1);
   uint32_t group = which % 4;
-  switch (what % 13) {
+  switch (what % 14) {
     case 0: (void)wr_sweep_job(sw, which % SCRIBBLE_SLOTS); break;
     case 1: (void)wr_actor_kill(sw, actor, WR_ACTOR_GEN(wr_load(&s->actors[actor].state)), how & 1);
       break;
@@ -81,6 +99,7 @@ static void act(wr_sweeper *sw, fuzz_input *in) {
     case 6: drain(s, which); break;
     case 7: (void)wr_heap_chunks_used(s); break;
     case 11: spill(&sw->self, 1024u + ((uint32_t)how << 8 | which)); break;
+    case 12: remake(&sw->self, 1024u + ((uint32_t)how << 8 | which), how); break;
     case 8: wr_groups_retry(&sw->self); break;
     case 9:
       (void)wr_group_clear(sw, group, WR_GROUP_GEN(wr_load(&wr_group_at(s, group)->state)));
