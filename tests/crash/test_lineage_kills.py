@@ -14,6 +14,7 @@ import whipray
 from whipray import _core
 
 from .helpers import Killer, living, wait_until, wait_until_whole
+from .mixed_load import Waits
 
 MIB = 1 << 20
 ROUNDS = 5
@@ -57,25 +58,23 @@ def lose(spilled: Path) -> None:
 def test_workers_die_while_lost_values_are_made_again(spilled: Path) -> None:
     before = living()
     assert before["objects"] == 0
-    killer = Killer(80)
-    killer.start()
-    for round_ in range(ROUNDS):
-        parts = [make.remote(k) for k in range(12)]
-        sums = [parts[0]]
-        for part in parts[1:]:
-            sums.append(add.remote(sums[-1], part))
-        halves = [both.remote(total) for total in sums]
-        whipray.wait(sums, num_returns=len(sums))
-        del parts, part  # the lost sums need them all the same
-        lose(spilled)
-        for k in (11, 5, 0, 7):
-            total = k * (k + 1) // 2
-            assert (whipray.get(sums[k]) == total).all(), round_
-            more, less = halves[k]
-            assert (whipray.get(less) == total - 1).all()
-            assert (whipray.get(more) == total + 1).all()
-    killer.stop.set()
-    killer.join()
+    waits = Waits()
+    with Killer(80, waits) as killer:
+        for round_ in range(ROUNDS):
+            parts = [make.remote(k) for k in range(12)]
+            sums = [parts[0]]
+            for part in parts[1:]:
+                sums.append(add.remote(sums[-1], part))
+            halves = [both.remote(total) for total in sums]
+            whipray.wait(sums, num_returns=len(sums))
+            del parts, part  # the lost sums need them all the same
+            lose(spilled)
+            for k in (11, 5, 0, 7):
+                total = k * (k + 1) // 2
+                assert (waits.get(sums[k]) == total).all(), round_
+                more, less = halves[k]
+                assert (waits.get(less) == total - 1).all()
+                assert (waits.get(more) == total + 1).all()
     assert killer.left < 80
     del sums, halves, more, less
     gc.collect()
