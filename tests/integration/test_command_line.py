@@ -260,6 +260,20 @@ def test_jobs_from_their_submission_to_their_deletion(started: Shell) -> None:
     assert "No such file" in started.whipray("job", "submit", "--runtime-env", "/x", "y", code=1)
 
 
+def test_a_job_goes_on_when_its_submission_is_interrupted(started: Shell) -> None:
+    arguments = ["job", "submit", "--submission-id", "long", "--", "sleep", "600"]
+    body = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    body += f"from whipray.cli import main; sys.exit(main({arguments!r}))"
+    with started.background("-c", body) as submission:
+        assert submission.stdout is not None
+        assert "submitted" in submission.stdout.readline()
+        submission.send_signal(signal.SIGINT)
+        assert submission.stdout.read() == ""
+    assert submission.returncode == 128 + signal.SIGINT
+    wait_until(lambda: "RUNNING" in started.whipray("job", "status", "long"))
+    started.whipray("job", "stop", "long")
+
+
 def test_a_second_session_is_refused(started: Shell) -> None:
     text = started.whipray("start", "--head", code=1)
     assert "already runs" in text and str(started.session_dir()) in text

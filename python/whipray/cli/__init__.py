@@ -25,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = int(parsed.run(parsed) or 0)
         sys.stdout.flush()
         return code
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     except BrokenPipeError:
         return _nobody_reads()
     except (OSError, TypeError, ValueError, RuntimeError) as error:
