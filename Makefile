@@ -11,12 +11,12 @@ NATIVE = $(MAKE) --no-print-directory -f tools/native.mk -j$(JOBS)
 
 IN_VENV := $(VENV)/bin
 SUITES := $(wildcard tests/unit tests/integration tests/differential tests/compat tests/crash \
-  examples)
+  tests/faults examples)
 # A warning is an error where Whipray itself is developed.
 export WHIPRAY_WERROR ?= 1
 
 .PHONY: help demo test setup-demo setup-test build c-test c-asan c-tsan c-one c-fuzz fuzz \
-  fuzz-long sim c-step models soak lint test-fast test-libraries test-python test-hostile \
+  fuzz-long sim c-step models soak lint test-fast test-libraries test-python test-hostile faults \
   record-answers build-hostile instructions bench wheel clean distclean
 .NOTPARALLEL:
 
@@ -35,6 +35,7 @@ help:
 	@echo "make lint        ruff, mypy, include order and other rules about the sources"
 	@echo "make test-fast   the Python unit tests only"
 	@echo "make test-libraries  published libraries that import ray, on Whipray"
+	@echo "make faults      every system call and allocation of a session fails, in every way"
 	@echo "make test-hostile  the tests with tiny buffers and failpoints compiled in"
 	@echo "make record-answers RAY_PYTHON=python-with-ray  what Ray gives for tests/differential"
 	@echo "make instructions  instructions per call, compared with those recorded"
@@ -171,6 +172,10 @@ test-fast: setup-test build
 
 test-python: setup-test build
 	$(IN_VENV)/python -m pytest $(SUITES)
+
+# Each system call and each allocation of a session fails, in every way.
+faults: setup-test build
+	WHIPRAY_FAULTS=all $(IN_VENV)/python -m pytest -q tests/faults
 
 # The tests that start processes, against the hostile build.
 test-hostile: setup-test build-hostile

@@ -164,6 +164,12 @@ $(OBJ)/tests/c/test_%: $(OBJ)/tests/c/test_%.o $(HARNESS_OBJ) $(OBJ)/core.a
 	  $(MSGPACK_A) -lpthread -o $@
 c-programs: $(PROGRAMS)
 
+# ---- system calls that fail: preloaded into the processes of tests/faults
+
+$(OBJ)/tests/faults/interpose.so: $(OBJ)/tests/faults/interpose.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared $(SANITIZER) $(LDFLAGS) $< -lpthread -ldl -o $@
+
 # ---- fuzz targets: a program per tests/fuzz/fuzz_*.c; FUZZ_ENGINE=1: with libFuzzer, by clang
 
 FUZZ_ENGINE ?=

@@ -55,6 +55,12 @@ int wr_client_ended(const wr_client *c) {
          (c->conn && atomic_load(&c->conn->ended));
 }
 
+/* While the daemon lives and has given no reason, it is only this process that has lost it. */
+const char *wr_client_end_reason(const wr_client *c) {
+  if (c->seg.h && !wr_load32(&c->seg.h->ended)) return "the connection to whiprayd was lost";
+  return wr_seg_end_reason(&c->seg);
+}
+
 /* ---- parking -------------------------------------------------------------------------------- */
 
 uint32_t wr_events(const wr_client *c) { return wr_load32(&c->self.p->events); }

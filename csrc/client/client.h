@@ -40,6 +40,7 @@ void wr_client_forget(
 wr_seg *wr_client_seg(wr_client *c);
 uint32_t wr_client_slot(const wr_client *c);
 int wr_client_ended(const wr_client *c); /* 1: the session is over */
+const char *wr_client_end_reason(const wr_client *c); /* of one that is over */
 int wr_client_socket(const wr_client *c);
 const char *wr_client_session_dir(const wr_client *c);
 

@@ -46,6 +46,7 @@ typedef struct wr_conn {
   pthread_mutex_t lock;
   pthread_cond_t changed;
   int reading; /* a leader reads the socket */
+  uint32_t waits_failed; /* in a row; the leader's */
   int users;   /* threads inside a call */
   atomic_int ended; /* the daemon hung up, or the connection was closed here */
   uint32_t kicks; /* counts wr_conn_kick */
@@ -55,7 +56,8 @@ typedef struct wr_conn {
   size_t event_bytes;
 } wr_conn;
 
-wr_conn *wr_conn_create(int sock); /* takes over sock, also on failure; NULL: no memory */
+/* Takes over sock, also on failure: WR_NOMEM, or WR_IO with errno. */
+int wr_conn_create(wr_conn **out, int sock);
 /* Wakes everybody who is inside, waits until they have left, closes the socket. */
 void wr_conn_close(wr_conn *conn);
 void wr_conn_destroy(wr_conn *conn); /* after close */
@@ -73,6 +75,9 @@ int wr_client_join_as(wr_client **out, const char *path, uint32_t role, const vo
                       size_t len, char *err, size_t cap);
 /* Before a fork server forks: maps the segment so that the children inherit the mapping. */
 int wr_client_premap(int segment_fd);
+/* For what the daemon has to know: repeats a message that did not go out, and gives up the
+ * connection, and with it all that this process has, if that does not help.  Allocates nothing. */
+void wr_rpc_tell(wr_client *c, uint32_t type, const void *body, size_t len);
 /* wr_rpc_next_event of whoever is inside returns WR_INTR now. */
 void wr_rpc_interrupt(wr_client *c);
 

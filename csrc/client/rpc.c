@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/mem.h"
 #include "base/status.h"
 #include "client/conn.h"
 #include "client/internal.h"
@@ -13,15 +14,28 @@
 #include "wire/unpack.h"
 
 #define DYING_NS INT64_C(200000000)
+/* What the system has refused is tried again so often. */
+#define RETRY_NS 10000000u
+#define MAX_FAILED 100u
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-wr_conn *wr_conn_create(int sock) {
-  wr_conn *conn = calloc(1, sizeof *conn);
-  if (!conn || wr_os_pipe(conn->kick) != WR_OK) {
-    free(conn);
+static int open_kick(int kick[2]) {
+  if (wr_os_pipe(kick) != WR_OK) return WR_IO;
+  if (wr_os_set_nonblocking(kick[0]) == WR_OK && wr_os_set_nonblocking(kick[1]) == WR_OK)
+    return WR_OK;
+  wr_os_close(kick[0]);
+  wr_os_close(kick[1]);
+  return WR_IO;
+}
+
+int wr_conn_create(wr_conn **out, int sock) {
+  wr_conn *conn = wr_alloc(sizeof *conn);
+  int rc = conn ? open_kick(conn->kick) : WR_NOMEM;
+  if (rc != WR_OK) {
+    wr_free(conn);
     wr_os_close(sock);
-    return NULL;
+    return rc;
   }
   pthread_condattr_t attr;
   pthread_condattr_init(&attr);
@@ -30,11 +44,10 @@ wr_conn *wr_conn_create(int sock) {
   pthread_condattr_destroy(&attr);
   pthread_mutex_init(&conn->lock, NULL);
   pthread_mutex_init(&conn->send_lock, NULL);
-  wr_os_set_nonblocking(conn->kick[0]);
-  wr_os_set_nonblocking(conn->kick[1]);
   conn->sock = sock;
   conn->events_tail = &conn->events;
-  return conn;
+  *out = conn;
+  return WR_OK;
 }
 
 void wr_conn_kick(wr_conn *conn) {
@@ -67,7 +80,7 @@ void wr_conn_destroy(wr_conn *conn) {
   pthread_cond_destroy(&conn->changed);
   pthread_mutex_destroy(&conn->lock);
   pthread_mutex_destroy(&conn->send_lock);
-  free(conn);
+  wr_free(conn);
 }
 
 void wr_conn_abandon(wr_conn *conn) {
@@ -108,6 +121,17 @@ static void deliver_event(wr_conn *conn, const wr_head *h, uint8_t *body) {
   conn->event_bytes += h->len;
 }
 
+/* There is no memory for a message: it is lost, those behind it are not. */
+static int skip(wr_conn *conn, size_t len) {
+  uint8_t bytes[512];
+  int rc = WR_OK;
+  for (size_t n; len && rc == WR_OK; len -= n) {
+    n = len < sizeof bytes ? len : sizeof bytes;
+    rc = wr_os_recv_all(conn->sock, bytes, n);
+  }
+  return rc == WR_OK ? WR_NOMEM : rc;
+}
+
 static int read_frame(wr_conn *conn, wr_head *h, uint8_t **body) {
   uint8_t raw[WR_FRAME_HEADER];
   *body = NULL;
@@ -116,7 +140,7 @@ static int read_frame(wr_conn *conn, wr_head *h, uint8_t **body) {
   rc = wr_head_decode(raw, h);
   if (rc != WR_OK) return rc;
   *body = malloc(h->len + 1u);
-  if (!*body) return WR_NOMEM;
+  if (!*body) return skip(conn, h->len);
   rc = wr_os_recv_all(conn->sock, *body, h->len);
   if (rc != WR_OK) {
     free(*body);
@@ -141,14 +165,22 @@ static int daemon_is_dead(const wr_conn *conn) {
   return rc == WR_OK;
 }
 
-/* When the daemon is dead nothing in this session will move any more.  One that lives has only cut
- * off this process. */
-static void hung_up(wr_conn *conn) {
+/* rc: what reading has come to.  When the daemon is dead nothing in this session will move any
+ * more.  One that lives has only cut off this process. */
+static void hung_up(wr_conn *conn, int rc) {
   atomic_store(&conn->ended, 1);
-  if (conn->seg && daemon_is_dead(conn))
+  wr_os_shutdown(conn->sock); /* after an error: the daemon learns of it too */
+  if (conn->seg && rc == WR_CLOSED && daemon_is_dead(conn))
     wr_seg_end(conn->seg, NULL);
   else if (conn->seg)
     wr_wake(conn->seg, conn->slot); /* threads of this process that sleep in the engine */
+}
+
+/* The system has no memory for a wait: soon it may have some.  Without an end of that nothing from
+ * the daemon would ever be heard. */
+static int cannot_wait(wr_conn *conn) {
+  wr_os_sleep_ns(RETRY_NS);
+  return ++conn->waits_failed < MAX_FAILED ? WR_AGAIN : WR_IO;
 }
 
 /* Called and left with the lock held, as the leader; reads one message, or nothing when the time is
@@ -159,17 +191,19 @@ static void lead(wr_conn *conn, int64_t timeout_ns) {
   conn->reading = 1;
   pthread_mutex_unlock(&conn->lock);
   int which = wr_os_wait_either(conn->sock, conn->kick[0], timeout_ns);
-  int rc = WR_AGAIN;
+  int rc = which < 0 ? cannot_wait(conn) : WR_AGAIN;
+  if (which >= 0) conn->waits_failed = 0;
   if (which >= 0 && (which & 2)) drain_kicks(conn);
   if (which >= 0 && (which & 1)) rc = read_frame(conn, &h, &body);
   pthread_mutex_lock(&conn->lock);
   conn->reading = 0;
-  if (rc == WR_OK && (h.type == WR_MSG_REPLY || h.type == WR_MSG_ERROR || h.type == WR_MSG_WELCOME))
+  int whole = rc == WR_OK || rc == WR_NOMEM;
+  if (whole && (h.type == WR_MSG_REPLY || h.type == WR_MSG_ERROR || h.type == WR_MSG_WELCOME))
     deliver_reply(conn, &h, body);
   else if (rc == WR_OK)
     deliver_event(conn, &h, body);
-  else if (rc != WR_AGAIN && !conn->ended)
-    hung_up(conn);
+  else if (rc != WR_AGAIN && rc != WR_NOMEM && !conn->ended)
+    hung_up(conn, rc);
   pthread_cond_broadcast(&conn->changed);
 }
 
@@ -195,14 +229,20 @@ static void leave(wr_conn *conn) {
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
+/* WR_IO with errno: nothing was sent, and the connection is as before.  A frame of which only a
+ * part went out ends it: all that follows would be taken for the rest. */
 static int send_frame(wr_conn *conn, uint32_t type, uint32_t id, const void *body, size_t len) {
   uint8_t raw[WR_FRAME_HEADER];
   if (len > WR_MAX_BODY) return WR_LIMIT;
   wr_head h = {(uint32_t)len, type, id};
   wr_head_encode(&h, raw);
   pthread_mutex_lock(&conn->send_lock);
-  int rc = wr_os_send_all(conn->sock, raw, sizeof raw);
-  if (rc == WR_OK && len) rc = wr_os_send_all(conn->sock, body, len);
+  size_t sent;
+  int rc = wr_os_send_two(conn->sock, raw, sizeof raw, body, len, &sent);
+  if (rc == WR_IO && sent) {
+    wr_os_shutdown(conn->sock);
+    rc = WR_CLOSED;
+  }
   pthread_mutex_unlock(&conn->send_lock);
   return rc;
 }
@@ -226,6 +266,7 @@ static int error_status(const uint8_t *body, size_t len) {
 
 static int finish_call(wr_pending *p, uint8_t **reply, size_t *reply_len) {
   if (!p->done) return WR_CLOSED;
+  if (!p->body) return WR_NOMEM;
   if (p->is_error) {
     int status = error_status(p->body, p->len);
     free(p->body);
@@ -263,7 +304,7 @@ int wr_conn_call(wr_conn *conn, uint32_t type, const void *body, size_t len, uin
   }
   if (!p.done) forget_pending(conn, &p);
   leave(conn);
-  if (rc == WR_LIMIT) return rc;
+  if (rc == WR_LIMIT || rc == WR_IO) return rc;
   return finish_call(&p, reply, reply_len);
 }
 
@@ -274,7 +315,7 @@ int wr_conn_notify(wr_conn *conn, uint32_t type, const void *body, size_t len) {
   if (rc == WR_OK) rc = send_frame(conn, type, 0, body, len);
   pthread_mutex_lock(&conn->lock);
   leave(conn);
-  return rc == WR_OK || rc == WR_LIMIT ? rc : WR_CLOSED;
+  return rc;
 }
 
 /* ---- events --------------------------------------------------------------------------------- */
@@ -330,6 +371,14 @@ int wr_rpc_notify(wr_client *c, uint32_t type, const void *body, size_t len) {
 int wr_rpc_next_event(wr_client *c, uint32_t *type, uint8_t **body, size_t *len,
                       int64_t timeout_ns) {
   return wr_conn_next_event(wr_client_conn(c), type, body, len, timeout_ns);
+}
+
+void wr_rpc_tell(wr_client *c, uint32_t type, const void *body, size_t len) {
+  for (unsigned tries = 0; tries < MAX_FAILED; tries++) {
+    if (wr_rpc_notify(c, type, body, len) != WR_IO) return;
+    wr_os_sleep_ns(RETRY_NS);
+  }
+  wr_os_shutdown(wr_client_conn(c)->sock);
 }
 
 void wr_rpc_interrupt(wr_client *c) { wr_conn_kick(wr_client_conn(c)); }

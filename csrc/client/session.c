@@ -199,8 +199,10 @@ int wr_client_start(wr_client **out, const char *daemon_path, const void *config
     wr_os_close(fds[0]);
     return rc;
   }
-  wr_conn *conn = wr_conn_create(fds[0]);
-  if (!conn) return bury_daemon(pid, WR_NOMEM, err);
+  wr_conn *conn;
+  rc = wr_conn_create(&conn, fds[0]);
+  if (rc != WR_OK)
+    return bury_daemon(pid, explain_error(err, rc, "cannot make a connection"), err);
   conn->owns_daemon = 1;
   rc = introduce(out, conn, WR_MSG_CONFIG, config, len, err);
   if (rc == WR_OK) return rc;
@@ -231,10 +233,11 @@ int wr_client_join_as(wr_client **out, const char *path, uint32_t role, const vo
     wr_os_close(sock);
     return explain(err, WR_DENIED, "the session at %s belongs to another user", path);
   }
-  wr_conn *conn = wr_conn_create(sock);
-  if (!conn) return WR_NOMEM;
+  wr_conn *conn;
+  int rc = wr_conn_create(&conn, sock);
+  if (rc != WR_OK) return explain_error(err, rc, "cannot make a connection");
   wr_buf hello = {0};
-  int rc = hello_body(&hello, role, config, len);
+  rc = hello_body(&hello, role, config, len);
   if (rc == WR_OK) rc = introduce(out, conn, WR_MSG_HELLO, hello.data, hello.len, err);
   wr_buf_free(&hello);
   if (rc == WR_CLOSED) explain(err, rc, "the session at %s has ended", path);
@@ -272,8 +275,9 @@ int wr_client_adopt(wr_client **out, int segment_fd, int sock, uint32_t slot, ui
   int rc = map_for_worker(&seg, segment_fd);
   if (rc == WR_OK) rc = bind_life(&seg);
   if (rc != WR_OK) return rc;
-  wr_conn *conn = wr_conn_create(sock);
-  if (!conn) return WR_NOMEM;
+  wr_conn *conn;
+  rc = wr_conn_create(&conn, sock);
+  if (rc != WR_OK) return rc;
   const char *dir = getenv("WHIPRAY_SESSION_DIR");
   if (dir) snprintf(conn->session_dir, sizeof conn->session_dir, "%s", dir);
   conn->slot = slot;

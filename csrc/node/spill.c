@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "base/status.h"
+#include "node/errand.h"
 #include "node/node.h"
 #include "node/pieces.h"
 #include "node/spill_io.h"
@@ -27,9 +28,11 @@
 #define MAX_FETCHES 65536u
 #define FETCH_LIFE_NS UINT64_C(5000000000) /* clients repeat what they want more often */
 #define RETRY_NS UINT64_C(1000000000)      /* after a failed write */
+#define READ_RETRY_NS UINT64_C(100000000) /* after a read for which something was short */
+#define MAX_REFUSED 100u                  /* such reads in a row */
 
 typedef struct {
-  uv_work_t work;
+  node_errand errand;
   node *n;
   char path[NODE_FILE_PATH];
   node_file *file;
@@ -39,7 +42,7 @@ typedef struct {
 } write_job;
 
 typedef struct {
-  uv_work_t work;
+  node_errand errand;
   node *n;
   char path[NODE_FILE_PATH];
   node_file *file;
@@ -69,7 +72,10 @@ struct node_spill {
   uint64_t want;    /* bytes asked for since the last pass */
   uint64_t asking[WR_MAX_PROCS / 64]; /* slots that wait for room */
   uint64_t not_before;
+  uint64_t read_after; /* and so for reads */
+  uint32_t refused;    /* reads in a row for which something was short */
   uv_timer_t tick;
+  node_errands errands;
   uint32_t dropped, sweeps; /* of the header, at the last review of the pieces */
   wr_a32 stop;
 };
@@ -129,12 +135,24 @@ static void wake_asking(node *n) {
 
 /* ---- leaving --------------------------------------------------------------------------------- */
 
-static void note_view(void *ctx, wr_idx idx) { (void)wr_map32_put(ctx, idx + 1, 1); }
+typedef struct {
+  wr_map32 seen;
+  int unknown; /* there was no memory to note them all: each may be one */
+} view_set;
+
+static void note_view(void *ctx, wr_idx idx) {
+  view_set *views = ctx;
+  if (wr_map32_put(&views->seen, idx + 1, 1) != WR_OK) views->unknown = 1;
+}
+
+static int is_viewed(const view_set *views, wr_idx idx) {
+  return views->unknown || wr_map32_get(&views->seen, idx + 1) != NULL;
+}
 
 /* Values whose bytes are on disk: their memory goes, unless somebody views them by now. */
 static void evict(node *n, const node_spilled *v, size_t count) {
   wr_self *me = &n->sweeper.self;
-  wr_map32 views = {0};
+  view_set views = {0};
   uint8_t *begun = wr_alloc(count + 1);
   if (!begun) return;
   for (size_t i = 0; i < count; i++)
@@ -144,7 +162,7 @@ static void evict(node *n, const node_spilled *v, size_t count) {
   wr_away_each_view(&n->seg, note_view, &views);
   for (size_t i = 0; i < count; i++) {
     if (!begun[i]) continue;
-    if (wr_map32_get(&views, v[i].idx + 1)) {
+    if (is_viewed(&views, v[i].idx)) {
       wr_away_stay(me, v[i].idx, v[i].gen);
     } else {
       wr_away_leave(me, v[i].idx, v[i].gen);
@@ -153,7 +171,7 @@ static void evict(node *n, const node_spilled *v, size_t count) {
       step(n);
     }
   }
-  wr_map32_free(&views);
+  wr_map32_free(&views.seen);
   wr_free(begun);
 }
 
@@ -161,10 +179,11 @@ static void evict(node *n, const node_spilled *v, size_t count) {
 
 static int pass(node *n);
 static void serve_fetches(node *n);
+static void add_fetch(node *n, wr_idx idx, uint32_t gen);
 static void tick_on(node *n);
 
-static void write_in_thread(uv_work_t *work) {
-  write_job *job = work->data;
+static void write_in_thread(void *arg) {
+  write_job *job = arg;
   node_spill_ctx cx = ctx_of(job->n);
   job->rc = node_spill_write(&cx, job->path, job->v, job->count, &job->error);
 }
@@ -177,12 +196,12 @@ static void note_pieces(node *n, const write_job *job) {
   }
 }
 
-static void on_written(uv_work_t *work, int status) {
-  write_job *job = work->data;
+static void on_written(void *arg) {
+  write_job *job = arg;
   node *n = job->n;
   struct node_spill *sp = n->spill;
   sp->writing = NULL;
-  if (status == 0 && job->rc == WR_OK) {
+  if (job->rc == WR_OK) {
     note_pieces(n, job);
     in_trouble(n, 0);
     if (!n->ending) evict(n, job->v, job->count);
@@ -207,11 +226,11 @@ static void start_write(node *n, node_spilled *v, size_t count) {
     return;
   }
   *job = (write_job){.n = n, .file = file, .v = v, .count = count};
-  job->work.data = job;
+  job->errand = (node_errand){.owner = job, .work = write_in_thread, .done = on_written};
   node_file_path(&sp->pieces, file, job->path);
   sp->writing = job;
   tick_on(n);
-  uv_queue_work(n->loop, &job->work, write_in_thread, on_written);
+  node_errand_run(&sp->errands, &job->errand);
 }
 
 /* ---- choosing -------------------------------------------------------------------------------- */
@@ -221,13 +240,13 @@ typedef struct {
   wr_spillable *v;
   size_t n, cap;
   uint32_t now;
-  wr_map32 views;
+  view_set views;
 } choice;
 
 /* What has been made again for us will soon be the value of another object. */
 static void note_candidate(void *ctx, const wr_spillable *s) {
   choice *c = ctx;
-  if (wr_map32_get(&c->views, s->idx + 1)) return;
+  if (is_viewed(&c->views, s->idx)) return;
   if (wr_obj(c->seg, s->idx)->creator == NODE_SLOT) return;
   if (c->n == c->cap) {
     size_t cap = c->cap ? c->cap * 2 : 256;
@@ -296,7 +315,7 @@ static int pass(node *n) {
   wr_free(clean);
   wr_free(dirty);
   wr_free(c.v);
-  wr_map32_free(&c.views);
+  wr_map32_free(&c.views.seen);
   return nclean != 0;
 }
 
@@ -307,21 +326,33 @@ static void need(node *n, uint64_t bytes) {
 
 /* ---- coming back ----------------------------------------------------------------------------- */
 
-static void read_in_thread(uv_work_t *work) {
-  read_job *job = work->data;
+static void read_in_thread(void *arg) {
+  read_job *job = arg;
   node_spill_ctx cx = ctx_of(job->n);
   job->rc = node_spill_read(&cx, job->path, &job->v, job->dst);
 }
 
-static void on_read(uv_work_t *work, int status) {
-  read_job *job = work->data;
+/* When there was no descriptor or no memory for a read, that says nothing about the file: it is
+ * tried again, but not for ever, since somebody waits. */
+static int worth_another(struct node_spill *sp, int rc) {
+  if (rc == WR_OK) sp->refused = 0;
+  if (rc != WR_IO) return 0;
+  sp->read_after = wr_os_now_ns() + READ_RETRY_NS;
+  return ++sp->refused <= MAX_REFUSED;
+}
+
+static void on_read(void *arg) {
+  read_job *job = arg;
   node *n = job->n;
-  int whole = status == 0 && job->rc == WR_OK;
+  int again = worth_another(n->spill, job->rc);
   n->spill->reading--;
-  wr_away_arrive(&n->sweeper.self, job->v.idx, job->v.gen, whole ? WR_IN_MEMORY : WR_IN_FILE);
-  if (whole) {
+  wr_away_arrive(&n->sweeper.self, job->v.idx, job->v.gen,
+                 job->rc == WR_OK ? WR_IN_MEMORY : WR_IN_FILE);
+  if (job->rc == WR_OK) {
     n->restored_objects++;
     n->restored_bytes += job->v.len;
+  } else if (again) {
+    add_fetch(n, job->v.idx, job->v.gen);
   } else {
     node_note("the file %s does not hold object %u any more", job->path, job->v.idx);
     node_spill_forget(n, job->v.idx, job->v.gen);
@@ -344,11 +375,11 @@ static int start_read(node *n, const node_piece *p) {
   }
   *job = (read_job){.n = n, .file = p->file, .dst = dst};
   job->v = (node_spilled){.idx = p->idx, .gen = p->gen, .len = p->len, .at = p->at};
-  job->work.data = job;
+  job->errand = (node_errand){.owner = job, .work = read_in_thread, .done = on_read};
   node_file_path(&n->spill->pieces, p->file, job->path);
   p->file->users++;
   n->spill->reading++;
-  uv_queue_work(n->loop, &job->work, read_in_thread, on_read);
+  node_errand_run(&n->spill->errands, &job->errand);
   return WR_OK;
 }
 
@@ -364,7 +395,7 @@ static int serve(node *n, const fetch *f) {
   if (!p) {
     return node_remake(n, f->idx, f->gen) < 0;
   }
-  if (sp->reading >= READS) return 1;
+  if (sp->reading >= READS || wr_os_now_ns() < sp->read_after) return 1;
   int rc = start_read(n, p);
   if (rc == WR_FULL) {
     need(n, p->len);
@@ -502,6 +533,10 @@ int node_spill_open(node *n, const node_config *cfg) {
   sp->off = cfg->no_spill;
   sp->capacity = capacity();
   choose_dir(sp, cfg, n->dir);
+  if (node_errands_open(&sp->errands, n->loop) != WR_OK) {
+    wr_free(sp);
+    return WR_IO;
+  }
   uv_timer_init(n->loop, &sp->tick);
   sp->tick.data = n;
   n->spill = sp;
@@ -513,7 +548,9 @@ void node_spill_close(node *n) {
   struct node_spill *sp = n->spill;
   if (!sp) return;
   wr_store32(&sp->stop, 1);
+  uv_ref((uv_handle_t *)&sp->errands.finished_some);
   while (sp->writing || sp->reading) uv_run(n->loop, UV_RUN_ONCE);
+  node_errands_close(&sp->errands);
   uv_timer_stop(&sp->tick);
   if (sp->made && sp->base[0]) wr_os_remove_tree(sp->pieces.dir);
   wr_os_close(sp->lock_fd);

@@ -72,11 +72,17 @@ int node_spill_write(const node_spill_ctx *cx, const char *path, node_spilled *v
   return rc;
 }
 
+/* What a status of os/files.h says about the value. */
+static int verdict(int rc) {
+  if (rc >= 0) return WR_OK;
+  return rc == WR_IO && wr_os_error_passes(errno) ? WR_IO : WR_LOST;
+}
+
 int node_spill_read(const node_spill_ctx *cx, const char *path, const node_spilled *v,
                     uint8_t *dst) {
   head want = head_of(cx, v), h;
-  int fd = wr_os_open_file(path), rc = fd < 0 ? WR_LOST : WR_OK;
-  if (rc == WR_OK && wr_os_read_at(fd, &h, sizeof h, v->at) != WR_OK) rc = WR_LOST;
+  int fd = wr_os_open_file(path), rc = verdict(fd);
+  if (rc == WR_OK) rc = verdict(wr_os_read_at(fd, &h, sizeof h, v->at));
   if (rc == WR_OK) {
     want.sum = h.sum;
     if (memcmp(&want, &h, sizeof h) != 0) rc = WR_LOST;
@@ -84,7 +90,7 @@ int node_spill_read(const node_spill_ctx *cx, const char *path, const node_spill
   uint64_t sum = 0;
   for (uint64_t done = 0; done < v->len && rc == WR_OK; done += PIECE) {
     uint64_t n = v->len - done < PIECE ? v->len - done : PIECE;
-    if (wr_os_read_at(fd, dst + done, n, v->at + sizeof h + done) != WR_OK) rc = WR_LOST;
+    rc = verdict(wr_os_read_at(fd, dst + done, n, v->at + sizeof h + done));
     if (rc == WR_OK) sum = add_to_sum(sum, dst + done, n);
     if (stopped(cx)) rc = WR_CLOSED;
   }

@@ -1,6 +1,6 @@
 /* node/spill_io.h - how values lie in a file, and the reading and writing of it.
  *
- * Runs on threads of libuv's pool and touches nothing but what it is given: memory of sealed
+ * Runs on threads (node/errand.h) and touches nothing but what it is given: memory of sealed
  * values, which may turn into something else under a write (then nobody wants what was written),
  * and files of this daemon.
  *
@@ -29,7 +29,8 @@ typedef struct {
 /* Makes the file and writes the n values.  On failure there is no file, and *error is the errno. */
 int node_spill_write(const node_spill_ctx *cx, const char *path, node_spilled *v, size_t n,
                      int *error);
-/* Reads v->len bytes to dst.  WR_LOST: what stands there is not this value. */
+/* Reads v->len bytes to dst.  WR_LOST: what stands there is not this value; WR_IO: there was no
+ * descriptor or no memory to look. */
 int node_spill_read(const node_spill_ctx *cx, const char *path, const node_spilled *v,
                     uint8_t *dst);
 

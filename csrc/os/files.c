@@ -176,6 +176,11 @@ int wr_os_disk_usage(const char *path, double *used) {
 
 int wr_os_disk_is_full(int error) { return error == ENOSPC || error == EDQUOT; }
 
+int wr_os_error_passes(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN ||
+         error == EINTR;
+}
+
 int wr_os_disk_full(void) {
   errno = ENOSPC;
   return WR_IO;

@@ -76,6 +76,23 @@ int wr_os_send_all(int sock, const void *buf, size_t len) {
   return WR_OK;
 }
 
+int wr_os_send_two(int sock, const void *a, size_t a_len, const void *b, size_t b_len,
+                   size_t *sent) {
+  for (*sent = 0; *sent < a_len + b_len;) {
+    size_t from_b = *sent > a_len ? *sent - a_len : 0;
+    struct iovec iov[2] = {
+        {.iov_base = (char *)(uintptr_t)a + (*sent < a_len ? *sent : a_len),
+         .iov_len = *sent < a_len ? a_len - *sent : 0},
+        {.iov_base = (char *)(uintptr_t)b + from_b, .iov_len = b_len - from_b}};
+    struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
+    ssize_t n = sendmsg(sock, &m, MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return broken(errno) ? WR_CLOSED : WR_IO;
+    *sent += (size_t)n;
+  }
+  return WR_OK;
+}
+
 /* The descriptor travels with the first byte; what did not fit follows alone. */
 int wr_os_send_fd(int sock, const void *buf, size_t len, int fd) {
   if (fd < 0) return wr_os_send_all(sock, buf, len);

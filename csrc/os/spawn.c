@@ -107,7 +107,8 @@ int wr_os_spawn(const wr_os_spawn_spec *spec, int *pid) {
   close(report[1]);
   if (child > 0) error = read_report(report[0]);
   close(report[0]);
-  if (child > 0 && error) waitpid(child, NULL, 0);
+  int status;
+  if (child > 0 && error) wr_os_reap((int)child, 1, &status);
   if (error) {
     errno = error;
     return WR_IO;

@@ -110,8 +110,11 @@ typedef struct {
 } order;
 
 static PyObject *need(PyObject *spec, const char *key) {
-  PyObject *v = PyDict_GetItemString(spec, key);
-  if (!v) PyErr_Format(PyExc_KeyError, "actor_create: the spec has no '%s'", key);
+  PyObject *name = PyUnicode_FromString(key);
+  PyObject *v = name ? PyDict_GetItemWithError(spec, name) : NULL;
+  Py_XDECREF(name);
+  if (!v && !PyErr_Occurred())
+    PyErr_Format(PyExc_KeyError, "actor_create: the spec has no '%s'", key);
   return v;
 }
 
@@ -203,13 +206,17 @@ static PyObject *kill_actor(wrpy_state *st, wr_id actor, int no_restart) {
   return wrpy_ask(st, WR_MSG_KILL_ACTOR, &body, "cannot kill the actor");
 }
 
-/* Undoes what is registered of an actor whose creation failed half way; keeps the exception. */
-static void abandon(wrpy_state *st, wr_id actor) {
-  PyObject *type, *value, *tb;
-  PyErr_Fetch(&type, &value, &tb);
-  Py_XDECREF(kill_actor(st, actor, 1));
-  PyErr_Clear();
-  PyErr_Restore(type, value, tb);
+/* Undoes what is registered of an actor whose creation failed half way, perhaps for want of memory,
+ * so with none: nobody else would ever end it. */
+static void abandon(wr_id actor) {
+  /* msgpack: [uint 32, uint 32, true] */
+  uint8_t body[12] = {0x93, 0xce, 0, 0, 0, 0, 0xce, 0, 0, 0, 0, 0xc3};
+  uint32_t idx = __builtin_bswap32(actor.idx & ~WR_ACTOR_BIT), gen = __builtin_bswap32(actor.gen);
+  memcpy(body + 2, &idx, sizeof idx);
+  memcpy(body + 7, &gen, sizeof gen);
+  WRPY_LEAVE
+  wr_rpc_tell(wrpy_sess.client, WR_MSG_KILL_ACTOR, body, sizeof body);
+  WRPY_ENTER
 }
 
 static PyObject *submit_creation(wrpy_state *st, const order *o, wr_id actor, PyObject *args,
@@ -242,6 +249,7 @@ static PyObject *stillborn(wrpy_state *st, const order *o, wr_id actor, PyObject
   wr_store32(&wrpy_sess.seg->actors[actor.idx & ~WR_ACTOR_BIT].cause, (uint32_t)o->cause);
   PyObject *killed = kill_actor(st, actor, 1);
   Py_XDECREF(killed);
+  if (!killed) abandon(actor);
   return killed ? wrpy_handle_make(st, Py_NewRef(ref), o->methods, o->info) : NULL;
 }
 
@@ -270,7 +278,10 @@ static PyObject *m_actor_create(PyObject *module, PyObject *args) {
   int rc = wr_actor_create(wrpy_sess.client, &as, &actor);
   if (rc != WR_OK) return wrpy_fail_null(st, rc, "cannot create an actor");
   PyObject *ref = wrpy_ref_wrap(st, actor, 1);
-  if (!ref) return NULL;
+  if (!ref) {
+    abandon(actor);
+    return NULL;
+  }
   PyObject *creation = NULL, *handle = NULL;
   if (o.cause) {
     handle = stillborn(st, &o, actor, ref);
@@ -280,7 +291,7 @@ static PyObject *m_actor_create(PyObject *module, PyObject *args) {
   if (!o.name[0] || claim_name(st, &o, actor) == 0)
     creation = submit_creation(st, &o, actor, pos, kw);
   if (creation) handle = wrpy_handle_make(st, Py_NewRef(ref), o.methods, o.info);
-  if (!creation) abandon(st, actor);
+  if (!creation) abandon(actor);
   if (handle && !((wrpy_handle *)handle)->creation)
     ((wrpy_handle *)handle)->creation = creation; /* its error answers later calls */
   else
@@ -300,6 +311,7 @@ static PyObject *m_get_actor(PyObject *module, PyObject *args) {
   if (found < 0) return NULL;
   if (!found) Py_RETURN_NONE;
   PyObject *ref = wrpy_ref_hold(st, id.idx | WR_ACTOR_BIT, id.gen);
+  if (!ref && PyErr_ExceptionMatches(PyExc_MemoryError)) return NULL;
   if (!ref) { /* it died between the answer and now */
     PyErr_Clear();
     Py_RETURN_NONE;

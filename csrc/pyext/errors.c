@@ -73,7 +73,7 @@ int wrpy_fail(wrpy_state *st, int code, const char *doing) {
   }
   if (code == WR_CLOSED && wrpy_sess.epoch && wr_client_ended(wrpy_sess.client))
     return wrpy_raise(st, "RaySystemError", "%s: the session has ended: %s", doing,
-                      wr_seg_end_reason(wrpy_sess.seg));
+                      wr_client_end_reason(wrpy_sess.client));
   PyObject *builtin = builtin_of(code);
   if (!builtin) return wrpy_raise(st, class_of(code), "%s: %s", doing, wr_status_text(code));
   PyErr_Format(builtin, "%s: %s", doing, wr_status_text(code));

@@ -119,7 +119,9 @@ static PyObject *m_group_create(PyObject *module, PyObject *args) {
   int rc = wr_group_create(wrpy_sess.client, &spec, &id);
   PyMem_Free(bundles);
   if (rc != WR_OK) return wrpy_fail_null(st, rc, "cannot create a placement group");
-  return wrpy_group_id(id.idx + 1, id.gen);
+  PyObject *raw = wrpy_group_id(id.idx + 1, id.gen);
+  if (!raw) (void)wr_group_remove(wrpy_sess.client, id); /* nobody is in it */
+  return raw;
 }
 
 static PyObject *m_group_remove(PyObject *module, PyObject *obj) {

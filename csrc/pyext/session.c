@@ -195,8 +195,8 @@ static PyObject *m_end_reason(PyObject *module, PyObject *unused) {
   (void)module;
   (void)unused;
   if (!wrpy_sess.epoch || !wr_client_ended(wrpy_sess.client)) Py_RETURN_NONE;
-  return PyUnicode_DecodeUTF8(wr_seg_end_reason(wrpy_sess.seg),
-                              (Py_ssize_t)strlen(wr_seg_end_reason(wrpy_sess.seg)), "replace");
+  const char *reason = wr_client_end_reason(wrpy_sess.client);
+  return PyUnicode_DecodeUTF8(reason, (Py_ssize_t)strlen(reason), "replace");
 }
 
 /* ---- requests ------------------------------------------------------------------------------- */

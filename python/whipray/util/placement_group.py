@@ -123,13 +123,17 @@ def placement_group(
     if not _match(bundle_label_selector) or not _topology_exists(topology_strategy):
         flags |= _INFEASIBLE
     raw = _core.group_create(bundles, flags, STRATEGIES.index(strategy), name)
-    group = PlacementGroup(
-        PlacementGroupID(raw), [{k: float(v) for k, v in bundle.items()} for bundle in bundles]
-    )
-    if name:
-        _claim_name(group, name)
-    if _core.group_wait(raw, 0) == PENDING:
-        _say_if_hopeless(raw, bundles, strategy)
+    try:
+        group = PlacementGroup(
+            PlacementGroupID(raw), [{k: float(v) for k, v in bundle.items()} for bundle in bundles]
+        )
+        if name:
+            _claim_name(group, name)
+        if _core.group_wait(raw, 0) == PENDING:
+            _say_if_hopeless(raw, bundles, strategy)
+    except BaseException:
+        _core.group_remove(raw)  # nobody else could
+        raise
     return group
 
 
@@ -156,7 +160,6 @@ def _claim_name(group: PlacementGroup, name: str) -> None:
 
     raw = group.id.binary()
     if not _core.group_claim_name(raw, name, _NAMES + worker.state.namespace):
-        _core.group_remove(raw)
         raise RaySystemError(
             f"Failed to create placement group '{group.id.hex()}' because name '{name}' already "
             "exists."
