@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/status.h"
+#include "os/io.h"
 #include "os/os.h"
 #include "wire/messages.h"
 
@@ -144,8 +145,9 @@ void node_conn_error(node_conn *c, uint32_t id, int status, const char *text) {
   wr_out_array(&b, 2);
   wr_out_int(&b, status);
   wr_out_text(&b, text);
-  if (!b.failed) node_conn_send(c, WR_MSG_ERROR, id, b.data, b.len, NULL, 0);
+  int rc = b.failed ? WR_NOMEM : node_conn_send(c, WR_MSG_ERROR, id, b.data, b.len, NULL, 0);
   wr_buf_free(&b);
+  if (rc == WR_NOMEM && !c->closed) wr_os_shutdown(c->fd); /* or it would wait for ever */
 }
 
 void node_conn_drain(node_conn *c, int64_t timeout_ns) {

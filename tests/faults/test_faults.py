@@ -23,13 +23,13 @@ PARTS = 4
 
 # Operation, role, kind, first call, step, ways.
 SAMPLE = (
-    ("session", "driver", "calls", 2, 13, 1),
-    ("session", "driver", "memory", 2, 5, 1),
+    ("session", "driver", "calls", 2, 29, 1),
+    ("session", "driver", "memory", 2, 9, 1),
     ("task", "driver", "python", 2, 9, 1),
     ("put_large", "driver", "memory", 1, 1, 1),
-    ("life", "daemon", "calls", 11, 89, 1),
-    ("life", "daemon", "memory", 7, 61, 1),
-    ("life", "worker", "calls", 5, 11, 1),
+    ("life", "daemon", "calls", 60, 401, 1),
+    ("life", "daemon", "memory", 68, 401, 1),
+    ("life", "worker", "calls", 5, 31, 1),
 )
 
 
@@ -48,13 +48,13 @@ def full() -> list[tuple[str, str, str, int, int, int]]:
 @pytest.fixture(scope="session")
 def interposer() -> Path:
     """The library that stands in front of the C library, compiled."""
-    made = ROOT / "build/faults/tests/faults/interpose.so"
+    made = "build/faults/tests/faults/interpose.so"
     subprocess.run(
-        ["make", "--no-print-directory", "-f", "tools/native.mk", "OBJ=build/faults", str(made)],
+        ["make", "--no-print-directory", "-f", "tools/native.mk", "OBJ=build/faults", made],
         cwd=ROOT,
         check=True,
     )
-    return made
+    return ROOT / made
 
 
 def name_of(case: tuple[str, str, str, int, int, int]) -> str:
