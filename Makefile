@@ -17,6 +17,7 @@ export WHIPRAY_WERROR ?= 1
 
 .PHONY: help demo test setup-demo setup-test build c-test c-asan c-tsan c-one c-fuzz fuzz \
   fuzz-long sim c-step models soak lint test-fast test-libraries test-python test-hostile faults \
+  test-asan-python build-asan \
   record-answers build-hostile instructions bench wheel clean distclean
 .NOTPARALLEL:
 
@@ -36,6 +37,7 @@ help:
 	@echo "make test-fast   the Python unit tests only"
 	@echo "make test-libraries  published libraries that import ray, on Whipray"
 	@echo "make faults      every system call and allocation of a session fails, in every way"
+	@echo "make test-asan-python  some of the tests, all of Whipray's processes under ASan and UBSan"
 	@echo "make test-hostile  the tests with tiny buffers and failpoints compiled in"
 	@echo "make record-answers RAY_PYTHON=python-with-ray  what Ray gives for tests/differential"
 	@echo "make instructions  instructions per call, compared with those recorded"
@@ -79,14 +81,21 @@ build:
 	  DAEMON=python/whipray/bin/whiprayd
 	@$(PYTHON) -m compileall -q python/whipray
 
-# The package with a hostile build of the compiled parts, for PYTHONPATH=build/hostile.
-build-hostile:
+# $(call build_apart,name,flags): the package with another build of the compiled parts, for
+# PYTHONPATH=build/name.
+define build_apart
 	@sh tools/prepare.sh $(PYTHON)
-	@rm -rf build/hostile && mkdir -p build/hostile/whipray/bin
+	@rm -rf build/$(1) && mkdir -p build/$(1)/whipray/bin
 	@for entry in python/whipray/*; do case $$entry in */_core*.so | */bin | */__pycache__) ;; \
-	  *) ln -s ../../../$$entry build/hostile/whipray/ ;; esac; done
-	@$(NATIVE) ext daemon PYTHON=$(PYTHON) WHIPRAY_BUILD=hostile \
-	  EXT=build/hostile/whipray/_core$(EXT_SUFFIX) DAEMON=build/hostile/whipray/bin/whiprayd
+	  *) ln -s ../../../$$entry build/$(1)/whipray/ ;; esac; done
+	@$(NATIVE) ext daemon PYTHON=$(PYTHON) $(2) \
+	  EXT=build/$(1)/whipray/_core$(EXT_SUFFIX) DAEMON=build/$(1)/whipray/bin/whiprayd
+endef
+
+build-hostile:
+	$(call build_apart,hostile,WHIPRAY_BUILD=hostile)
+build-asan:
+	$(call build_apart,asan-python,WHIPRAY_BUILD=debug WHIPRAY_SANITIZE=address$(comma)undefined)
 
 wheel: setup-test
 	env -u WHIPRAY_WERROR $(IN_VENV)/python -m build --no-isolation
@@ -182,6 +191,22 @@ test-hostile: setup-test build-hostile
 	PYTHONPATH=build/hostile $(IN_VENV)/python -m pytest \
 	  $(wildcard tests/integration tests/crash)
 
+# The extension, in drivers and workers, and the daemon under ASan and UBSan.  ASAN_PYTHON_TESTS
+# names the tests.  Leaks are not looked for: CPython frees what it has interned and cached, and what
+# its modules hold, at no time.  A report of any process is a file, and any file is a failure.
+ASAN_SUBSET := $(addprefix tests/compat/test_,put.py args.py cancel.py generators.py zero_copy.py \
+  actors_basic.py actors_async.py actor_death.py values_numpy.py wait.py spilling.py errors_tasks.py)
+ASAN_PYTHON_TESTS ?= $(ASAN_SUBSET)
+ASAN_REPORTS := $(CURDIR)/build/asan-python/reports
+runtime_of = $(shell gcc -print-file-name=lib$(1).so)
+test-asan-python: setup-test build-asan
+	@mkdir -p $(ASAN_REPORTS)
+	LD_PRELOAD="$(call runtime_of,asan) $(call runtime_of,ubsan)" PYTHONMALLOC=malloc \
+	  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:log_path=$(ASAN_REPORTS)/asan \
+	  UBSAN_OPTIONS=print_stacktrace=1:log_path=$(ASAN_REPORTS)/ubsan \
+	  PYTHONPATH=build/asan-python $(IN_VENV)/python -m pytest -q $(ASAN_PYTHON_TESTS)
+	@cat /dev/null $(ASAN_REPORTS)/* 2>/dev/null; test -z "$$(ls $(ASAN_REPORTS))"
+
 # Published libraries that import ray, in an environment of their own.
 LIBRARIES := .venv-libraries
 $(LIBRARIES)/.ready: tests/libraries/requirements.txt | $(VENV)/bin/python
@@ -211,6 +236,8 @@ test: setup-test
 	@$(MAKE) --no-print-directory models
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test-python
+	@$(MAKE) --no-print-directory test-asan-python \
+	  ASAN_PYTHON_TESTS="$(addprefix tests/compat/test_,put.py args.py generators.py zero_copy.py)"
 	@$(MAKE) --no-print-directory instructions
 
 # A user's compiler may know warnings that ours does not.
