@@ -184,14 +184,19 @@ static int run_call(wrpy_worker *w, wrpy_job *j) {
 }
 
 /* The instance exists: this process is the actor from now on. */
-static int become(wrpy_worker *w, wrpy_job *j, PyObject *table) {
+static int come_up(wrpy_worker *w, wrpy_job *j) {
   Py_XSETREF(w->name, Py_NewRef(j->name));
   int rc = wr_work_actor_up(wrpy_sess.client, &j->job, 1);
   if (rc != WR_OK) {
     wrpy_fail(w->st, rc, "starting an actor");
     return abandon(j);
   }
-  if (wrpy_job_finish(w->st, j, Py_None, 0)) return abandon(j);
+  return wrpy_job_finish(w->st, j, Py_None, 0) ? abandon(j) : 0;
+}
+
+/* Serves what `construct` has made; an actor whose loop runs on has come up by itself. */
+static int become(wrpy_worker *w, wrpy_job *j, PyObject *table) {
+  if (!w->serving && come_up(w, j)) return -1;
   if (PyList_Check(table)) {
     Py_XSETREF(w->table, Py_NewRef(table));
     return 0;
@@ -209,7 +214,7 @@ static int run_creation(wrpy_worker *w, wrpy_job *j) {
     Py_DECREF(args);
     Py_DECREF(kwargs);
   }
-  if (!table) return failed(w, j);
+  if (!table) return w->serving ? -1 : failed(w, j);
   int rc = become(w, j, table);
   Py_DECREF(table);
   return rc;
@@ -335,6 +340,20 @@ static PyObject *m_actor_exit(PyObject *module, PyObject *unused) {
   Py_RETURN_NONE;
 }
 
+/* From within the loop of an async actor, which goes on to serve the calls. */
+static PyObject *m_actor_up(PyObject *module, PyObject *unused) {
+  (void)unused;
+  wrpy_state *st = wrpy_state_of(module);
+  wrpy_worker *w = st->worker;
+  if (wrpy_attached(st)) return NULL;
+  if (!w || !w->job || w->job->kind != WRPY_CREATION || w->serving) {
+    PyErr_SetString(PyExc_RuntimeError, "no actor is being created here");
+    return NULL;
+  }
+  w->serving = 1;
+  return come_up(w, w->job) ? NULL : Py_NewRef(Py_None);
+}
+
 static PyObject *m_quit_soon(PyObject *module, PyObject *unused) {
   (void)unused;
   wrpy_worker *w = wrpy_state_of(module)->worker;
@@ -380,6 +399,8 @@ wr_id wrpy_parent(wrpy_state *st) {
 PyMethodDef wrpy_worker_methods[] = {
     {"worker_loop", m_worker_loop, METH_O, "worker_loop(handlers): runs jobs until told to leave."},
     {"actor_exit", m_actor_exit, METH_NOARGS, "This actor leaves for good."},
+    {"actor_up", m_actor_up, METH_NOARGS,
+     "The actor has been constructed: its callers may call, this process takes their calls."},
     {"quit_soon", m_quit_soon, METH_NOARGS, "Leaves worker_loop after the current job."},
     {"current_job", m_current_job, METH_NOARGS,
      "The Job that the calling thread or coroutine runs, or None."},

@@ -326,3 +326,51 @@ def test_many_results_awaited_in_the_driver(ray: Ray) -> None:
         return list(await asyncio.gather(*[actor.echo.remote(i) for i in range(200)]))
 
     assert asyncio.run(main()) == list(range(200))
+
+
+def test_constructor_may_be_a_coroutine(ray: Ray) -> None:
+    @ray.remote
+    class Slow:
+        async def __init__(self, start: int, *, step: int = 1) -> None:
+            await asyncio.sleep(0)
+            self.value = start
+            self.step = step
+            self.ticker = asyncio.ensure_future(self.tick())
+
+        async def tick(self) -> int:
+            self.value += self.step
+            return self.value
+
+        async def ticked(self) -> int:
+            return await self.ticker
+
+        def __repr__(self) -> str:
+            return f"Slow({self.value})"
+
+    assert ray.get(Slow.remote(10, step=5).ticked.remote()) == 15
+
+
+def test_only_the_constructor_is_a_coroutine(ray: Ray) -> None:
+    @ray.remote
+    class Slow:
+        async def __init__(self) -> None:
+            await asyncio.sleep(0)
+            self.made = True
+
+        def get(self) -> bool:
+            return self.made
+
+    assert ray.get(Slow.remote().get.remote()) is True
+
+
+def test_error_of_a_coroutine_that_constructs(ray: Ray) -> None:
+    @ray.remote
+    class Fails:
+        async def __init__(self) -> None:
+            await asyncio.sleep(0)
+            raise ValueError("on purpose")
+
+        async def get(self) -> None: ...
+
+    with pytest.raises(ray.exceptions.ActorDiedError, match="on purpose"):
+        ray.get(Fails.remote().get.remote())

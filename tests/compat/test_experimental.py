@@ -97,6 +97,8 @@ def test_progress_bars(ray: Ray, part: Callable[[str], Any]) -> None:
         bar = tqdm.tqdm(total=3, desc="compat")
         for _ in range(3):
             bar.update(1)
+        assert (bar.n, bar.total) == (3, 3)
+        bar.total = 4
         bar.set_description("done")
         bar.close()
         tqdm.safe_print("a line")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -245,3 +245,33 @@ def test_objects_per_yield_are_said_where_the_generator_is(ray: Ray) -> None:
     with pytest.raises(ValueError, match="cannot be overridden per task call"):
         pairs.options(_num_objects_per_yield=3)
     pairs.options(_num_objects_per_yield=2)
+
+
+def test_peeking_and_reading_on(ray: Ray) -> None:
+    @ray.remote
+    def count() -> Iterator[int]:
+        for k in range(3):  # noqa: UP028 - Ray sends to what is delegated to
+            yield k
+
+    generator = count.remote()
+    [first] = generator._get_next_ref_n(1)
+    assert ray.get(first) == 0
+    generator._consume_next_ref_n(1)
+    assert [ray.get(ref) for ref in generator] == [1, 2]
+    with pytest.raises(ValueError):
+        generator._consume_next_ref_n(0)
+
+
+def test_reading_on_past_what_is_not_there(ray: Ray, gate: Gates) -> None:
+    opened = gate("open")
+
+    @ray.remote
+    def late() -> Iterator[int]:
+        opened.wait()
+        yield 1
+
+    generator = late.remote()
+    with pytest.raises(ValueError):
+        generator._consume_next_ref_n(1)
+    opened.open()
+    assert [ray.get(ref) for ref in generator] == [1]

@@ -7,11 +7,12 @@ import concurrent.futures
 import copy
 import pickle
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from .helpers import Ray, wait_until
+from .helpers import Gate, Ray, wait_until
 
 
 def test_equal_and_hash_by_identity_of_the_object(ray: Ray) -> None:
@@ -194,3 +195,35 @@ def test_references_cannot_be_ordered_or_called(ray: Ray) -> None:
         ref()
     with pytest.raises(TypeError):
         iter(ref).__next__()
+
+
+def test_told_of_readiness_without_the_value(ray: Ray, gate: Callable[[], Gate]) -> None:
+    opened = gate()
+
+    @ray.remote
+    def wait() -> int:
+        opened.wait()
+        return 1
+
+    ref, other = wait.remote(), wait.remote()
+    got: list[Any] = []
+    cancelled: list[Any] = []
+    ref._on_ready(got.append)
+    other._on_ready(cancelled.append)()
+    wait_until(lambda: len(cancelled) == 1)
+    assert isinstance(cancelled[0], ray.exceptions.RaySystemError) and got == []
+    opened.open()
+    assert ray.get([ref, other]) == [1, 1]
+    wait_until(lambda: got == [None])
+    again: list[Any] = []
+    ref._on_ready(again.append)
+    wait_until(lambda: again == [None])
+    assert len(cancelled) == 1
+
+
+def test_waiting_for_readiness_in_a_coroutine(ray: Ray) -> None:
+    async def main() -> bool:
+        ref = ray.remote(lambda: 1).remote()
+        return await ref._ready() is ref and await ref == 1
+
+    assert asyncio.run(main())

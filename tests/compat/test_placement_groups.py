@@ -311,3 +311,11 @@ def test_remove_needs_a_group(machine: Ray) -> None:
 def test_the_module_and_the_function_have_one_name(machine: Ray) -> None:
     assert callable(machine.util.placement_group)
     assert machine.util.placement_group is groups_module(machine).placement_group
+
+
+def test_arguments_are_checked_without_a_group(ray: Ray) -> None:
+    check = groups_module(ray).validate_placement_group
+    check([{"CPU": 1}], strategy="PACK", lifetime="detached")
+    for wrong in ({"bundles": []}, {"strategy": "NEAR"}, {"lifetime": "long"}):
+        with pytest.raises(ValueError):
+            check(**{"bundles": [{"CPU": 1}], **wrong})

@@ -203,6 +203,35 @@ def on_completed(ref: ObjectRef[Any], callback: Callable[[Any], Any]) -> None:
         _the_watcher().add(ref, None, settle)
 
 
+def on_ready(
+    ref: ObjectRef[Any], callback: Callable[[BaseException | None], Any]
+) -> Callable[[], None]:
+    """Call `callback(None)` once the object is there, its value unread; returns what cancels that.
+
+    At once, in the caller, if the object is there already; else from a thread of this module.  The
+    argument is an error where that will not be known: the wait is cancelled, the session has ended.
+    """
+    told = threading.Lock()
+
+    def tell(error: BaseException | None) -> None:
+        if told.acquire(blocking=False):
+            callback(error)
+
+    def settle() -> None:
+        tell(None if _core.phase(ref) != PENDING else value_or_error(ref)[1])
+
+    def cancel() -> None:
+        from whipray.exceptions import RaySystemError
+
+        tell(RaySystemError("WaitAsync cancelled"))
+
+    if _core.phase(ref) != PENDING:
+        settle()
+    else:
+        _the_watcher().add(ref, None, settle)
+    return cancel
+
+
 def woken(ref: Awaited) -> asyncio.Future[None]:
     """A future of the running loop that is set when `ref` is complete.
 

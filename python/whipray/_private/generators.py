@@ -60,6 +60,18 @@ class ObjectRefGenerator(_core.Stream[T], Generic[T]):
             )
         return [self._item]
 
+    def _consume_next_ref_n(self, num_refs: int) -> None:
+        """Read on past references that `_get_next_ref_n` gave and that are complete by now."""
+        if num_refs <= 0:
+            raise ValueError("num_refs must be positive")
+        from whipray._private.completion import PENDING
+
+        for _ in range(num_refs):
+            if _core.phase(self._item) == PENDING:
+                raise ValueError("the next item is not there yet; wait for its reference")
+            if self._take() is None:
+                return
+
     def _get_next_object_id_binary(self) -> bytes:
         """The id of the next item."""
         return self._item.binary()

@@ -139,8 +139,12 @@ def checked(given: Any) -> dict[str, str]:
 
 def matches(selector: dict[str, str] | None) -> bool:
     """Is the node as the selector asks: `value`, `in(a, b)`, either after `!`?"""
-    labels = of_node() if selector else {}
-    return all(_holds(labels.get(key), want) for key, want in (selector or {}).items())
+    return not selector or fit(of_node(), selector)
+
+
+def fit(labels: dict[str, str], selector: dict[str, str]) -> bool:
+    """Are these labels as the selector asks?"""
+    return all(_holds(labels.get(key), want) for key, want in selector.items())
 
 
 def _holds(value: str | None, want: str) -> bool:

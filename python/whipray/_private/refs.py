@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
 def attach(cls: type[Any]) -> None:
     """Make the functions below methods of `cls`."""
-    for function in (future, as_future, _on_completed, task_id, job_id, call_site):
+    for function in (
+        future,
+        as_future,
+        _on_completed,
+        _on_ready,
+        _ready,
+        task_id,
+        job_id,
+        call_site,
+    ):
         setattr(cls, function.__name__, function)
     cls.__class_getitem__ = classmethod(_class_getitem)
     _core.set_await(_await)
@@ -56,6 +65,24 @@ def _on_completed(self: ObjectRef[Any], callback: Callable[[Any], Any]) -> None:
     from whipray._private.completion import on_completed
 
     on_completed(self, callback)
+
+
+def _on_ready(
+    self: ObjectRef[Any], callback: Callable[[BaseException | None], Any]
+) -> Callable[[], None]:
+    """Call `callback(None)` once the object is there, unread; returns what cancels that."""
+    from whipray._private.completion import on_ready
+
+    return on_ready(self, callback)
+
+
+async def _ready(self: ObjectRef[Any]) -> ObjectRef[Any]:
+    """Wait until the object is there, and return this reference to it."""
+    from whipray._private.completion import PENDING, woken
+
+    if _core.phase(self) == PENDING:
+        await woken(self)
+    return self
 
 
 def task_id(self: ObjectRef[Any]) -> TaskID:

@@ -50,29 +50,34 @@ class AsyncServer:
     def construct(
         self, job: _core.Job, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Callable[[], None]:
-        """Run the constructor on the loop; returns what serves the calls."""
+        """Run the constructor and then the calls; returns what ends the process.
+
+        The loop never pauses in between: other threads may ask whether it runs.
+        """
         asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._live(job, args, kwargs))
+        return self._end
 
-        async def build() -> None:
-            serving.current.set(job)
-            self._actor.construct(args, kwargs)
-
-        self._loop.run_until_complete(build())
+    async def _live(self, job: _core.Job, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Construct, then serve until the actor retires, exits or the session ends."""
+        token = serving.current.set(job)
+        await self._actor.construct_on_loop(args, kwargs)
+        serving.current.reset(token)
         _core.set_title(f"ray::{self._actor.cls.__name__}")
-        return self.run
-
-    def run(self) -> None:
-        """Serve until the actor retires, exits or the session ends."""
+        self._actor.served = True
         self._calls = self._what_serves()
         _show_stepping()
         self._over = self._loop.create_future()
+        _core.actor_up()
         self._loop.add_signal_handler(signal.SIGINT, self._cancel_flagged)
         threading.Thread(target=self._feed, name="ray::feeder", daemon=True).start()
         self._loop.call_soon(self._pump)
         try:
-            self._loop.run_until_complete(self._over)
+            await self._over
         finally:
             self._loop.remove_signal_handler(signal.SIGINT)
+
+    def _end(self) -> None:
         if self._exit is not None and not self._actor.leaving:
             raise self._exit
 

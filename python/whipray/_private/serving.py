@@ -14,7 +14,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any, NoReturn
 
 from whipray import _core
-from whipray._private import actor_table, failures, loading, timeline, worker
+from whipray._private import actor_table, failures, loading, signatures, timeline, worker
 from whipray._private.failures import Where
 
 TASK, CREATION, CALL = 0, 1, 2
@@ -47,8 +47,23 @@ class Actor:
         self.retry_filters: dict[str, Any] = {}
 
     def construct(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Make the instance; its repr names it in logs if the class has one of its own."""
+        """Make the instance."""
         self.instance = self.cls(*args, **kwargs)
+        self._take_repr()
+
+    async def construct_on_loop(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Make the instance; its `__init__` may be a coroutine."""
+        cls: Any = self.cls
+        if not signatures.is_coroutine(cls.__init__):
+            self.construct(args, kwargs)
+            return
+        instance = cls.__new__(cls)
+        await cls.__init__(instance, *args, **kwargs)
+        self.instance = instance
+        self._take_repr()
+
+    def _take_repr(self) -> None:
+        """The instance's repr names the actor in logs if the class has one of its own."""
         own_repr: Any = type(self.instance).__repr__
         if own_repr is not object.__repr__:
             try:
@@ -182,9 +197,7 @@ class Handlers:
         if actor.is_async:
             from whipray._private.serve_async import AsyncServer
 
-            serve = AsyncServer(actor).construct(job, args[:-1], kwargs)
-            actor.served = True
-            return serve
+            return AsyncServer(actor).construct(job, args[:-1], kwargs)
         actor.construct(args[:-1], kwargs)
         _core.set_title(f"ray::{cls.__name__}")
         if actor.max_concurrency == 1 and not actor.groups:

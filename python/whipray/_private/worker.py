@@ -65,6 +65,15 @@ class State:
         """Id of the placement group that the running task or actor is in; whether its children
         go there too."""
 
+    @property
+    def mode(self) -> int | None:
+        """SCRIPT_MODE in a driver, WORKER_MODE in a worker, None without a session."""
+        import whipray
+
+        if not _core.attached():
+            return None
+        return whipray.WORKER_MODE if self.is_worker else whipray.SCRIPT_MODE
+
     def clear(self) -> None:
         """Forget the session that has ended."""
         forked, hooked = self.forked, self.hooked

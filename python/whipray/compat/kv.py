@@ -1,14 +1,20 @@
-"""Ray's client of its control service, as far as it is a key-value store."""
+"""Ray's client of its control service: a key-value store, and questions about the one node."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+from whipray._private import state
 from whipray.experimental import internal_kv as kv
 
 Text = str | bytes
+ALIVE = 0
+"""Ray's number for the state of a node that is there."""
 
 
 class GcsClient:
-    """The part of Ray's client of the control service that is a key-value store."""
+    """The part of Ray's client of the control service that its libraries use."""
 
     def __init__(self, address: str = "", **kwargs: object) -> None:
         self.address = address
@@ -51,3 +57,32 @@ class GcsClient:
     ) -> list[bytes]:
         """The keys that begin so."""
         return kv._internal_kv_list(prefix, namespace=namespace)
+
+    def get_all_node_info(self, timeout: float | None = None) -> dict[Any, Any]:
+        """Facts about the nodes by their ids."""
+        from whipray import NodeID
+
+        return {
+            NodeID.from_hex(node["NodeID"]): SimpleNamespace(
+                node_id=bytes.fromhex(node["NodeID"]),
+                node_name=node["NodeName"],
+                node_manager_address=node["NodeManagerAddress"],
+                instance_id=node["NodeID"],
+                state=ALIVE,
+                labels=node["Labels"],
+                resources_total=node["Resources"],
+            )
+            for node in state.nodes()
+        }
+
+    def get_all_resource_usage(self, timeout: float | None = None) -> Any:
+        """What is free on each node, in the shape of Ray's answer."""
+        batch = [
+            SimpleNamespace(node_id=bytes.fromhex(node), resources_available=free)
+            for node, free in state.available_resources_per_node().items()
+        ]
+        return SimpleNamespace(resource_usage_data=SimpleNamespace(batch=batch))
+
+    def get_draining_nodes(self, timeout: float | None = None) -> dict[str, int]:
+        """Nodes that will go, with the time: none."""
+        return {}

@@ -33,10 +33,10 @@ class tqdm:
             total = len(sized)
         self._iterable = iterable
         self._desc = desc or ""
-        self._total = total
+        self.total = total
         self._unit = unit or "it"
         self._interval = 1.0 if flush_interval_s is None else flush_interval_s
-        self._count = 0
+        self.n = 0
         self._shown: tuple[float, int] = (0.0, -1)
 
     def set_description(self, desc: str) -> None:
@@ -46,7 +46,7 @@ class tqdm:
 
     def update(self, n: int = 1) -> None:
         """Count n more."""
-        self._count += n
+        self.n += n
         self._show(False)
 
     def refresh(self) -> None:
@@ -60,11 +60,11 @@ class tqdm:
     def _show(self, at_once: bool) -> None:
         now = time.monotonic()
         when, count = self._shown
-        if count == self._count or not (at_once or now - when >= self._interval):
+        if count == self.n or not (at_once or now - when >= self._interval):
             return
-        self._shown = now, self._count
-        of = f"/{self._total}" if self._total is not None else ""
-        text = f"{self._desc}: {self._count}{of} {self._unit}"
+        self._shown = now, self.n
+        of = f"/{self.total}" if self.total is not None else ""
+        text = f"{self._desc}: {self.n}{of} {self._unit}"
         sys.stderr.write(text.removeprefix(": ") + "\n")
 
     def __iter__(self) -> Iterator[Any]:

@@ -106,15 +106,15 @@ def placement_group(
     unknown strategy or lifetime, selectors that do not fit the bundles.
     """
     worker.ensure_attached()
+    validate_placement_group(
+        bundles,
+        strategy,
+        lifetime,
+        _soft_target_node_id,
+        bundle_label_selector,
+        topology_strategy,
+    )
     strategy = _node_strategy(strategy, topology_strategy)
-    _check_bundles(bundles)
-    _check_target(_soft_target_node_id, strategy)
-    _check_selectors(bundles, bundle_label_selector)
-    if lifetime not in (None, "detached"):
-        raise ValueError(
-            "Placement group `lifetime` argument must be either `None` or 'detached'. Got "
-            f"{lifetime}."
-        )
     if not isinstance(name, str):
         raise TypeError(f"the name of a placement group is a string, not {name!r}")
     flags = _DETACHED if lifetime == "detached" else 0
@@ -135,6 +135,26 @@ def placement_group(
         _core.group_remove(raw)  # nobody else could
         raise
     return group
+
+
+def validate_placement_group(
+    bundles: list[dict[str, float]],
+    strategy: str | None = None,
+    lifetime: str | None = None,
+    _soft_target_node_id: str | None = None,
+    bundle_label_selector: list[dict[str, str]] | None = None,
+    topology_strategy: dict[str, str] | None = None,
+) -> None:
+    """ValueError for arguments that `placement_group` would refuse."""
+    strategy = _node_strategy(strategy, topology_strategy)
+    _check_bundles(bundles)
+    _check_target(_soft_target_node_id, strategy)
+    _check_selectors(bundles, bundle_label_selector)
+    if lifetime not in (None, "detached"):
+        raise ValueError(
+            "Placement group `lifetime` argument must be either `None` or 'detached'. Got "
+            f"{lifetime}."
+        )
 
 
 def _say_if_hopeless(raw: bytes, bundles: list[dict[str, float]], strategy: str) -> None:

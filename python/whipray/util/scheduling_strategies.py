@@ -164,3 +164,8 @@ SchedulingStrategyT = Union[  # noqa: UP007 - evaluated at import
     NodeAffinitySchedulingStrategy,
     NodeLabelSchedulingStrategy,
 ]
+
+LabelMatchExpressionsT = dict[
+    str,
+    Union[In, NotIn, Exists, DoesNotExist],  # noqa: UP007 - evaluated at import
+]

@@ -20,6 +20,20 @@ RESTORE_WORKER_MODE = 3
 SPILL_WORKER_MODE = 2
 logger = logging.getLogger("ray")
 
+
+class _Config:
+    """`ray._config`: settings of Ray's engine, as far as its libraries ask for them."""
+
+    def grpc_client_keepalive_time_ms(self) -> int:
+        """For channels that libraries open themselves."""
+        return 300_000
+
+    def grpc_client_keepalive_timeout_ms(self) -> int:
+        """For channels that libraries open themselves."""
+        return 120_000
+
+
+_config = _Config()
 _FORMER = {
     "worker": "ray._private.worker",
     "state": "ray._private.state",

@@ -28,6 +28,9 @@ class Node:
     """The node and the session's folder."""
 
     head = True
+    max_bytes = 512 * 1024 * 1024
+    backup_count = 5
+    """Ray's sizes for logs that its libraries rotate themselves."""
 
     @property
     def address(self) -> str:
@@ -191,9 +194,7 @@ class Worker:
     @property
     def mode(self) -> int | None:
         """SCRIPT_MODE in a driver, WORKER_MODE in a worker, None without a session."""
-        if not self.connected:
-            return None
-        return whipray.WORKER_MODE if _worker.state.is_worker else whipray.SCRIPT_MODE
+        return _worker.state.mode
 
     @property
     def node(self) -> Node | None:

@@ -17,3 +17,10 @@ def __getattr__(name: str) -> Any:
     if name in _ALIASES:
         return importlib.import_module(_ALIASES[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+
+
+def get_node_instance_id() -> str:
+    """Id of the machine, which is that of the node."""
+    from whipray import get_runtime_context
+
+    return get_runtime_context().get_node_id()
