@@ -28,6 +28,11 @@ MAKING = ".making"
 _numbers = itertools.count(1)
 
 
+def _is_ray_debugger_post_mortem_enabled() -> bool:
+    """False: an error of a task does not stop it; Ray's serving library asks."""
+    return False
+
+
 def set_trace(breakpoint_uuid: Any = None) -> None:
     """Stop here and wait for a debugger; `breakpoint_uuid` is Ray's own and has no meaning."""
     stop_at(sys._getframe(1))
