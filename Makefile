@@ -149,12 +149,14 @@ fuzz-long: fuzz
 	  $(if $(T),build/fuzz/tests/fuzz/$(T),$$($(NATIVE) -s $(C_ENGINE) print-fuzz-programs))
 
 # Seeded schedules of processes that die anywhere; a seed that fails prints how to see it again.
+# SIM_STATE=file: what was interrupted goes on behind the last seed that the file says is done.
 SIM_SEEDS ?= 100000
+SIM_STATE ?=
 C_SIM = OBJ=build/c/sim WHIPRAY_BUILD=hostile
 sim:
 	@sh tools/prepare.sh $(PYTHON)
 	@$(NATIVE) $(C_SIM) sim-program
-	@build/c/sim/tests/sim/sim --seeds $(SIM_SEEDS)
+	@build/c/sim/tests/sim/sim --seeds $(SIM_SEEDS) $(if $(SIM_STATE),--state $(SIM_STATE))
 
 # c-test tries a sample of the images of memory; this tries each of them.
 c-step:

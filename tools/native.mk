@@ -189,7 +189,8 @@ print-fuzz-programs:
 
 # ---- simulation: many processes of a session in one ----------------------------------------------
 
-$(OBJ)/tests/sim/sim: $(OBJ)/tests/sim/sim.o $(OBJ)/tests/fuzz/stub_check.o \
+SIM_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(sort $(wildcard tests/sim/*.c)))
+$(OBJ)/tests/sim/sim: $(SIM_OBJ) $(OBJ)/tests/fuzz/stub_check.o \
   $(OBJ)/tests/c/session.o $(OBJ)/core.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LINK_FLAGS) $(LDFLAGS) $(filter %.o,$^) $(OBJ)/core.a $(MSGPACK_A) -lpthread -o $@

@@ -155,13 +155,27 @@ static int call_waits(const wr_task *t, uint64_t st) {
                                      phase == WR_TASK_ANSWERED);
 }
 
+/* The actor that the task would create has been killed before. */
+static int creates_nothing(const wr_seg *s, const wr_task *t) {
+  uint32_t k = t->actor - 1;
+  if (k >= WR_MAX_ACTORS) return 1;
+  uint64_t st = wr_load(&s->actors[k].state);
+  return WR_ACTOR_GEN(st) != t->actor_gen || WR_ACTOR_PHASE(st) == WR_ACTOR_DEAD;
+}
+
 /* A worker may submit, or its death may queue again, after the job has ended and its tasks have
  * been cancelled.  1: this was one. */
-static int cancel_of_ended_job(wr_self *me, wr_idx i, const wr_task *t, uint64_t st) {
+static int cancel_of_ended_job(wr_self *me, wr_idx i, wr_task *t, uint64_t st) {
   uint32_t phase = WR_TASK_PHASE(st);
   if (phase != WR_TASK_WAITING && phase != WR_TASK_QUEUED) return 0;
-  if (t->flags & (WR_TF_CALL | WR_TF_CREATION) || !pool_closed(me->s, WR_TASK_SHAPE(st))) return 0;
-  if (wr_tasks_claim(me, i, WR_TASK_GEN(st)))
+  if ((t->flags & WR_TF_CALL) || !pool_closed(me->s, WR_TASK_SHAPE(st))) return 0;
+  int creation = t->flags & WR_TF_CREATION;
+  if (creation && !creates_nothing(me->s, t)) return 0; /* goes with its actor */
+  if (!wr_tasks_claim(me, i, WR_TASK_GEN(st))) return 1;
+  t->flags &= (uint16_t)~WR_TF_CREATION;
+  if (creation)
+    wr_actor_fail_call(me, i);
+  else
     wr_tasks_fail(me, i, "CANCELLED", "the driver of this task's job has ended");
   return 1;
 }

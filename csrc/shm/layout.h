@@ -38,7 +38,7 @@
 #include "shm/atomic.h"
 
 #define WR_SEGMENT_MAGIC UINT64_C(0x3179617270696877) /* "whipray1" */
-#define WR_SEGMENT_VERSION 1u
+#define WR_SEGMENT_VERSION 2u
 
 #define WR_CHUNK_SHIFT 16
 #define WR_CHUNK ((uint64_t)1 << WR_CHUNK_SHIFT)
@@ -180,16 +180,19 @@ typedef struct {
 _Static_assert(sizeof(wr_object) == 64, "shared layout: bump WR_SEGMENT_VERSION");
 
 /* A node says: task `task` waits for object `obj`.  Nodes are hints: the task's own `wait` word
- * decides, so a node may stand twice or be stale. */
+ * decides, so a node may stand twice or be stale.  But it may be lost only with the object: its
+ * record was an object's, whose id somebody may still try to hold. */
 typedef struct {
   _Alignas(64) wr_a64 state; /* as an object's; phase NODE while in use */
+  wr_a64 refs;               /* as an object's, of which none is left: holds find nothing here */
   uint32_t task, task_gen;
   uint32_t obj, obj_gen;
   uint32_t pos;  /* the argument waited for */
   uint32_t next; /* node idx */
-  uint64_t pad[4];
+  uint64_t pad[3];
 } wr_node;
 _Static_assert(sizeof(wr_node) == 64, "shared layout: bump WR_SEGMENT_VERSION");
+_Static_assert(offsetof(wr_node, refs) == offsetof(wr_object, refs), "a node is no object to hold");
 
 /* References that a block or a task keeps alive.  `npinned` counts how many of idx[] are pinned
  * now; its only writer is the process that owns the record at that time. */

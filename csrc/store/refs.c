@@ -159,8 +159,9 @@ int wr_view_take(wr_self *me, wr_idx idx, uint32_t gen) {
   int rc = wr_hold_take(me, idx, gen, NULL);
   if (rc < 0) return rc;
   wr_held *h = &me->holds[*wr_map32_get(&me->held, idx + 1)];
-  atomic_store_explicit(&wr_obj(me->s, idx)->v.b.touched, wr_load32(&me->s->h->births),
-                        memory_order_relaxed);
+  wr_object *o = wr_obj(me->s, idx);
+  if (WR_LIKELY(o->flags & WR_VAL_BLOCK)) /* else the value itself may stand there */
+    atomic_store_explicit(&o->v.b.touched, wr_load32(&me->s->h->births), memory_order_relaxed);
   if (h->views++ == 0) {
     wr_store32(hold_entry(me, h->pos), idx | WR_HOLD_VIEW);
     WR_FAILPOINT("view.marked");

@@ -45,6 +45,20 @@ static void finish(const wr_id *ids, uint32_t n) {
   session_close(&x);
 }
 
+/* The id of an object that has gone, tried when its record says who waits for another one. */
+TEST(a_stale_id_does_no_harm_to_those_who_wait) {
+  open_session();
+  wr_id gone = pending(), all[2] = {pending()};
+  wr_creator_drop(d, gone);
+  all[1] = wait_on(all, 1, 7);
+  CHECK_EQ(WR_OBJ_PHASE(wr_load(&wr_obj(&x.seg, gone.idx)->state)), WR_OBJ_NODE);
+  CHECK_EQ(wr_hold(d, gone.idx, gone.gen, NULL), WR_STALE);
+  CHECK_EQ(wr_hold(d, gone.idx, 0, NULL), WR_STALE);
+  seal(d, all[0], 0);
+  CHECK_EQ(phase(all[1]), WR_TASK_QUEUED);
+  finish(all, 2);
+}
+
 TEST(a_task_waits_for_each_argument_in_whatever_order_they_come) {
   static const uint8_t orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
                                        {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
