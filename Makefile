@@ -168,10 +168,19 @@ models:
 	@sh tools/prepare.sh --install --spin $(PYTHON)
 	@$(PYTHON) tools/run_models.py
 
+# SOAK_SECONDS=7200: the mixed load for so long, one kill in about SOAK_PAUSE / 2 seconds; what it
+# costs is recorded and shown.
 KILLS ?= 10000
+SOAK_SECONDS ?=
+SOAK_PAUSE ?= 0.3
+SOAK_RECORD = build/soak.jsonl
 soak: setup-test build
-	WHIPRAY_KILLS=$(KILLS) WHIPRAY_CRASH_SECONDS=7200 \
-	  $(IN_VENV)/python -m pytest tests/crash/test_random_kills.py
+	rm -f $(SOAK_RECORD)
+	$(if $(SOAK_SECONDS),WHIPRAY_KILLS=1000000000 WHIPRAY_SOAK_SECONDS=$(SOAK_SECONDS) \
+	  WHIPRAY_KILL_PAUSE=$(SOAK_PAUSE),WHIPRAY_KILLS=$(KILLS)) WHIPRAY_CRASH_SECONDS=86400 \
+	  WHIPRAY_SOAK_RECORD=$(SOAK_RECORD) $(IN_VENV)/python -m pytest \
+	  tests/crash/test_random_kills.py $(if $(SOAK_SECONDS),-k mixed_load)
+	$(IN_VENV)/python -m tests.crash.record $(SOAK_RECORD)
 
 lint: setup-test
 	$(IN_VENV)/ruff check .

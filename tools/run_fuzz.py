@@ -4,11 +4,12 @@ usage: run_fuzz.py replay INPUTS program...    the corpus, and so many inputs ma
        run_fuzz.py engine SECONDS program...   libFuzzer; new inputs go to build/fuzz/corpus
 
 An input that crashes or hangs a target is named in the output; the target run with that file as its
-argument does it again.
+argument does it again.  What libFuzzer has executed is added up in build/fuzz/executions.json.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -18,6 +19,7 @@ from pathlib import Path
 
 CORPUS = Path("tests/fuzz/corpus")
 GROWN = Path("build/fuzz/corpus")
+EXECUTIONS = Path("build/fuzz/executions.json")
 ENVIRONMENT = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:allocator_may_return_null=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
@@ -46,6 +48,14 @@ def engine(program: str, seconds: str) -> tuple[list[str], int]:
     return [program, *options, str(grown), str(CORPUS / topic)], 0
 
 
+def add_up(name: str, inputs: int) -> None:
+    """Inputs of each target over all runs, so that a campaign may be made in pieces."""
+    total = json.loads(EXECUTIONS.read_text()) if EXECUTIONS.exists() else {}
+    total[name] = total.get(name, 0) + inputs
+    EXECUTIONS.write_text(json.dumps(total, indent=1) + "\n")
+    print(f"{name:<28} {total[name]:9} inputs so far, all targets {sum(total.values())}")
+
+
 def run(command: list[str], expected: int) -> bool:
     started = time.monotonic()
     done = subprocess.run(
@@ -59,6 +69,8 @@ def run(command: list[str], expected: int) -> bool:
     )
     counted = EXECUTED.search(done.stdout)
     inputs = int(counted.group(1)) if counted else expected
+    if counted:
+        add_up(Path(command[0]).name, inputs)
     if done.returncode:
         print(done.stdout[-20000:])
         print("\n".join(f"the input is {path}" for path in Path("/tmp").glob("fuzz_*.last")))

@@ -107,6 +107,16 @@ TEST(any_bytes_are_safe) {
   }
 }
 
+TEST(nothing_is_written_and_read_without_memory) {
+  wr_buf b = {0};
+  CHECK_EQ(wr_buf_append(&b, "", 0), WR_OK);
+  CHECK_EQ(b.failed, 0);
+  wr_cursor c = wr_cursor_of(NULL, 0);
+  uint64_t v;
+  CHECK_EQ(wr_in_uint(&c, &v), WR_PROTO);
+  wr_buf_free(&b);
+}
+
 TEST(memory_may_run_out_at_any_write) {
   for (long n = 1;; n++) {
     wr_buf b = {0};

@@ -70,11 +70,17 @@ print("session", _core.info()["session_dir"], *pids, flush=True)
 """
 
 
-def start_driver(ending: str, **init: Any) -> tuple[subprocess.Popen[str], str, list[int]]:
+def start_driver(
+    ending: str, env: dict[str, str] | None = None, **init: Any
+) -> tuple[subprocess.Popen[str], str, list[int]]:
     """Runs LOAD and then `ending`; the process, its session's directory, its workers."""
     code = LOAD.replace("INIT", repr(init)) + textwrap.dedent(ending)
     driver = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | (env or {}),
     )
     assert driver.stdout is not None
     line = driver.stdout.readline()

@@ -1,4 +1,5 @@
-"""Workers die at every named place of a hostile build, in the middle of Python tasks."""
+"""Processes die at named places of a hostile build: workers at every one, in the middle of Python
+tasks; drivers where they submit, the daemon in the middle of a sweep, each in every way."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from whipray import _core
 from whipray.exceptions import WorkerCrashedError
 
 from .helpers import living, wait_until_whole
+from .test_daemon_and_driver_death import start_driver, wait_until_gone
 
 MATRIX = Path(__file__).resolve().parents[1] / "c/kill.c"
 PLACES = re.findall(r'"([a-z_]+\.[a-z_.]+)"', MATRIX.read_text())
@@ -53,3 +55,45 @@ def test_workers_die_at_every_place(nth: int) -> None:
         del pairs, head, inner, task
     assert _core.stats()["sweeps"] > deaths + 5
     wait_until_whole(before)
+
+
+UNARMED = {"env_vars": {"WHIPRAY_FAILPOINT": ""}}  # workers; all others have it from the driver
+WAYS = ["kill", "segv", "exit"]
+
+# Any worker may be the next one; the task that it ran is queued again, by the sweep.
+SHOOT = """
+    while not load_error:
+        for row in _core.procs():
+            if row["role"] == 3 and row["pid"]:
+                try:
+                    os.kill(row["pid"], signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+        time.sleep(0.05)
+    print(type(load_error[0]).__name__)
+"""
+
+
+@pytest.mark.skipif(not HOSTILE, reason="this build has no failpoints")
+@pytest.mark.parametrize("way", WAYS)
+def test_a_daemon_that_dies_in_the_middle_of_a_sweep_is_named(way: str) -> None:
+    armed = {"WHIPRAY_FAILPOINT": f"requeue.begin@2={way}"}
+    driver, directory, pids = start_driver(
+        SHOOT, armed, num_cpus=2, log_to_driver=False, runtime_env=UNARMED
+    )
+    out, err = driver.communicate()
+    assert out.split() == ["RaySystemError"], err
+    wait_until_gone(pids, directory)
+
+
+@pytest.mark.skipif(not HOSTILE, reason="this build has no failpoints")
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("place", ["task.building", "submit.queued", "actor.pushed", "seal.before"])
+def test_a_driver_that_dies_at_a_place_leaves_nothing(place: str, way: str) -> None:
+    armed = {"WHIPRAY_FAILPOINT": f"{place}@4000={way}"}
+    driver, directory, pids = start_driver(
+        "thread.join()", armed, num_cpus=2, log_to_driver=False, runtime_env=UNARMED
+    )
+    driver.communicate()
+    assert driver.returncode in (-9, -11, 41)
+    wait_until_gone(pids, directory)
