@@ -134,8 +134,8 @@ static void call(sim_proc *p) {
     for (uint32_t n = 1 + sim_pick(4); n; n--) call_once(p, actor);
 }
 
-/* The calls of one caller begin in the order of their submission; after a death of the actor the one
- * that ran may begin again, and no other. */
+/* The calls of one caller begin in the order of their submission; after a death of the actor the
+ * one that ran may begin again, and no other. */
 static void note_begun(const wr_job *job, const order *o) {
   const wr_task *t = job->t;
   uint32_t k = 0;
@@ -245,7 +245,8 @@ static void remove_group(sim_proc *p) {
 void sim_act(sim_proc *p) {
   static void (*const acts[])(sim_proc *) = {
       submit, submit, put, put, call, call, call, look, look, borrow, cancel, begin_stream,
-      read_stream, read_stream, make_group, await_group, remove_group, drop_one, drop_one, drop_one};
+      read_stream, read_stream, make_group, await_group, remove_group, drop_one, drop_one,
+      drop_one};
   if (p->worker)
     work(p);
   else

@@ -4,9 +4,9 @@
  * usage: sim [--seeds N] [--from SEED] [--state FILE] | sim --replay SEED
  * --state: goes on behind the last seed that FILE says is done, up to N, and keeps it up to date.
  *
- * Every process is a coroutine that gives way at failpoints, in the middle of operations.  Some never
- * come back: they are dead, and the daemon sweeps while the others stand where they are.  When all
- * have been let finish, the session is audited; in the end nothing may be left. */
+ * Every process is a coroutine that gives way at failpoints, in the middle of operations.  Some
+ * never come back: they are dead, and the daemon sweeps while the others stand where they are.
+ * When all have been let finish, the session is audited; in the end nothing may be left. */
 #include "sim.h"
 
 #include <signal.h>

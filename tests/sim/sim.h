@@ -1,5 +1,5 @@
-/* tests/sim/sim.h - the parts of the simulation: processes as coroutines, what they do, and what the
- * daemon does between two steps of theirs.
+/* tests/sim/sim.h - the parts of the simulation: processes as coroutines, what they do, and what
+ * the daemon does between two steps of theirs.
  *
  * Everything is drawn from one seed.  A process gives way at failpoints (base/failpoint.h), in the
  * middle of operations; the daemon, which nobody may interrupt but death, does not. */
