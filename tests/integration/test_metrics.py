@@ -165,3 +165,9 @@ def test_without_profiling_nothing_is_recorded():
     with pytest.warns(UserWarning, match="RAY_PROFILING"):
         events = ray.timeline()
     assert [event for event in events if event["ph"] == "X"] == []
+
+
+def test_recording_without_a_session_starts_none():
+    ray.shutdown()
+    metrics.Counter("counted_by_nobody").inc()
+    assert not ray.is_initialized()

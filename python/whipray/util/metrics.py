@@ -144,9 +144,8 @@ class Metric:
         missing = [key for key in self._tag_keys if key not in final]
         if missing:
             raise ValueError(f"Missing value for tag key(s): {','.join(missing)}.")
-        if self._discard_metric:
-            return
-        worker.ensure_attached()
+        if self._discard_metric or not _core.attached():
+            return  # a thread that still counts must not start a session after the last one
         key = json.dumps(sorted(final.items()))
         with _process.lock:
             self._update(*_process.place(self, key), value)
