@@ -50,6 +50,7 @@ typedef struct {
   uint64_t size, until, store_at;
   uint32_t every;
   int fd, stepping, storing;
+  int repeats;     /* the storing instruction, which has begun another round */
   uint8_t *mirror; /* what the segment holds, kept up store by store */
   uint64_t *seen;  /* hashes of images, open addressing */
 } stepper;
@@ -130,15 +131,19 @@ static void protect(int prot) {
 }
 
 static void die_here(void) {
-  me.c->missed |= take_all();
+  int changed = take_all();
+  if (!me.repeats) me.c->missed |= changed;
   kill(getpid(), SIGKILL);
 }
 
 static void after_store(uint64_t pc) {
   uint64_t line = me.store_at & ~(uint64_t)(LINE - 1);
-  if (pc != me.c->pc) { /* else it is one round of a repeated instruction */
+  int repeats = me.repeats;
+  me.repeats = pc == me.c->pc; /* and stores without faults, all over the segment */
+  if (!me.repeats) {
     protect(PROT_READ);
     me.storing = 0;
+    if (repeats) (void)take_all();
   }
   for (uint64_t at = line ? line - LINE : 0; at <= line + LINE; at += LINE) take_line(at);
   me.c->n.stores++;
