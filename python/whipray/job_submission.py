@@ -13,7 +13,7 @@ import os
 import secrets
 import string
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from whipray import _core
@@ -248,6 +248,14 @@ class JobSubmissionClient:
 
     async def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
         """What the job writes, from its start to its end."""
+        for text in self._log_pieces(job_id):
+            if text:
+                yield text
+            else:
+                await asyncio.sleep(LOOK_SECONDS)
+
+    def _log_pieces(self, job_id: str) -> Iterator[str]:
+        """The same for who waits in another way: "" says that there is nothing new for now."""
         jobs.folder_of(self._session_dir, job_id)
         path = jobs.log_of(self._session_dir, job_id)
         with open(path, encoding="utf-8", errors="replace") as file:
@@ -257,7 +265,7 @@ class JobSubmissionClient:
                     yield text
                 if done:
                     return
-                await asyncio.sleep(LOOK_SECONDS)
+                yield ""
 
 
 def _session_dir(address: str | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import shlex
@@ -124,12 +123,14 @@ def _exit_code(client: JobSubmissionClient, name: str) -> int:
 
 
 def _follow(client: JobSubmissionClient, name: str) -> None:
-    async def show() -> None:
-        async for text in client.tail_job_logs(name):
+    from whipray.job_submission import LOOK_SECONDS
+
+    for text in client._log_pieces(name):
+        if text:
             sys.stdout.write(text)
             sys.stdout.flush()
-
-    asyncio.run(show())
+        else:
+            time.sleep(LOOK_SECONDS)
 
 
 def _say(client: JobSubmissionClient, name: str) -> JobStatus:
