@@ -73,6 +73,27 @@ static void say_goodbye(node *n) {
   }
 }
 
+/* ---- memory of the loop ---------------------------------------------------------------------- */
+
+/* Nothing but the loop's table of descriptors is ever extended, and libuv aborts when it can not
+ * be: it has a place of its own, large enough for the descriptors of every process. */
+static _Alignas(64) char table[WR_MAX_PROCS * 5 * sizeof(void *)];
+static int table_used;
+
+static void *extend(void *p, size_t len) {
+  if (p == table || (!p && !table_used)) {
+    table_used = 1;
+    if (len <= sizeof table) return table;
+    void *more = malloc(len);
+    return more ? memcpy(more, table, sizeof table) : NULL;
+  }
+  return realloc(p, len);
+}
+
+static void release(void *p) {
+  if (p != table) free(p);
+}
+
 /* ---- signals and the loop -------------------------------------------------------------------- */
 
 /* Orphans that became our children: reaped here.  Workers and fork servers are left to those who
@@ -101,6 +122,7 @@ static int prepare(node *n) {
       uv_signal_init(n->loop, &n->children) || uv_signal_init(n->loop, &n->terminate))
     return WR_IO;
   n->patience.data = n->children.data = n->terminate.data = n;
+  node_listen_init(n);
   node_procs_init(n);
   node_pools_init(n);
   node_trim_init(n);
@@ -116,6 +138,7 @@ static int prepare(node *n) {
 }
 
 int node_run(int owner_fd) {
+  uv_replace_allocator(malloc, extend, calloc, release);
   node *n = wr_alloc(sizeof *n);
   uv_loop_t *loop = uv_default_loop();
   if (!n || !loop) return 1;

@@ -6,6 +6,7 @@
 #include "node/node.h"
 #include "os/io.h"
 #include "os/os.h"
+#include "os/spawn.h"
 #include "wire/messages.h"
 
 /* A connection that has not said yet who it is. */
@@ -30,9 +31,10 @@ static int refuse(node_conn *c, uint32_t id, int rc, const char *text) {
 /* Gives the driver of a new job its slot and pool. */
 static int admit(node *n, node_job *job, node_conn *c, uint32_t id) {
   wr_buf no_env = {0};
-  int rc = WR_LIMIT;
-  node_proc *p = node_proc_new(n, WR_ROLE_DRIVER, job, NULL);
-  if (!p) return refuse(c, id, WR_LIMIT, "the session has no room for another process");
+  node_proc *p;
+  int rc = node_proc_new(n, WR_ROLE_DRIVER, job, NULL, &p);
+  if (rc == WR_LIMIT) return refuse(c, id, rc, "the session has no room for another process");
+  if (rc != WR_OK) return refuse(c, id, rc, wr_status_text(rc));
   job->driver = p;
   job->slot = p->slot;
   job->pool = node_pool_get(job, &no_env, &rc);
@@ -44,7 +46,13 @@ static int admit(node *n, node_job *job, node_conn *c, uint32_t id) {
   c->on_hangup = on_driver_hangup;
   rc = node_proc_watch(p, (int)job->cfg.driver_pid);
   if (rc == WR_OK) rc = node_send_welcome(c, id, job, p);
-  if (rc != WR_OK) node_note("a driver could not be admitted: %s", wr_status_text(rc));
+  if (rc == WR_OK) return rc;
+  char why[320], text[400];
+  wr_os_describe_failure(rc, why, sizeof why);
+  snprintf(text, sizeof text, "a driver could not be admitted: %s", why);
+  node_note("%s", text);
+  node_conn_error(c, id ? id : 1, rc, text);
+  node_conn_drain(c, INT64_C(100000000));
   return rc;
 }
 
@@ -84,7 +92,7 @@ static void on_config(node_conn *c, const wr_head *h, const uint8_t *body) {
     return;
   }
   job->owner = !job->cfg.standing;
-  node_session_listen(n); /* before WELCOME: a program may pass the path on at once */
+  node_listen(n); /* before WELCOME: a program may pass the path on at once */
   if (admit(n, job, c, h->id) != WR_OK) {
     node_session_close(n);
     uv_stop(n->loop);
@@ -139,14 +147,6 @@ static void on_hello(node_conn *c, const wr_head *h, const uint8_t *body) {
 
 static void on_stranger_gone(node_conn *c) { node_conn_close(c); }
 
-void node_accept(void *owner) {
-  node *n = owner;
-  unsigned uid;
-  int fd = wr_os_accept(n->listener);
-  if (fd < 0) return;
-  if (wr_os_peer_uid(fd, &uid, NULL) != WR_OK || uid != wr_os_uid()) {
-    wr_os_close(fd);
-    return;
-  }
+void node_stranger_arrived(node *n, int fd) {
   node_conn_open(n->loop, fd, n, on_hello, on_stranger_gone);
 }

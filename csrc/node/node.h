@@ -114,6 +114,9 @@ struct node {
   int lock_fd;
   int listener;
   node_watch *listen_watch;
+  int crowded;              /* nobody can be accepted now: the listener is not watched ... */
+  uv_check_t after_events;  /* ... and looked at by these */
+  uv_timer_t accept_again;
   double num_cpus;
   uint32_t keep_workers;
   node_job *jobs;
@@ -157,10 +160,16 @@ void node_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* watch.c */
 node_watch *node_watch_open(uv_loop_t *loop, int fd, void *owner, void (*ready)(void *owner));
 void node_watch_close(node_watch *w); /* closes the descriptor too; NULL is fine */
+void node_watch_pause(node_watch *w);
+void node_watch_resume(node_watch *w);
+
+/* listen.c */
+void node_listen_init(node *n);
+void node_listen(node *n);
+void node_listen_close(node *n);
 
 /* session.c */
 int node_session_open(node *n, const node_config *cfg, char *err, size_t cap);
-void node_session_listen(node *n);
 void node_session_close(node *n);
 void node_session_clean_stale(node *n);
 /* Removes what sessions that have died left in `base`; not what is in `own`. */
@@ -168,7 +177,8 @@ void node_clean_stale_in(const char *base, const char *own);
 int node_send_welcome(node_conn *c, uint32_t id, const node_job *job, const node_proc *p);
 
 /* procs.c */
-node_proc *node_proc_new(node *n, uint32_t role, node_job *job, node_pool *pool); /* NULL: full */
+/* WR_OK; WR_LIMIT: all slots are taken; WR_NOMEM. */
+int node_proc_new(node *n, uint32_t role, node_job *job, node_pool *pool, node_proc **out);
 int node_proc_watch(node_proc *p, int pid); /* the process runs: live from now on */
 void node_proc_kill(node_proc *p, const char *reason);
 void node_proc_died(node_proc *p, int wait_status); /* marks; the sweep follows soon */
@@ -253,7 +263,7 @@ void node_output_close(node_proc *p); /* takes what is left first */
 void node_on_worker_message(node_conn *c, const wr_head *h, const uint8_t *body);
 void node_on_driver_message(node_conn *c, const wr_head *h, const uint8_t *body);
 /* drivers.c */
-void node_accept(void *owner);
+void node_stranger_arrived(node *n, int fd); /* a connection that says who it is next */
 int node_owner_arrived(node *n, int fd);
 
 /* names.c, kv.c, actors.c: each answers one request */

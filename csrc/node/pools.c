@@ -154,16 +154,20 @@ static int start_worker(node_pool *pool) {
     node_pool_worker_refused(pool, "another worker could not be connected", errno);
     return WR_IO;
   }
-  node_proc *p = node_proc_new(job->n, WR_ROLE_WORKER, job, pool);
-  if (!p) {
+  node_proc *p;
+  int rc = node_proc_new(job->n, WR_ROLE_WORKER, job, pool, &p);
+  if (rc != WR_OK) {
     for (int i = 0; i < 3; i++) {
       wr_os_close(fds[i]);
       wr_os_close(ours[i]);
     }
-    return WR_LIMIT;
+    pool->wanted = 1; /* the end of another process frees a slot and fills the pools again */
+    if (rc == WR_NOMEM)
+      node_pool_worker_refused(pool, "another worker could not be started", ENOMEM);
+    return rc;
   }
   p->conn = node_conn_open(job->n->loop, ours[0], p, node_on_worker_message, on_worker_hangup);
-  int rc = node_output_open(p, ours[1], ours[2]);
+  rc = node_output_open(p, ours[1], ours[2]);
   int sent = node_server_spawn(job, p, fds), error = errno;
   if (p->conn && rc == WR_OK && sent == WR_OK) return WR_OK;
   if (sent != WR_OK) { /* no process will ever have this slot */
@@ -171,6 +175,7 @@ static int start_worker(node_pool *pool) {
     node_pool_worker_refused(pool, "the process that starts workers could not be started", error);
   } else {
     p->killed = 1; /* as soon as it is known */
+    node_pool_worker_refused(pool, "another worker could not be connected", ENOMEM);
   }
   return WR_IO;
 }

@@ -52,10 +52,10 @@ static void publish(node_proc *p, uint32_t phase) {
            WR_PROC_STATE(phase, p->role, p->pool ? p->pool->idx : 0, p->gen));
 }
 
-node_proc *node_proc_new(node *n, uint32_t role, node_job *job, node_pool *pool) {
+int node_proc_new(node *n, uint32_t role, node_job *job, node_pool *pool, node_proc **out) {
   uint32_t slot = free_slot(n);
-  node_proc *p = slot ? wr_alloc(sizeof *p) : NULL;
-  if (!p) return NULL;
+  node_proc *p = *out = slot ? wr_alloc(sizeof *p) : NULL;
+  if (!p) return slot ? WR_NOMEM : WR_LIMIT;
   wr_proc *r = &n->seg.procs[slot];
   *p = (node_proc){.n = n, .slot = slot, .role = role, .job = job, .pool = pool, .pidfd = -1,
                    .log_fd = -1, .wait_status = -1};
@@ -69,7 +69,7 @@ node_proc *node_proc_new(node *n, uint32_t role, node_job *job, node_pool *pool)
   r->job = job && job->slot ? job->slot : slot;
   publish(p, WR_PROC_STARTING);
   if (wr_load32(&n->seg.h->proc_high) <= slot) wr_store32(&n->seg.h->proc_high, slot + 1);
-  return p;
+  return WR_OK;
 }
 
 /* ---- life and death -------------------------------------------------------------------------- */

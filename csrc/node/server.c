@@ -118,17 +118,27 @@ static node_proc *proc_of(node_server *s, const uint8_t *body) {
   return p && p->server == s && p->gen == wr_get_u32(body + 4) ? p : NULL;
 }
 
+/* Its end could not be noticed, so it has it now. */
+static void end_unwatched(node_proc *p, int rc) {
+  char why[320];
+  wr_os_describe_failure(rc, why, sizeof why);
+  node_note("worker %d can not be watched: %s", p->pid, why);
+  snprintf(p->tail, sizeof p->tail, "it could not be watched: %s", why);
+  wr_os_kill(p->pid, wr_os_sigkill);
+  node_server_reap(p->server, p->pid);
+  node_proc_died(p, -1);
+}
+
 static void on_spawned(node_server *s, const uint8_t *body) {
   node_proc *p = proc_of(s, body);
   int pid = (int)wr_get_u32(body + 8);
   if (!p || p->pid || pid <= 1) return;
   s->n->spawned++;
   s->job->servers_failed = 0;
-  p->pool->failures = 0;
-  if (node_proc_watch(p, pid) != WR_OK) {
-    node_note("cannot watch worker %d: %s", pid, strerror(errno));
-    wr_os_kill(pid, wr_os_sigkill);
-    node_proc_died(p, -1);
+  if (!p->killed) p->pool->failures = 0;
+  int rc = node_proc_watch(p, pid);
+  if (rc != WR_OK) {
+    end_unwatched(p, rc);
   } else if (p->killed || s->n->ending || (p->job_over && !p->is_actor)) {
     p->killed = 0;
     node_proc_kill(p, "its job has ended");

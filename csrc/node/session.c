@@ -169,18 +169,8 @@ int node_session_open(node *n, const node_config *cfg, char *err, size_t cap) {
   return rc == WR_OK ? node_spill_open(n, cfg) : rc;
 }
 
-void node_session_listen(node *n) {
-  char path[SUN_PATH + 8];
-  snprintf(path, sizeof path, "%s/sock", n->dir);
-  n->listener = wr_os_listen(path, 64);
-  if (n->listener >= 0 && wr_os_set_nonblocking(n->listener) == WR_OK)
-    n->listen_watch = node_watch_open(n->loop, n->listener, n, node_accept);
-  if (!n->listen_watch) node_note("cannot listen at %s: %s", path, strerror(errno));
-}
-
 void node_session_close(node *n) {
-  node_watch_close(n->listen_watch);
-  n->listen_watch = NULL;
+  node_listen_close(n);
   node_spill_close(n);
   node_remake_close(n);
   if (n->dir[0]) wr_os_remove_tree(n->dir);

@@ -24,6 +24,10 @@ node_watch *node_watch_open(uv_loop_t *loop, int fd, void *owner, void (*ready)(
   return w;
 }
 
+void node_watch_pause(node_watch *w) { uv_poll_stop(&w->poll); }
+
+void node_watch_resume(node_watch *w) { uv_poll_start(&w->poll, UV_READABLE, on_ready); }
+
 static void on_closed(uv_handle_t *handle) { wr_free(handle->data); }
 
 void node_watch_close(node_watch *w) {

@@ -2,6 +2,7 @@
  * as "whiprayd" it is the daemon, run with -c (as the daemon runs Python) it is the fork server. */
 #include "check.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -16,6 +17,7 @@
 #include "client/client.h"
 #include "client/internal.h"
 #include "node/node.h"
+#include "os/files.h"
 #include "os/os.h"
 #include "os/spawn.h"
 #include "wire/messages.h"
@@ -221,7 +223,7 @@ static void expect(wr_client *c, wr_id id, const char *text) {
   wr_view v;
   CHECK_EQ(wr_wait_objects(c, &id, 1, 1, 0, -1), WR_OK);
   CHECK_EQ(wr_value_view(c, id, &v), WR_OK);
-  CHECK_EQ(v.is_error, text == NULL);
+  CHECK_MSG(v.is_error == !text, "%.*s", (int)v.len, (const char *)v.data);
   if (!text) return;
   CHECK_EQ(v.len, strlen(text));
   CHECK_MEM(v.data, text, v.len);
@@ -384,16 +386,23 @@ TEST(ends_with_its_driver) {
   remove_top();
 }
 
-TEST(others_may_join_and_leave) {
-  wr_client *c = start(2), *other = NULL;
-  char path[160], err[512];
+static wr_client *join(const char *path) {
+  wr_client *c = NULL;
+  char err[512];
   wr_buf b = {0};
-  uint16_t shape = one_cpu_shape(c);
-  snprintf(path, sizeof path, "%s/sock", wr_client_session_dir(c));
   make_config(&b, 0);
-  int rc = wr_client_join_as(&other, path, WR_ROLE_DRIVER, b.data, b.len, err, sizeof err);
+  int rc = wr_client_join_as(&c, path, WR_ROLE_DRIVER, b.data, b.len, err, sizeof err);
   CHECK_MSG(rc == WR_OK, "%s", err);
   wr_buf_free(&b);
+  return c;
+}
+
+TEST(others_may_join_and_leave) {
+  wr_client *c = start(2);
+  char path[160];
+  uint16_t shape = one_cpu_shape(c);
+  snprintf(path, sizeof path, "%s/sock", wr_client_session_dir(c));
+  wr_client *other = join(path);
   CHECK_EQ(stat_of(c, "drivers"), 2);
   expect(other, submit(other, one_cpu_shape(other), "mine", 0), "mine");
   wr_client_detach(other);
@@ -403,6 +412,81 @@ TEST(others_may_join_and_leave) {
   wr_client_detach(c);
   remove_top();
 }
+
+/* ---- without descriptors --------------------------------------------------------------------- */
+
+static int count_fds(int pid) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d/fd", pid);
+  DIR *d = opendir(path);
+  int n = -2; /* . and .. */
+  CHECK(d != NULL);
+  while (readdir(d)) n++;
+  closedir(d);
+  return n;
+}
+
+static void limit_fds(int pid, int n) {
+  struct rlimit now;
+  CHECK_EQ(prlimit(pid, RLIMIT_NOFILE, NULL, &now), 0);
+  now.rlim_cur = n ? (rlim_t)n : now.rlim_max;
+  CHECK_EQ(prlimit(pid, RLIMIT_NOFILE, &now, NULL), 0);
+}
+
+static int somebody_waits(void *c) {
+  char path[160], text[4096];
+  snprintf(path, sizeof path, "%s/logs/whiprayd.log", wr_client_session_dir(c));
+  wr_os_read_tail(path, text, sizeof text);
+  return strstr(text, "a driver has to wait: Too many open files") != NULL;
+}
+
+static long cpu_ticks(int pid) {
+  char path[64], text[512];
+  long user, system;
+  snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  FILE *f = fopen(path, "r");
+  CHECK(f && fgets(text, sizeof text, f));
+  fclose(f);
+  static const char *const fields = ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld";
+  CHECK_EQ(sscanf(strrchr(text, ')'), fields, &user, &system), 2);
+  return user + system;
+}
+
+static void join_and_work(void *path) {
+  wr_client *c = join(path);
+  expect(c, submit(c, one_cpu_shape(c), "mine", 0), "mine");
+  wr_client_detach(c);
+}
+
+/* Who joins a daemon that has hardly a descriptor left waits, and costs nothing: those who are in go on.
+ * He comes in when some are there again: because another driver leaves, or by a higher limit. */
+static void joins_when_there_is_room(int by_leaving) {
+  wr_client *c = start(1);
+  int daemon = wr_client_conn(c)->daemon_pid;
+  char path[160];
+  uint16_t shape = one_cpu_shape(c);
+  snprintf(path, sizeof path, "%s/sock", wr_client_session_dir(c));
+  expect(c, submit(c, shape, "one", 0), "one");
+  wr_client *other = join(path);
+  expect(other, submit(other, one_cpu_shape(other), "other", 0), "other");
+  limit_fds(daemon, count_fds(daemon) + 20);
+  int joining = check_fork(join_and_work, path);
+  check_until(somebody_waits, c);
+  long before = cpu_ticks(daemon);
+  wr_os_sleep_ns(1000000000); /* in which an endless loop would use up a large part of a core */
+  CHECK_LT(cpu_ticks(daemon) - before, 10);
+  expect(c, submit(c, shape, "two", 0), "two");
+  expect(other, submit(other, one_cpu_shape(other), "three", 0), "three");
+  CHECK_EQ(stat_of(c, "drivers"), 2);
+  if (!by_leaving) limit_fds(daemon, 0);
+  wr_client_detach(other);
+  check_join(joining);
+  wr_client_detach(c);
+  remove_top();
+}
+
+TEST(who_joins_waits_for_descriptors) { joins_when_there_is_room(1); }
+TEST(who_joins_waits_for_a_higher_limit) { joins_when_there_is_room(0); }
 
 TEST(malformed_requests_are_refused) {
   wr_client *c = start(1);

@@ -56,8 +56,8 @@ static void hold_pools(node *n) {
 }
 
 static node_proc *add_proc(node *n, uint32_t role, node_job *job, node_pool *pool) {
-  node_proc *p = node_proc_new(n, role, job, pool);
-  if (!p) __builtin_trap();
+  node_proc *p;
+  if (node_proc_new(n, role, job, pool, &p) != WR_OK) __builtin_trap();
   p->conn = &conns[p->slot - FIRST_SLOT];
   *p->conn = (node_conn){.owner = p, .closed = 1}; /* it sends nothing */
   return p;
