@@ -149,24 +149,33 @@ static void drop_conn(wr_conn *conn) {
 
 static int check_kernel(sink err) {
   if (wr_os_self_pidfd_works() == WR_OK) return WR_OK;
+  if (errno != ENOSYS && errno != EPERM && errno != EINVAL)
+    return explain_error(err, WR_IO, "cannot open a process descriptor");
   return explain(err, WR_IO,
                  "this kernel has no process descriptors (pidfd_open: %s); Linux 5.4 is needed",
                  strerror(errno));
+}
+
+/* Waits until a daemon that has been left has ended and removed what it had made; one that does not
+ * is killed. */
+static void await_daemon(int pid, int *status) {
+  int64_t deadline = (int64_t)wr_os_now_ns() + DAEMON_PATIENCE_NS, left;
+  int fd = wr_os_pidfd_open(pid), rc;
+  while ((rc = wr_os_reap(pid, 0, status)) == WR_AGAIN &&
+         (left = deadline - (int64_t)wr_os_now_ns()) > 0)
+    if (fd < 0 || wr_os_wait_readable(fd, left) == WR_IO) wr_os_sleep_ns(1000000);
+  if (rc == WR_AGAIN) {
+    wr_os_kill(pid, wr_os_sigkill);
+    wr_os_reap(pid, 1, status);
+  }
+  wr_os_close(fd);
 }
 
 /* Ends a daemon that did not start well, and says how it went. */
 static int bury_daemon(int pid, int rc, sink err) {
   char how[96];
   int status = 0;
-  int ended = wr_os_reap(pid, 0, &status) == WR_OK;
-  for (int i = 0; !ended && i < 200; i++) {
-    wr_os_sleep_ns(1000000);
-    ended = wr_os_reap(pid, 0, &status) == WR_OK;
-  }
-  if (!ended) {
-    wr_os_kill(pid, wr_os_sigkill);
-    wr_os_reap(pid, 1, &status);
-  }
+  await_daemon(pid, &status);
   if (rc != WR_CLOSED) return rc;
   wr_os_describe_status(status, how, sizeof how);
   return explain(err, rc, "whiprayd ended while it started (%s)", how);
@@ -297,19 +306,6 @@ int wr_client_adopt(wr_client **out, int segment_fd, int sock, uint32_t slot, ui
 
 /* ---- leaving -------------------------------------------------------------------------------- */
 
-static void wait_for_daemon(int pid) {
-  int status, fd = wr_os_pidfd_open(pid);
-  if (fd >= 0) {
-    int64_t deadline = (int64_t)wr_os_now_ns() + DAEMON_PATIENCE_NS, left;
-    int rc = WR_INTR;
-    while (rc == WR_INTR && (left = deadline - (int64_t)wr_os_now_ns()) > 0)
-      rc = wr_os_wait_readable(fd, left);
-    if (rc != WR_OK) wr_os_pidfd_signal(fd, wr_os_sigkill);
-    wr_os_close(fd);
-  }
-  wr_os_reap(pid, 1, &status);
-}
-
 void wr_client_detach(wr_client *c) {
   static const uint8_t no_fields[] = {0x90};
   if (!c) return;
@@ -319,7 +315,8 @@ void wr_client_detach(wr_client *c) {
   wr_conn_call(conn, WR_MSG_DETACH, no_fields, sizeof no_fields, &reply, &len);
   free(reply);
   wr_conn_close(conn);
-  if (conn->owns_daemon) wait_for_daemon(conn->daemon_pid);
+  int status;
+  if (conn->owns_daemon) await_daemon(conn->daemon_pid, &status);
   wr_client_free(c);
   wr_conn_destroy(conn);
 }

@@ -70,6 +70,20 @@ static PyObject *attach_failed(wrpy_state *st, int rc, const char *doing, const 
   return NULL;
 }
 
+static PyObject *m_detach(PyObject *module, PyObject *unused);
+
+/* The answer of those that attach: what fails leaves no session behind. */
+static PyObject *attached_info(PyObject *module, wr_client *c) {
+  PyObject *kind, *value, *trace;
+  attached_as(c);
+  PyObject *info = m_info(module, NULL);
+  if (info) return info;
+  PyErr_Fetch(&kind, &value, &trace);
+  Py_XDECREF(m_detach(module, NULL));
+  PyErr_Restore(kind, value, trace);
+  return NULL;
+}
+
 static PyObject *m_start(PyObject *module, PyObject *args) {
   const char *path;
   Py_buffer config;
@@ -87,8 +101,7 @@ static PyObject *m_start(PyObject *module, PyObject *args) {
   if (taken) return NULL;
   if (rc != WR_OK) return attach_failed(wrpy_state_of(module), rc, "cannot start a session", err);
   if (standing) wr_client_disown(c);
-  attached_as(c);
-  return m_info(module, NULL);
+  return attached_info(module, c);
 }
 
 static PyObject *m_join(PyObject *module, PyObject *args) {
@@ -106,8 +119,7 @@ static PyObject *m_join(PyObject *module, PyObject *args) {
   PyBuffer_Release(&config);
   if (taken) return NULL;
   if (rc != WR_OK) return attach_failed(wrpy_state_of(module), rc, "cannot join the session", err);
-  attached_as(c);
-  return m_info(module, NULL);
+  return attached_info(module, c);
 }
 
 static PyObject *m_adopt(PyObject *module, PyObject *args) {
@@ -117,8 +129,7 @@ static PyObject *m_adopt(PyObject *module, PyObject *args) {
   wr_client *c = NULL;
   int rc = wr_client_adopt(&c, segment, sock, slot, gen);
   if (rc != WR_OK) return wrpy_fail_null(wrpy_state_of(module), rc, "cannot attach the worker");
-  attached_as(c);
-  return m_info(module, NULL);
+  return attached_info(module, c);
 }
 
 /* Threads that wait inside the client come out at their next look at the session. */

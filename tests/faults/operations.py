@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import whipray
+from whipray import _core
 
 MIB = 1 << 20
 STORE = 40 * MIB
@@ -232,7 +233,11 @@ DRIVER: tuple[Callable[[], None], ...] = (
 
 
 def open_session() -> None:
-    whipray.init(num_cpus=2, object_store_memory=STORE, include_dashboard=False)
+    try:
+        whipray.init(num_cpus=2, object_store_memory=STORE, include_dashboard=False)
+    except BaseException:
+        assert not _core.attached(), "init() has failed and left a session"
+        raise
 
 
 def session() -> None:

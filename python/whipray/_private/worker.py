@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import RLock
 from typing import Any
 
 from whipray import _core
@@ -83,6 +84,10 @@ class State:
 
 state = State()
 
+_opening = RLock()
+"""Held by the thread that opens a session: others that need one wait for it."""
+os.register_at_fork(after_in_child=_opening._at_fork_reinit)  # type: ignore[attr-defined]
+
 
 # ---- init ----------------------------------------------------------------------------------------
 
@@ -160,20 +165,27 @@ def init(
         log_to_driver=_logs(log_to_driver),
         namespace=space,
     )
-    if target is not None:
-        info = _core.join(target, _core.pack(config))
-    else:
-        temp_dir = kwargs.get("_temp_dir") or os.environ.get("RAY_TMPDIR")
-        if temp_dir:
-            config["temp_dir"] = temp_dir
-        info = _core.start(machine.daemon_path(), _core.pack(config))
-        labels_of_node.publish(node_labels)
+    temp_dir = kwargs.get("_temp_dir") or os.environ.get("RAY_TMPDIR")
+    if temp_dir and target is None:
+        config["temp_dir"] = temp_dir
     plain = job is not None and job.py_logging_config is not None
-    context = _opened(info, space, wanted_env, _logs(log_to_driver), plain)
-    if job is not None:
-        state.detached = job._default_actor_lifetime == "detached"
-    if more_env:
-        _enter_job_env(wanted_env)
+    with _opening:
+        if _core.attached():  # by another thread
+            return _again(ignore_reinit_error)
+        try:
+            if target is not None:
+                info = _core.join(target, _core.pack(config))
+            else:
+                info = _core.start(machine.daemon_path(), _core.pack(config))
+                labels_of_node.publish(node_labels)
+            context = _opened(info, space, wanted_env, _logs(log_to_driver), plain)
+            if job is not None:
+                state.detached = job._default_actor_lifetime == "detached"
+            if more_env:
+                _enter_job_env(wanted_env)
+        except BaseException:  # an interrupt too
+            shutdown()
+            raise
     return context
 
 
@@ -184,7 +196,7 @@ def _opened(
     logs: bool,
     plain: bool,
 ) -> Any:
-    """Finish init: remember what was asked for, start the driver's thread, build the context."""
+    """Remember what was asked for, start the driver's thread, build the context."""
     from whipray._private import monitor
     from whipray._private.context import RayContext
 
@@ -197,7 +209,6 @@ def _opened(
     try:
         monitor.start(print_logs=logs, plain=plain)
     except RuntimeError as error:
-        shutdown()
         raise RuntimeError(_no_thread(error)) from None
     return state.context
 
@@ -245,14 +256,10 @@ def _enter_job_env(runtime_env: dict[str, Any]) -> None:
     """Everything of this job runs in a pool of its own, which keeps workers ready."""
     from whipray._private.envs import resolve
 
-    try:
-        known = {**os.environ, **state.job_env}
-        state.inherited = resolve.resolved(runtime_env, known)
-        if runtime_env.get("config", {}).get("eager_install", True):
-            _core.rpc(_POOL_REG, _core.pack([pool_env(None), True]))
-    except BaseException:
-        shutdown()
-        raise
+    known = {**os.environ, **state.job_env}
+    state.inherited = resolve.resolved(runtime_env, known)
+    if runtime_env.get("config", {}).get("eager_install", True):
+        _core.rpc(_POOL_REG, _core.pack([pool_env(None), True]))
 
 
 def _no_thread(error: RuntimeError) -> str:
@@ -375,10 +382,15 @@ def ensure_attached() -> None:
     if _core.attached() or state.other is not None:
         return
     refuse_forked()
-    _refuse_ended()
-    if os.environ.get("RAY_ENABLE_AUTO_CONNECT") == "0":
-        raise RuntimeError("No session is open and automatic init is switched off; call init().")
-    init()
+    with _opening:
+        if _core.attached():  # another thread was first
+            return
+        _refuse_ended()
+        if os.environ.get("RAY_ENABLE_AUTO_CONNECT") == "0":
+            raise RuntimeError(
+                "No session is open and automatic init is switched off; call init()."
+            )
+        init()
 
 
 def _refuse_ended() -> None:
