@@ -262,7 +262,6 @@ CALL(int, -1, ftruncate, (int fd, off_t size), (fd, size), ENOSPC, EIO)
 CALL(int, -1, fallocate, (int fd, int mode, off_t off, off_t n), (fd, mode, off, n), ENOSPC, EINTR,
      EIO)
 CALL(off_t, -1, lseek, (int fd, off_t off, int how), (fd, off, how), EIO)
-CALL(int, -1, pipe2, (int fds[2], int flags), (fds, flags), NO_FD)
 CALL(int, -1, socket, (int a, int b, int p), (a, b, p), NO_FD)
 CALL(int, -1, socketpair, (int a, int b, int p, int fds[2]), (a, b, p, fds), NO_FD)
 CALL(int, -1, bind, (int fd, __CONST_SOCKADDR_ARG a, socklen_t n), (fd, a, n), ENOSPC, ENOMEM)
@@ -354,7 +353,7 @@ static int kind_of(int fd) {
 EXPORT ssize_t read(int fd, void *p, size_t n) {
   REAL(read);
   static const call c[] = {{"read", FAULT_CALLS, {EIO, EINTR, SHORT}},
-                           {"read", FAULT_CALLS, {EINTR, SHORT, ENOMEM}},
+                           {"read", FAULT_CALLS, {EINTR, SHORT}},
                            {"read", FAULT_CALLS, {EINTR}}};
   int way = the->kind ? due(&c[kind_of(fd)], FROM) : 0;
   if (way == SHORT) return real(fd, p, n ? 1 : 0);
@@ -430,6 +429,17 @@ EXPORT void *mremap(void *p, size_t old, size_t n, int flags, ...) {
   if (!way) return real(p, old, n, flags, to);
   errno = way;
   return MAP_FAILED;
+}
+
+/* libuv aborts when its first pipe cannot be had: a daemon that has just been started. */
+EXPORT int pipe2(int fds[2], int flags) {
+  REAL(pipe2);
+  static atomic_int before;
+  if (role == DAEMON && !before++) return real(fds, flags);
+  WAYS(pipe2, NO_FD);
+  if (!way) return real(fds, flags);
+  errno = way;
+  return -1;
 }
 
 EXPORT int pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*run)(void *), void *arg) {
