@@ -458,8 +458,8 @@ static void join_and_work(void *path) {
   wr_client_detach(c);
 }
 
-/* Who joins a daemon that has hardly a descriptor left waits, and costs nothing: those who are in go on.
- * He comes in when some are there again: because another driver leaves, or by a higher limit. */
+/* Who joins a daemon that has hardly a descriptor left waits, and costs nothing; those who are in
+ * go on.  He comes in when some are there again: another driver leaves, or the limit is raised. */
 static void joins_when_there_is_room(int by_leaving) {
   wr_client *c = start(1);
   int daemon = wr_client_conn(c)->daemon_pid;
