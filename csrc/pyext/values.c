@@ -282,16 +282,16 @@ PyObject *wrpy_load(wrpy_state *st, wr_id id, int64_t deadline, int *is_error) {
   return value;
 }
 
-static void raise_value(wrpy_state *st, PyObject *exc) {
+/* Raised from here, not from Python: the last line of the traceback is the one that asked. */
+static void raise_value(wrpy_state *st, PyObject *stored) {
   PyObject *errors = wrpy_errors(st);
-  if (!errors) return;
-  PyObject *result = PyObject_CallMethod(errors, "raise_from_value", "O", exc);
-  if (!result) return;
-  Py_DECREF(result);
+  PyObject *exc = errors ? PyObject_CallMethod(errors, "exception_from_value", "O", stored) : NULL;
+  if (!exc) return;
   if (PyExceptionInstance_Check(exc))
     PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
   else
-    wrpy_raise(st, "RaySystemError", "the error of a task is not an exception: %R", exc);
+    wrpy_raise(st, "RaySystemError", "the error of a task is not an exception: %R", stored);
+  Py_DECREF(exc);
 }
 
 PyObject *wrpy_load_or_raise(wrpy_state *st, wr_id id, int64_t deadline) {

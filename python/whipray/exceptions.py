@@ -487,13 +487,8 @@ class DependencyFailed(Exception):
         self.value = value
 
 
-def raise_from_value(value: object) -> None:
-    """Raise what a stored error stands for; called by `get`."""
-    raise exception_from_value(value)
-
-
 def exception_from_value(value: object) -> BaseException:
-    """The exception that `get` raises for a stored error value."""
+    """The exception that `get` raises for a stored error value; called by the extension."""
     if isinstance(value, RayTaskError):
         return value.as_instanceof_cause()
     if isinstance(value, BaseException):
