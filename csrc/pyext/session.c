@@ -128,6 +128,7 @@ static PyObject *m_adopt(PyObject *module, PyObject *args) {
   if (!PyArg_ParseTuple(args, "iiII", &segment, &sock, &slot, &gen) || check_free()) return NULL;
   wr_client *c = NULL;
   int rc = wr_client_adopt(&c, segment, sock, slot, gen);
+  if (rc == WR_DEAD) Py_RETURN_NONE;
   if (rc != WR_OK) return wrpy_fail_null(wrpy_state_of(module), rc, "cannot attach the worker");
   return attached_info(module, c);
 }
@@ -307,7 +308,8 @@ PyMethodDef wrpy_session_methods[] = {
      "one does not end with this process."},
     {"die_with_parent", m_die_with_parent, METH_NOARGS, "This process ends with its parent."},
     {"join", m_join, METH_VARARGS, "join(path, config): attaches to the session behind a socket."},
-    {"adopt", m_adopt, METH_VARARGS, "adopt(segment_fd, socket, slot, gen): attaches a worker."},
+    {"adopt", m_adopt, METH_VARARGS,
+     "adopt(segment_fd, socket, slot, gen) -> facts, or None: the worker was given up already."},
     {"detach", m_detach, METH_NOARGS, "Leaves the session."},
     {"forget", m_forget, METH_NOARGS, "Drops an attachment inherited over fork."},
     {"end_reason", m_end_reason, METH_NOARGS,

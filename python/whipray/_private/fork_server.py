@@ -132,8 +132,14 @@ def _become(order: Spawn) -> NoReturn:
         os.environb[name] = value
     signal.signal(signal.SIGINT, signal.default_int_handler)
     broken = _change_interpreter(order)
-    _core.adopt(SEGMENT_FD, order.sock, order.slot, order.gen)
+    _attach(order.slot, order.gen, order.sock)
     worker_main.run(broken)
+
+
+def _attach(slot: int, gen: int, sock: int) -> None:
+    """Take the worker's place in the session; the process ends here if the session has ended."""
+    if _core.adopt(SEGMENT_FD, sock, slot, gen) is None:
+        os._exit(0)
 
 
 def _change_interpreter(order: Spawn) -> str | None:
@@ -163,7 +169,7 @@ def resume(slot: int, gen: int, sock: int) -> NoReturn:
 
     for fd in (SEGMENT_FD, sock):
         os.set_inheritable(fd, False)
-    _core.adopt(SEGMENT_FD, sock, slot, gen)
+    _attach(slot, gen, sock)
     worker_main.run(None)
 
 
