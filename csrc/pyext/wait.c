@@ -60,6 +60,11 @@ static int sleep_for_objects(void *arg, int64_t until_ns) {
 int wrpy_wait_sealed(wrpy_state *st, const wr_id *ids, size_t n, size_t want, int stop_on_error,
                      int64_t deadline) {
   object_wait w = {ids, n, want, stop_on_error};
+  if (WR_UNLIKELY(st->loops) && deadline != 0) {
+    PyObject *warned = wrpy_hook(st, "sleeps_in_actor", "()");
+    if (!warned) return -1;
+    Py_DECREF(warned);
+  }
   return wrpy_wait_in_slices(st, sleep_for_objects, &w, deadline);
 }
 
@@ -168,7 +173,14 @@ static PyObject *m_wait(PyObject *module, PyObject *args) {
   return pair;
 }
 
+static PyObject *m_set_loops(PyObject *module, PyObject *unused) {
+  (void)unused;
+  wrpy_state_of(module)->loops = 1;
+  Py_RETURN_NONE;
+}
+
 PyMethodDef wrpy_wait_methods[] = {
+    {"set_loops", m_set_loops, METH_NOARGS, "This process is an actor with an event loop."},
     {"wait", m_wait, METH_VARARGS,
      "wait(refs, num_returns=1, timeout=None, /) -> (ready, others); ValueError for a ref that "
      "stands twice."},

@@ -85,6 +85,20 @@ def get_slow(refs: Any, timeout: Any) -> Any:
     return _core.get(list(refs), timeout=timeout)
 
 
+def sleeps_in_actor() -> None:
+    """Warn of `get` and `wait` on the event loop of an async actor: all its calls sleep along."""
+    from asyncio import _get_running_loop
+
+    from whipray._private import hints
+
+    if _get_running_loop() is not None:
+        hints.warn(
+            "get() and wait() block the event loop of an async actor: none of its other calls goes "
+            "on meanwhile. Use `await ref`, or asyncio.gather() for several.",
+            RuntimeWarning,
+        )
+
+
 def check_timeout(timeout: Any) -> None:
     """None or a number of seconds >= 0."""
     if timeout is None:

@@ -55,6 +55,7 @@ class AsyncServer:
         The loop never pauses in between: other threads may ask whether it runs.
         """
         asyncio.set_event_loop(self._loop)
+        _core.set_loops()
         self._loop.run_until_complete(self._live(job, args, kwargs))
         return self._end
 

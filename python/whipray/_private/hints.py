@@ -1,0 +1,29 @@
+"""Help for those who made a mistake: names that were perhaps meant, warnings at their line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """ " Did you mean 'x'?" when one of the known names is much like `name`, else ""."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(name, [other for other in known if not other.startswith("_")], 1, 0.7)
+    return f" Did you mean '{found[0]}'?" if found else ""
+
+
+def warn(text: str, category: type[Warning] = UserWarning) -> None:
+    """Warn of the line that called into Whipray, however deep in it this is."""
+    import warnings
+
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
+        frame = frame.f_back
+        level += 1
+    warnings.warn(text, category, stacklevel=level)
+
+
+def _is_ours(module: str) -> bool:
+    return module == "whipray" or module.startswith("whipray.")
