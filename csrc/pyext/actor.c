@@ -333,6 +333,14 @@ static PyObject *method_call(PyObject *self, PyObject *args, PyObject *kwargs) {
   return NULL;
 }
 
+static PyObject *method_repr(PyObject *self) {
+  const wrpy_method *m = (const wrpy_method *)self;
+  PyObject *info = ((wrpy_handle *)m->handle)->info;
+  PyObject *cls = info && PyDict_Check(info) ? PyDict_GetItemString(info, "class") : NULL;
+  return cls ? PyUnicode_FromFormat("ActorMethod(%S.%U)", cls, m->name)
+             : PyUnicode_FromFormat("ActorMethod(%U)", m->name);
+}
+
 /* The rarer attributes are those of a Python class, bound to this object. */
 static PyObject *method_getattro(PyObject *self, PyObject *name) {
   PyObject *v = PyObject_GenericGetAttr(self, name);
@@ -403,6 +411,7 @@ static PyType_Slot method_slots[] = {
     {Py_tp_new, method_new},
     {Py_tp_dealloc, method_dealloc},
     {Py_tp_call, method_call},
+    {Py_tp_repr, method_repr},
     {Py_tp_getattro, method_getattro},
     {Py_tp_members, method_members},
     {Py_tp_methods, method_methods},

@@ -70,7 +70,7 @@ typedef struct {
   PyObject *s_prepare, *s_check_args, *s_timeout;
   PyObject *job_context; /* context variable: the Job that a thread or coroutine serves */
   struct wrpy_worker *worker; /* while worker_loop runs */
-  int loops;                  /* this process serves calls on an event loop: warn who sleeps there */
+  int loops;                  /* calls are served on an event loop: warn who sleeps there */
   PyObject *s_job;       /* key in the dict of a thread that runs jobs: the one it runs */
   PyThreadState *in_row; /* which runs one after the other; NULL: others have looked since */
   PyObject *catch_step, *step; /* of the Task that is being made: coroutines.c */

@@ -290,11 +290,17 @@ static PyMemberDef submitter_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
+static PyObject *submitter_repr(PyObject *self) {
+  PyObject *owner = ((wrpy_submitter *)self)->owner;
+  return PyUnicode_FromFormat("%R.remote", owner ? owner : Py_None);
+}
+
 static PyType_Slot submitter_slots[] = {
     {Py_tp_doc, "Submits a task for each call; what `remote` of a remote function is."},
     {Py_tp_new, PyType_GenericNew},
     {Py_tp_init, submitter_init},
     {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_repr, submitter_repr},
     {Py_tp_traverse, submitter_traverse},
     {Py_tp_clear, submitter_clear},
     {Py_tp_dealloc, submitter_dealloc},

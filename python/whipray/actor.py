@@ -36,7 +36,7 @@ def method(*args: Any, **given: Any) -> Callable[[F], F]:
     actor_table.check_marks(given)
 
     def mark(function: F) -> F:
-        options.check_returns(given, signatures.is_generator(function), stacklevel=2)
+        options.check_returns(given, signatures.is_generator(function))
         setattr(function, actor_table.MARK, given)
         return function
 
@@ -162,6 +162,9 @@ class ConfiguredClass(Generic[T]):
         from whipray.dag import ClassNode
 
         return ClassNode(self._base._cls, args, kwargs, self._options, target=self)
+
+    def __repr__(self) -> str:
+        return f"{self._base!r}.options({options.shown(self._options)})"
 
     def _remote(self, args: Any = None, kwargs: dict[str, Any] | None = None) -> ActorHandle[T]:
         return self.remote(*(args or ()), **(kwargs or {}))
@@ -337,15 +340,11 @@ def _check_constructor(cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, 
     if constructor is object.__init__:
         maker: Any = cls.__new__
         if (args or kwargs) and maker is object.__new__:
-            raise TypeError(
-                "too many positional arguments"
-                if args
-                else f"got an unexpected keyword argument '{next(iter(kwargs))}'"
-            )
+            signatures.bind(actor_table.signature_of([]), f"{cls.__name__}.remote", args, kwargs)
         return
     least, most = signatures.bounds(constructor, skip=1)
     if kwargs or len(args) < least or (most >= 0 and len(args) > most) or least > most >= 0:
-        signatures.check(constructor, args, kwargs, skip=1)
+        signatures.check(constructor, f"{cls.__name__}.remote", args, kwargs, skip=1)
 
 
 # ---- handles -------------------------------------------------------------------------------------
@@ -384,7 +383,12 @@ class ActorHandle(_core.ActorHandle, Generic[T]):
             return
         found = self._info.get("parameters", {}).get(name)
         if found is not None or name in actor_table.BUILTIN:
-            actor_table.signature_of(found or []).bind(*args, **kwargs)
+            called = f"{self._info['class']}.{name}"
+            signatures.bind(actor_table.signature_of(found or []), called, args, kwargs)
+
+
+ActorProxy = ActorHandle
+"""What annotations call a handle in programs for Ray: `ActorProxy[Counter]`."""
 
 
 class MethodMixin:
@@ -405,7 +409,7 @@ class MethodMixin:
             )
         facts = self._handle._info
         yields = self._name in facts.get("generators", ())
-        options.check_returns(given, yields, stacklevel=2)
+        options.check_returns(given, yields)
         number, nreturns, least, most, retries, group, retry_exceptions, room = self._info
         if given.get("num_returns") is not None:
             nreturns = options.returns(given["num_returns"], yields)

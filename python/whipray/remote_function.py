@@ -77,7 +77,7 @@ class RemoteFunction(Generic[R]):
         """A wrapper with `.remote` under other options; this function stays as it is."""
         options.check_task(task_options, in_options=True)
         options.check_per_yield(task_options, self._default_options)
-        options.check_returns(task_options, signatures.is_generator(self._function), stacklevel=2)
+        options.check_returns(task_options, signatures.is_generator(self._function))
         return ConfiguredFunction(self, options.merge(self._default_options, task_options))
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
@@ -98,7 +98,7 @@ class RemoteFunction(Generic[R]):
         return prepare(submitter, self._exports, self._default_options)
 
     def _check_args(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        signatures.check(self._function, args, kwargs)
+        signatures.check(self._function, self._function_name, args, kwargs)
 
 
 class ConfiguredFunction(Generic[R]):
@@ -123,6 +123,9 @@ class ConfiguredFunction(Generic[R]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._base(*args, **kwargs)
 
+    def __repr__(self) -> str:
+        return f"{self._base!r}.options({options.shown(self._options)})"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return ConfiguredFunction, (self._base, self._options)
 
@@ -130,7 +133,7 @@ class ConfiguredFunction(Generic[R]):
         return prepare(submitter, self._base._exports, self._options)
 
     def _check_args(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        signatures.check(self._base._function, args, kwargs)
+        self._base._check_args(args, kwargs)
 
 
 def prepare(

@@ -80,10 +80,10 @@ def test_exact_check(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], good: bool
 ) -> None:
     if good:
-        signatures.check(function, args, kwargs)
+        signatures.check(function, "f", args, kwargs)
         return
     with pytest.raises(TypeError):
-        signatures.check(function, args, kwargs)
+        signatures.check(function, "f", args, kwargs)
 
 
 @pytest.mark.parametrize("function", [plain, star, keyword_only, positional_only, everything])

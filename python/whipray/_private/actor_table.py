@@ -163,6 +163,16 @@ def _from_code(function: FunctionType, skip: int) -> list[Parameter]:
     return found
 
 
+class _SomeDefault:
+    """Stands for a default value that only the actor knows."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+_SOME_DEFAULT = _SomeDefault()
+
+
 def signature_of(found: list[Parameter] | list[list[Any]]) -> Any:
     """The inspect.Signature with these parameters."""
     import inspect
@@ -172,7 +182,7 @@ def signature_of(found: list[Parameter] | list[list[Any]]) -> Any:
             inspect.Parameter(
                 name,
                 inspect._ParameterKind(kind),
-                default=None if has_default else inspect.Parameter.empty,
+                default=_SOME_DEFAULT if has_default else inspect.Parameter.empty,
             )
             for name, kind, has_default in found
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import BuiltinFunctionType, FunctionType, MethodType
-from typing import Any, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
 from whipray import _core
 from whipray._core import ActorHandle, ObjectRef, Stream
@@ -13,6 +13,8 @@ from whipray.actor import ActorClass
 from whipray.remote_function import ConfiguredFunction, RemoteFunction
 
 T = TypeVar("T")
+W = TypeVar("W")
+"""An ObjectRef or an ObjectRefGenerator."""
 
 _USAGE = (
     "The @ray.remote decorator must be applied either with no arguments and no parentheses, for "
@@ -21,12 +23,21 @@ _USAGE = (
 )
 
 
+class Decorator(Protocol):
+    """`remote(**options)`, as type checkers see it."""
+
+    @overload
+    def __call__(self, given: type[T], /) -> ActorClass[T]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, given: Callable[..., T], /) -> RemoteFunction[T]: ...
+
+
 @overload
 def remote(definition: type[T], /) -> ActorClass[T]: ...  # type: ignore[overload-overlap]
 @overload
 def remote(definition: Callable[..., T], /) -> RemoteFunction[T]: ...
 @overload
-def remote(**task_or_actor_options: Any) -> Callable[[Any], Any]: ...
+def remote(**task_or_actor_options: Any) -> Decorator: ...
 
 
 def remote(*args: Any, **given: Any) -> Any:
@@ -54,7 +65,7 @@ def _make(definition: Any, given: dict[str, Any]) -> Any:
             f"{definition!r}."
         )
     options.check_task(given, in_options=False)
-    options.check_returns(given, signatures.is_generator(definition), stacklevel=4)
+    options.check_returns(given, signatures.is_generator(definition))
     return RemoteFunction(definition, dict(given))
 
 
@@ -75,12 +86,12 @@ def is_initialized() -> bool:
 
 
 def wait(
-    ray_waitables: list[Any],
+    ray_waitables: list[W],
     *,
     num_returns: int = 1,
     timeout: float | None = None,
     fetch_local: bool = True,
-) -> tuple[list[Any], list[Any]]:
+) -> tuple[list[W], list[W]]:
     """(ready, not ready), each in the order given; ready has at most num_returns references.
 
     Waits until num_returns of them are ready or `timeout` seconds have passed.  An

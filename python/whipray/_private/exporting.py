@@ -12,6 +12,7 @@ import threading
 from typing import Any
 
 from whipray import _core
+from whipray._private import hints
 from whipray._private.options import wanted
 
 FUNCTION, CLASS, DESCRIPTION = 0, 1, 2
@@ -127,9 +128,7 @@ def dumps_definition(value: Any, named: Any) -> bytes:
     if len(payload) > REFUSE_BYTES:
         raise ValueError(_size(named, len(payload), f"too large: {REFUSE_BYTES >> 20} at most"))
     if len(payload) > WARN_BYTES:
-        import warnings
-
-        warnings.warn(_size(named, len(payload), "rather large"), stacklevel=6)
+        hints.warn(_size(named, len(payload), "rather large"))
     return payload
 
 
@@ -141,7 +140,7 @@ def _why(named: Any, error: Exception) -> str:
         _, culprits = serialize_check.inspect_serializability(
             named, name=short_name(named), print_file=io.StringIO()
         )
-        found = "; ".join(sorted(str(culprit) for culprit in culprits))
+        found = "; ".join(sorted(culprit.told() for culprit in culprits))
     except Exception:
         return text
     return f"{text}\nWhat stands in the way: {found}" if found else text

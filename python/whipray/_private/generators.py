@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, Generic, NoReturn, TypeVar
 
 from whipray import _core
+from whipray._private import hints
 
 T = TypeVar("T")
 
@@ -131,17 +132,14 @@ async def _complete(ref: _core.ObjectRef[Any], timeout_s: float | None) -> bool:
     return True
 
 
-def warn_of_dynamic(stacklevel: int) -> None:
+def warn_of_dynamic() -> None:
     """Say that "dynamic" goes, by the class of warnings that Ray has where its name is used."""
-    import warnings
-
     annotations = sys.modules.get("ray.util.annotations")
     kind = getattr(annotations, "RayDeprecationWarning", DeprecationWarning)
-    warnings.warn(
+    hints.warn(
         "num_returns='dynamic' is deprecated and will be removed in a future Ray release. Use "
         "num_returns='streaming' instead.",
         kind,
-        stacklevel=stacklevel + 1,
     )
 
 

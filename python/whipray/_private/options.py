@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from whipray._private import labels, strategies
+from whipray._private import hints, labels, strategies
 from whipray._private.envs import fields as envs
 
 GRAIN = 10_000
@@ -75,9 +75,9 @@ def check_amount(name: str, value: Any) -> None:
         return
     if not isinstance(value, int | float):
         raise _wrong_type(name, (float, int), value)
-    if not value >= 0:
+    if value < 0:
         raise ValueError(f"The quantity of resource {name} cannot be negative")
-    if value in (float("inf"),):
+    if not value < float("inf"):  # nor NaN
         raise ValueError(f"The quantity of resource {name} must be finite")
     if value != 0 and int(value * GRAIN) == 0:
         raise ValueError(
@@ -238,8 +238,16 @@ def _check(options: dict[str, Any], table: dict[str, Check], what: str) -> None:
         if check is None:
             raise ValueError(
                 f"Invalid option keyword {name} for {what}. Valid ones are {list(table)}."
+                f"{_hint(name, table)}"
             )
         check(name, value)
+
+
+def _hint(name: str, table: dict[str, Check]) -> str:
+    """What whoever wrote this unknown option may have had in mind."""
+    places = {"remote functions": TASK, "actors": ACTOR, "actor methods": METHOD}
+    found = " and ".join(place for place, options in places.items() if name in options)
+    return f" {name} is an option of {found}." if found else hints.meant(name, table)
 
 
 def returns(num_returns: Any, yields: bool) -> int:
@@ -251,15 +259,15 @@ def returns(num_returns: Any, yields: bool) -> int:
     return STREAMING if num_returns == "streaming" else DYNAMIC
 
 
-def check_returns(options: dict[str, Any], yields: bool, stacklevel: int) -> None:
-    """Refuse to stream what a function does not yield; `stacklevel`: of the user's line."""
+def check_returns(options: dict[str, Any], yields: bool) -> None:
+    """Refuse to stream what a function does not yield."""
     num_returns = options.get("num_returns")
     if num_returns not in ("streaming", "dynamic"):
         return
     if num_returns == "dynamic":
         from whipray._private import generators
 
-        generators.warn_of_dynamic(stacklevel + 1)
+        generators.warn_of_dynamic()
     if not yields:
         raise ValueError(
             f"num_returns='{num_returns}' can only be used with generator functions (functions "
@@ -350,6 +358,11 @@ def actor_shapes(options: dict[str, Any]) -> tuple[dict[str, float], dict[str, f
     explicit = any(options.get(name) is not None for name in ("num_cpus", "num_gpus", "resources"))
     held = wanted(options, 0)
     return (held if explicit else {**held, "CPU": 1.0}), held
+
+
+def shown(options: dict[str, Any]) -> str:
+    """Options as they are written in a call."""
+    return ", ".join(f"{name}={value!r}" for name, value in options.items())
 
 
 def merge(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import Any, ClassVar
 
 PROTOCOL = 5
+REFUSAL = "cannot pickle "
+"""How pickle begins, and what the standard library writes in Python as well, such as sockets."""
 
 Reducer = Callable[[Any], tuple[Any, ...]]
 
@@ -113,7 +115,7 @@ def dump(value: object, buffers: list[pickle.PickleBuffer], about: int | str | N
     try:
         return dumps(value, buffers)
     except (TypeError, ValueError, AttributeError, pickle.PicklingError) as error:
-        if not _raised_by_pickler(error.__traceback__):
+        if not _raised_by_pickler(error.__traceback__) and not str(error).startswith(REFUSAL):
             raise
         from whipray._private.serialize_check import explain
 

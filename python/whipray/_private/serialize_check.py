@@ -30,6 +30,10 @@ class FailureTuple:
     def __repr__(self) -> str:
         return f"FailureTuple(obj={self.obj!r}, name={self.name!r}, parent={self.parent!r})"
 
+    def told(self) -> str:
+        """The part and where it is, in words."""
+        return f"{self.name} (in {_short(self.parent)}): {_short(self.obj)}"
+
 
 def explain(value: object, about: int | str | None, error: BaseException) -> str:
     """What to tell the user whose `value` could not be pickled because of `error`."""
@@ -193,7 +197,7 @@ def inspect_serializability(
     _report(obj, title, obj, depth, failures, {id(obj)}, partial(say, 1))
     say(0, "What stands in the way:")
     for failure in failures:
-        say(1, f"{failure.name} (in {_short(failure.parent)}): {_short(failure.obj)}")
+        say(1, failure.told())
     say(0, "Replace or remove these parts, or make them where they are used.")
     return False, failures
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inspect import Signature
 
 VARARGS, VARKEYWORDS, GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x04, 0x08, 0x20, 0x80, 0x200
 NEVER = (1, 0)
@@ -54,12 +57,26 @@ def is_coroutine(function: Any) -> bool:
     return bool(flags(function) & (COROUTINE | ASYNC_GENERATOR))
 
 
-def check(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], skip: int = 0) -> None:
-    """TypeError unless function(*args, **kwargs) is a valid call."""
+def check(
+    function: Any, called: str, args: tuple[Any, ...], kwargs: dict[str, Any], skip: int = 0
+) -> None:
+    """TypeError unless function(*args, **kwargs) is a valid call; `called`: what messages say."""
     import inspect
 
     try:
         signature = inspect.signature(function)
     except (ValueError, TypeError):
         return  # some built-ins have none: the call itself will tell
-    signature.bind(*(None,) * skip, *args, **kwargs)
+    bind(signature, called, (*(None,) * skip, *args), kwargs, skip)
+
+
+def bind(
+    signature: Signature, called: str, args: tuple[Any, ...], kwargs: dict[str, Any], skip: int = 0
+) -> None:
+    """TypeError unless the arguments fit; a note tells the signature but for `skip` parameters."""
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        shown = signature.replace(parameters=[*signature.parameters.values()][skip:])
+        error.add_note(f"The signature is {called}{shown}")
+        raise error.with_traceback(None) from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from whipray import _core
-from whipray._private import worker
+from whipray._private import hints, worker
 
 if TYPE_CHECKING:
     from whipray.util.placement_group import PlacementGroup
@@ -182,13 +182,10 @@ def _asked(options: dict[str, Any], strategy: Any) -> tuple[Any, int, bool | Non
         )
     for option, default in _GROUP_OPTIONS:
         if options.get(option, default) not in (default, None, False):
-            import warnings
-
-            warnings.warn(
+            hints.warn(
                 f"{option} parameter is deprecated. Use "
                 "scheduling_strategy=PlacementGroupSchedulingStrategy(...) instead.",
                 DeprecationWarning,
-                stacklevel=2,
             )
     return (
         options.get("placement_group", "default"),

@@ -117,11 +117,31 @@ def init(
     preload: list[str] | None = None,
     **kwargs: Any,
 ) -> Any:
-    """Start a session on this machine, or join the one at `address`, and return its context.
+    """Start a session on this machine, or join one, and return its context.
 
-    num_cpus, num_gpus and resources say what tasks may claim (default: the usable cores);
-    object_store_memory is in bytes; `preload` names modules that workers have imported from the
-    start.  RuntimeError when a session is open already, unless ignore_reinit_error.
+    Args:
+        address: "local" starts a session; "auto" or the path of a session's socket joins one;
+            "ray://host:port" hands over to a real Ray.  None: what RAY_ADDRESS says, or the session
+            of `whipray start`, or else a new one.
+        num_cpus: CPUs that tasks may claim together; all that this process may use by default.
+        num_gpus: GPUs likewise; those that are found by default.
+        resources: what else tasks may claim, as name -> amount.
+        labels: labels of this node, for `label_selector`.
+        object_store_memory: bytes for objects, at least 16 MiB; 30 % of the memory by default.
+        ignore_reinit_error: return the context of the open session, if there is one.
+        job_config: a `job_config.JobConfig`.
+        logging_config: a `LoggingConfig` for this process and the workers.
+        log_to_driver: show here what workers print; True by default.
+        namespace: where names of actors are looked up; one of its own by default.
+        runtime_env: variables, directory, modules and packages of all tasks and actors.
+        preload: names of modules that workers have imported from the start.
+
+    The other arguments are Ray's and change nothing.
+
+    Raises:
+        RuntimeError: a session is open already, or an argument is unknown.
+        ConnectionError: there is no such session, or none can be started.
+        ValueError, TypeError: an argument makes no sense.
     """
     given = locals()
     if _other_ray(address) and not _core.attached():
@@ -305,7 +325,10 @@ def _worker_context() -> Any:
 def _refuse_unknown(kwargs: dict[str, Any]) -> None:
     unknown = sorted(set(kwargs) - PRIVATE)
     if unknown:
-        raise RuntimeError(UNKNOWN_INIT.format(", ".join(unknown)))
+        from whipray._private import hints
+
+        hint = "".join(hints.meant(name, init.__kwdefaults__ or ()) for name in unknown)
+        raise RuntimeError(UNKNOWN_INIT.format(", ".join(unknown)) + (hint and f".{hint}"))
 
 
 def refuse_forked() -> None:

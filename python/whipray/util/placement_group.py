@@ -83,6 +83,10 @@ class PlacementGroup:
         """Number of bundles."""
         return len(self.bundle_specs)
 
+    def __repr__(self) -> str:
+        bundles = "" if self.bundle_cache is None else f", bundles={self.bundle_cache}"
+        return f"PlacementGroup({self.id.hex()}{bundles})"
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PlacementGroup) and self.id == other.id
 

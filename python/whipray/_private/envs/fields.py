@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from whipray._private import hints
+
 NOT_THERE = frozenset(
     "conda container image_uri nsight _nsight rocprof_sys _rocprof_sys java_jars".split()
 )
@@ -40,19 +42,14 @@ def checked(runtime_env: Any) -> dict[str, Any]:
         check = _CHECKS.get(name)
         if check is None:
             if name not in INTERNAL:
-                _warn_unknown(name)
+                hint = hints.meant(name, _CHECKS)
+                hints.warn(f"runtime_env: unknown field {name!r} is ignored.{hint}")
             del found[name]
         else:
             found[name] = check(value)
     if "pip" in found and "uv" in found:
         raise ValueError("runtime_env: the fields 'pip' and 'uv' can not be given together.")
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _warn_unknown(name: str) -> None:
-    import warnings
-
-    warnings.warn(f"runtime_env: unknown field {name!r} is ignored", stacklevel=5)
 
 
 def merge(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:

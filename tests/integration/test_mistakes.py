@@ -1,0 +1,173 @@
+"""What is said about the usual mistakes where a session runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import whipray
+from whipray import _core
+
+
+@whipray.remote
+def fail() -> None:
+    raise ValueError("on purpose")
+
+
+@whipray.remote
+class Shelf:
+    def get(self, key: str, default: int = 3) -> int:
+        return default
+
+
+class Plain:
+    pass
+
+
+class Counter:
+    def __init__(self, start, *, step=1):
+        self.n = start
+
+
+@whipray.remote
+def scale(x, by=2.0):
+    return x * by
+
+
+SCALE = f"{__name__}.scale(x, by=2.0)"
+SHELF = "Shelf.get(key, default=...)"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def session() -> Iterator[None]:
+    whipray.init(num_cpus=2)
+    yield
+    whipray.shutdown()
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_the_traceback_of_a_task_ends_at_the_line_that_asked(many: bool) -> None:
+    ref = fail.remote()
+    with pytest.raises(ValueError, match="on purpose") as caught:
+        whipray.get([ref] if many else ref)
+    assert traceback.extract_tb(caught.tb)[-1].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("call", "text", "signature"),
+    [
+        (lambda: scale.remote(), "missing a required argument: 'x'", SCALE),
+        (lambda: scale.options(num_cpus=0).remote(1, 2, 3), "too many", SCALE),
+        (
+            lambda: whipray.remote(Counter).remote(),
+            "missing a required",
+            "Counter.remote(start, *, step=1)",
+        ),
+        (lambda: whipray.remote(Plain).remote(1), "too many positional", "Plain.remote()"),
+        (lambda: Shelf.remote().get.remote(), "missing a required argument: 'key'", SHELF),
+        (lambda: whipray.remote(Plain).remote(a=1), "unexpected keyword", "Plain.remote()"),
+    ],
+)
+def test_wrong_arguments_are_told_with_the_signature(
+    call: Callable[[], Any], text: str, signature: str
+) -> None:
+    with pytest.raises(TypeError, match=text) as caught:
+        call()
+    assert caught.value.__notes__ == [f"The signature is {signature}"]
+    files = {os.path.basename(frame.filename) for frame in traceback.extract_tb(caught.tb)}
+    assert "inspect.py" not in files
+
+
+def test_methods_and_placement_groups_are_shown_by_name() -> None:
+    shelf = Shelf.remote()  # type: ignore[attr-defined]
+    assert repr(shelf.get) == "ActorMethod(Shelf.get)"
+    group = whipray.util.placement_group([{"CPU": 1}])
+    assert repr(group) == f"PlacementGroup({group.id.hex()}, bundles=[{{'CPU': 1.0}}])"
+    whipray.util.remove_placement_group(group)
+
+
+@whipray.remote
+def orphan_that_attaches(daemon: int, segment: str) -> str:
+    """What a worker says that finds its fork server dead, as when the session ends just then."""
+    program = f"""
+        import os, time
+        if os.fork():
+            os._exit(0)
+        while os.getppid() != {daemon}:
+            time.sleep(0.001)
+        from whipray._private import fork_server
+        fork_server.SEGMENT_FD = os.open({segment!r}, os.O_RDWR)
+        print("found", flush=True)
+        fork_server._attach(4000, 77, os.dup(0))
+        print("attached")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return done.stdout
+
+
+def test_a_worker_that_is_made_while_its_session_ends_gives_up_without_a_word() -> None:
+    daemon = _core.info()["daemon_pid"]
+    open_files = (f"/proc/{daemon}/fd/{fd}" for fd in os.listdir(f"/proc/{daemon}/fd"))
+    segment = next(path for path in open_files if os.readlink(path).startswith("/memfd:whipray"))
+    assert whipray.get(orphan_that_attaches.remote(daemon, segment)) == "found\n"
+
+
+def _run(body: str) -> str:
+    head = """
+        import asyncio
+        import whipray as ray
+        ray.init(num_cpus=2)
+
+        @ray.remote
+        class Gate:
+            def __init__(self):
+                self.open = asyncio.Event()
+            async def wait(self):
+                await self.open.wait()
+            async def let(self):
+                self.open.set()
+
+        @ray.remote
+        class Asker:
+            async def blocks(self, gate, refs):
+                gate.let.remote()
+                return ray.get(refs)
+            async def awaits(self, gate, refs):
+                gate.let.remote()
+                return await asyncio.gather(*refs)
+            async def in_thread(self, gate, refs):
+                gate.let.remote()
+                return await asyncio.to_thread(ray.get, refs)
+
+        asker = Asker.remote()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(head) + textwrap.dedent(body)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize(("method", "told"), [("blocks", 1), ("awaits", 0), ("in_thread", 0)])
+def test_who_blocks_the_loop_of_an_async_actor_is_told_once(method: str, told: int) -> None:
+    text = _run(f"""
+        for _ in range(2):
+            gate = Gate.remote()
+            ray.get(asker.{method}.remote(gate, [gate.wait.remote()]))
+    """)
+    assert text.count("block the event loop of an async actor") == told, text
