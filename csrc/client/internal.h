@@ -9,10 +9,13 @@
 #include "client/conn.h"
 #include "store/self.h"
 
-/* Calls that an actor has received and not started, oldest first. */
+/* Calls that an actor has received and not started, oldest first.  Those for which `v` had no room
+ * follow: linked by their records as they were in the mailbox, from which nothing is taken before
+ * they are in `v`. */
 typedef struct {
   wr_vec32 v;
   uint32_t head;
+  wr_idx rest; /* 0: none */
 } wr_backlog;
 
 typedef struct wr_call_limit wr_call_limit;

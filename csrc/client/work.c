@@ -135,13 +135,14 @@ static int next_task(wr_client *c, wr_job *job, int64_t deadline_ns) {
 
 static void fetch_calls(wr_client *c, uint32_t actor) {
   wr_backlog *b = &c->backlog;
-  wr_idx i = wr_actor_take_all(&c->self, actor);
+  wr_idx i = WR_UNLIKELY(b->rest) ? b->rest : wr_actor_take_all(&c->self, actor);
   if (i && b->head == b->v.n) b->head = b->v.n = 0;
   while (i) {
     wr_idx next = wr_load32(&wr_task_at(&c->seg, i)->qnext);
-    if (wr_vec32_push(&b->v, i) < 0) break; /* the rest is found by the sweep after our death */
+    if (wr_vec32_push(&b->v, i) < 0) break;
     i = next;
   }
+  b->rest = i;
 }
 
 /* Is an earlier call of the same caller waiting for an argument?  Callers of ordered actors. */
@@ -216,12 +217,20 @@ static int look_for_call(wr_client *c, const wr_actor *a, wr_job *job, int *held
   return rc;
 }
 
+/* There was no memory for calls that have come: perhaps there is now. */
+static int look_for_rest(wr_client *c, uint32_t actor, wr_job *job, int *held_up) {
+  fetch_calls(c, actor);
+  int rc = look_for_call(c, wr_actor_at(&c->seg, actor), job, held_up);
+  return rc == WR_AGAIN && c->backlog.rest ? WR_NOMEM : rc;
+}
+
 static int take_call(wr_client *c, uint32_t actor, wr_job *job) {
   const wr_actor *a = wr_actor_at(&c->seg, actor);
   int held_up;
   wr_lock(c);
   fetch_calls(c, actor);
   int rc = look_for_call(c, a, job, &held_up);
+  if (rc == WR_AGAIN && WR_UNLIKELY(c->backlog.rest)) rc = look_for_rest(c, actor, job, &held_up);
   if (WR_UNLIKELY(held_up != c->held_up)) {
     c->held_up = held_up;
     wr_mark_waiting(c);
@@ -247,7 +256,8 @@ static int mail_in_sight(void *arg) {
  * restarted as any other: there are calls left. */
 static int retires(wr_client *c, uint32_t actor) {
   wr_actor *a = &c->seg.actors[actor];
-  if (!(wr_load32(&a->flags) & WR_AF_RETIRE) || c->backlog.head != c->backlog.v.n || c->running ||
+  if (!(wr_load32(&a->flags) & WR_AF_RETIRE) || c->backlog.head != c->backlog.v.n ||
+      c->backlog.rest || c->running ||
       wr_tag_value(wr_load(&a->mailbox)) != 0)
     return 0;
   wr_work_actor_exit(c);
@@ -301,7 +311,7 @@ int wr_work_in_sight(wr_client *c) {
   if (!actor) return 0;
   if (wr_tag_value(wr_load(&c->seg.actors[actor - 1].mailbox))) return 1;
   wr_lock(c);
-  int left = c->backlog.head != c->backlog.v.n && !c->held_up;
+  int left = (c->backlog.head != c->backlog.v.n && !c->held_up) || c->backlog.rest;
   wr_unlock(c);
   return left;
 }

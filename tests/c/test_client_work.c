@@ -1,6 +1,7 @@
 /* The worker's side of a client: what wr_work_next says, and what it leaves for others to see. */
 #include <stdlib.h>
 
+#include "base/mem.h"
 #include "base/status.h"
 #include "os/os.h"
 #include "sched/actor.h"
@@ -133,6 +134,48 @@ TEST(a_worker_becomes_an_actor_and_exchanges_its_claim) {
   wr_creator_drop(d, id);
   wr_creator_drop(d, creation);
   wr_creator_drop(d, actor);
+  session_check_empty(&x);
+  session_close(&x);
+}
+
+/* There may be no memory for the list of calls that have come: none of them is lost, or overtaken
+ * by one that comes later. */
+TEST(calls_for_which_there_is_no_memory_wait) {
+  enum { N = 20 };
+  wr_id creation, actor, outs[N];
+  wr_job job;
+  open_session();
+  actor = actor_make(d, 0, 0, (order){ORDER_CREATE, 1, 8, 0}, &creation);
+  CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);
+  work_run(w, &job);
+  for (uint32_t i = 0; i < N; i++) {
+    task_plan p = {.o = {ORDER_ECHO, i, 8, 0}, .spec = {.flags = WR_TF_CALL, .actor = actor}};
+    plan_submit(d, &p, &outs[i]);
+    if (i == N / 2) { /* some are in the mailbox when there is no memory */
+      wr_mem_fail_at(1, 1);
+      CHECK_EQ(wr_work_next(w, &job, 0), WR_NOMEM);
+      CHECK(wr_work_in_sight(w));
+      CHECK_EQ(wr_work_try(w, &job), WR_NOMEM);
+      wr_mem_fail_at(0, 0);
+    }
+  }
+  wr_mem_fail_at(1, 0); /* once: tried again at once */
+  for (uint32_t i = 0; i < N; i++) {
+    CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);
+    CHECK_EQ(job.idx, outs[i].idx);
+    work_run(w, &job);
+    CHECK(pattern_is(d, outs[i], 8, i));
+    wr_creator_drop(d, outs[i]);
+  }
+  CHECK_EQ(wr_mem_failures(), 1);
+  wr_mem_fail_at(0, 0);
+  CHECK_EQ(wr_work_next(w, &job, 0), WR_TIMEOUT);
+  wr_creator_drop(d, creation);
+  wr_creator_drop(d, actor);
+  CHECK_EQ(wr_work_next(w, &job, 0), WR_DEAD); /* it retires */
+  uint32_t slot = w->slot;
+  session_drop(&x, slot);
+  session_sweep(&x, slot);
   session_check_empty(&x);
   session_close(&x);
 }

@@ -94,6 +94,14 @@ class AsyncServer:
     def _leave_soon(self) -> None:
         self._loop.call_soon_threadsafe(self._finish_run)
 
+    def _fail(self, error: Exception) -> None:
+        """Calls can not be taken, for want of memory perhaps: the process ends with the error.
+
+        What it was to run is run again or fails with it.
+        """
+        self._exit = error
+        self._finish_run()
+
     def _finish_run(self) -> None:
         if self._over is not None and not self._over.done():
             self._over.set_result(None)
@@ -112,6 +120,9 @@ class AsyncServer:
             except ConnectionError:
                 self._loop.call_soon_threadsafe(self._finish_run)
                 return
+            except Exception as error:
+                self._loop.call_soon_threadsafe(self._fail, error)
+                return
             self._loop.call_soon_threadsafe(self._fed, job)
 
     def _fed(self, job: _core.Job | None) -> None:
@@ -129,6 +140,8 @@ class AsyncServer:
             self._retire()
         except ConnectionError:
             self._finish_run()
+        except Exception as error:
+            self._fail(error)
 
     def _took_batch(self) -> bool:
         """False: there are no more calls, or no room for one; the end of one then pumps again."""
@@ -166,8 +179,11 @@ class AsyncServer:
 
     def _serve(self, job: _core.Job) -> None:
         """Start a call that has come by itself."""
-        if not self._actor.groups or self._admit(job):
-            _core.step_job(job, *self._calls)
+        try:
+            if not self._actor.groups or self._admit(job):
+                _core.step_job(job, *self._calls)
+        except Exception as error:
+            self._fail(error)
 
     def _admit(self, job: _core.Job) -> bool:
         """Whether its group has room for the call; it is kept until then."""
@@ -232,7 +248,10 @@ class AsyncServer:
         queued = self._queued[group]
         while queued and self._counts[group] < self._limits[group]:
             self._total -= 1
-            _core.step_job(queued.popleft(), *self._calls)
+            try:
+                _core.step_job(queued.popleft(), *self._calls)
+            except Exception as error:
+                self._fail(error)
 
     def _cancel_flagged(self) -> None:
         """A cancellation was asked for: pass it on to the calls that carry the flag."""

@@ -120,15 +120,30 @@ class ThreadServer:
             pool.called = True
             pool.beds.pop().release()
         elif pool.threads < pool.limit:
+            name = f"ray::{pool.name}"
+            thread = threading.Thread(target=self._work, args=(pool,), name=name, daemon=True)
             pool.called = True
             pool.threads += 1
-            name = f"ray::{pool.name}"
-            threading.Thread(target=self._work, args=(pool,), name=name, daemon=True).start()
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no more: those that are there come when they can
+                pool.called = False
+                pool.threads -= 1
+                if not pool.threads:
+                    raise
         return pool.called
 
     # -- the threads --
 
     def _work(self, pool: Pool) -> None:
+        """Serve the group; what it can not serve, for want of memory perhaps, ends the process."""
+        try:
+            self._serve_group(pool)
+        except BaseException as leaving:
+            self._exit = leaving
+            self._wake()
+
+    def _serve_group(self, pool: Pool) -> None:
         bed = threading.Lock()
         bed.acquire()
         job = None
