@@ -127,14 +127,13 @@ static int prepare(node *n) {
   node_pools_init(n);
   node_trim_init(n);
   node_cycles_init(n);
-  node_remake_init(n);
   node_groups_init(n);
   uv_signal_start(&n->children, on_child, wr_os_sigchld);
   uv_signal_start(&n->terminate, on_terminate, wr_os_sigterm);
   wr_os_adopt_orphans();
   wr_os_raise_fd_limit();
   wr_os_ignore_pipe_signal();
-  return WR_OK;
+  return node_remake_init(n);
 }
 
 int node_run(int owner_fd) {

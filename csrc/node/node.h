@@ -237,7 +237,7 @@ void node_spill_close(node *n); /* waits for threads that read or write */
 uint64_t node_spill_files(const node *n);
 
 /* remake.c */
-void node_remake_init(node *n);
+int node_remake_init(node *n); /* WR_OK or WR_NOMEM */
 /* The value of an object in FILE or LOST can not be read: 1: its task makes it again, and its place
  * is REMAKING; 0: it will not: LOST, or an error; -1: there is no room to begin with that. */
 int node_remake(node *n, wr_idx idx, uint32_t gen);

@@ -254,17 +254,18 @@ static void on_look(uv_timer_t *timer) {
   r->not_before = now + (now - began) * LOOK_SHARE;
 }
 
-void node_remake_init(node *n) {
+int node_remake_init(node *n) {
   struct node_remakes *r = wr_alloc(sizeof *r);
   const char *text = getenv("RAY_max_lineage_bytes");
   long long bytes = text ? atoll(text) : 0;
-  if (!r) abort();
+  if (!r) return WR_NOMEM;
   r->max_bytes = bytes > 0 ? (uint64_t)bytes : MAX_BYTES;
   n->remakes = r;
   uv_timer_init(n->loop, &n->remake_tick);
   uv_timer_init(n->loop, &n->lineage_look);
   n->remake_tick.data = n->lineage_look.data = n;
   uv_timer_start(&n->lineage_look, on_look, LOOK_MS, LOOK_MS);
+  return WR_OK;
 }
 
 void node_remake_close(node *n) {

@@ -95,7 +95,7 @@ static void open_node(node *n, uv_loop_t *loop, int owner) {
   node_procs_init(n);
   node_pools_init(n);
   node_groups_init(n);
-  node_remake_init(n);
+  if (node_remake_init(n) != WR_OK) __builtin_trap();
   wr_buf_append(&cfg.python, "/nowhere/python", 16);
   node_job *job = node_job_new(n, &cfg);
   job->driver = add_proc(n, WR_ROLE_DRIVER, job, NULL);
