@@ -76,7 +76,7 @@ struct node_pool {
   int eager;      /* keeps workers ready even when nobody asked */
   int wanted;     /* someone asked for workers since the last look */
   uint32_t procs; /* live and starting */
-  uint32_t early_deaths, early_kills, failures; /* in a row */
+  uint32_t early_deaths, early_kills, failures; /* in a row; kills of fork servers among them */
   uint64_t not_before_ns; /* no new worker earlier, after failures */
 };
 
@@ -93,7 +93,7 @@ struct node_job {
   node_server *server;
   node_pool *pool; /* of its own environment */
   uint32_t procs;  /* its workers */
-  uint32_t servers_failed; /* in a row */
+  uint32_t servers_failed; /* in a row, by themselves and without a worker that began */
   uint64_t dropped_lines;
 };
 

@@ -231,9 +231,10 @@ void node_pool_worker_failed(node_pool *p, const char *what) {
   failed(p, what, failures, MAX_FAILURES, (uint64_t)RETRY_NS * failures);
 }
 
-/* Killed from outside before its first task: that says little about the next one. */
+/* Killed from outside before its first task, or with its fork server: that says little about the
+ * next one. */
 void node_pool_worker_shot(node_pool *p, const char *what) {
-  failed(p, what, p->early_kills, MAX_EARLY_KILLS, RETRY_NS);
+  failed(p, what, ++p->early_kills, MAX_EARLY_KILLS, RETRY_NS);
 }
 
 /* ---- review: retiring idle workers, trying again --------------------------------------------- */

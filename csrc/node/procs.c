@@ -195,18 +195,22 @@ static int died_early(const node_proc *p) {
          wr_load32(&r->activity) == WR_ACT_NONE && wr_load_relaxed(&r->tasks_done) == 0;
 }
 
+/* Who dies because its fork server has died says nothing about the next one; and the server's own
+ * death is counted. */
+static int died_with_server(const node_proc *p) { return !p->server || !p->server->conn; }
+
 static void judge(node_proc *p) {
   char text[700], how[96] = "it ended for an unknown reason";
   if (!p->pool) return;
   if (!died_early(p)) {
-    p->pool->early_deaths = p->pool->early_kills = 0;
+    p->pool->early_deaths = p->pool->early_kills = p->job->servers_failed = 0;
     return;
   }
+  if (died_with_server(p)) return;
   if (p->wait_status >= 0) wr_os_describe_status(p->wait_status, how, sizeof how);
   snprintf(text, sizeof text, "a worker process ended while it started (%s)%s%s", how,
            p->tail[0] ? ": " : "", p->tail);
   if (p->wait_status >= 0 && wr_os_was_killed(p->wait_status)) {
-    p->pool->early_kills++;
     node_pool_worker_shot(p->pool, text);
   } else {
     p->pool->early_deaths++;

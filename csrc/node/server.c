@@ -134,7 +134,6 @@ static void on_spawned(node_server *s, const uint8_t *body) {
   int pid = (int)wr_get_u32(body + 8);
   if (!p || p->pid || pid <= 1) return;
   s->n->spawned++;
-  s->job->servers_failed = 0;
   if (!p->killed) p->pool->failures = 0;
   int rc = node_proc_watch(p, pid);
   if (rc != WR_OK) {
@@ -194,12 +193,31 @@ static void free_server(node_server *s) {
   wr_free(s);
 }
 
+/* Whether a worker of its has begun: then its death says nothing about the next one. */
+static int has_served(const node_server *s) {
+  const node *n = s->n;
+  for (uint32_t i = 0; i < WR_MAX_PROCS; i++)
+    if (n->procs[i] && n->procs[i]->server == s &&
+        wr_load32(&n->seg.procs[i].activity) != WR_ACT_NONE)
+      return 1;
+  return 0;
+}
+
+static void start_again(node_job *job, int status, const char *what) {
+  if (status >= 0 && wr_os_was_killed(status))
+    node_pool_worker_shot(job->pool, what);
+  else if (++job->servers_failed >= MAX_FAILURES)
+    node_job_fail(job, what);
+  else
+    node_pool_fill(job->pool);
+}
+
 static void on_died(void *owner) {
   node_server *s = owner;
   node *n = s->n;
   node_job *job = s->job;
   char how[96] = "it ended", text[700], tail[400], path[160];
-  int status = -1;
+  int status = -1, served = has_served(s);
   if (wr_os_reap(s->pid, 0, &status) == WR_OK) wr_os_describe_status(status, how, sizeof how);
   free_server(s);
   if (n->ending) {
@@ -212,10 +230,12 @@ static void on_died(void *owner) {
   snprintf(text, sizeof text, "the process that starts workers ended (%s); its output: %s", how,
            tail);
   node_note("%s", text);
-  if (++job->servers_failed >= MAX_FAILURES)
-    node_job_fail(job, text);
-  else
+  if (served) {
+    job->servers_failed = 0;
     node_pool_fill(job->pool);
+  } else {
+    start_again(job, status, text);
+  }
 }
 
 static void on_hangup(node_conn *c) {

@@ -125,6 +125,30 @@ def test_a_fork_server_that_dies_is_started_again_and_no_task_is_lost(
     wait_until_whole(before)
 
 
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.usefixtures("session")
+def test_fork_servers_that_die_while_many_workers_start_end_nothing() -> None:
+    before = living()
+    daemon, server = _core.info()["daemon_pid"], fork_server()
+    os.kill(server, signal.SIGSTOP)
+    lasting = Station.options(max_restarts=-1, max_task_retries=-1)
+    stations = [lasting.remote() for _ in range(20)]
+    for _ in range(4):
+        wait_until(lambda: sum(row["pid"] == 0 for row in _core.procs()) >= 4)
+        os.kill(server, signal.SIGKILL)
+        wait_until(lambda died=server: not alive(died) and children(daemon))
+        server = children(daemon)[0]
+        os.kill(server, signal.SIGSTOP)  # mostly before it has forked
+    os.kill(server, signal.SIGCONT)
+    pids = whipray.get([station.pid.remote() for station in stations], timeout=LONG)
+    assert len(set(pids)) == 20
+    del stations
+    wait_until_whole(before)
+
+
 @pytest.mark.parametrize("ending", ["os._exit(7)", "os.kill(os.getpid(), signal.SIGSEGV)"])
 def test_a_driver_that_ends_badly_leaves_nothing(ending: str) -> None:
     driver, directory, pids = start_driver(ending, num_cpus=2, log_to_driver=False)
