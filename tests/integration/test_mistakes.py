@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import subprocess
 import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,6 +85,34 @@ def test_wrong_arguments_are_told_with_the_signature(
     assert caught.value.__notes__ == [f"The signature is {signature}"]
     files = {os.path.basename(frame.filename) for frame in traceback.extract_tb(caught.tb)}
     assert "inspect.py" not in files
+
+
+CELL = """
+def broken():
+    table = {}
+    return table["key"]  # in a function
+
+class Broken:
+    def ask(self):
+        return {}["key"]  # in a method
+"""
+
+
+def test_tracebacks_of_what_a_cell_defines_show_its_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notebook has the text of its cells in memory only."""
+    name = str(tmp_path / "no_such_file.py")
+    monkeypatch.setitem(linecache.cache, name, (len(CELL), None, CELL.splitlines(True), name))
+    cell: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(CELL, name, "exec"), cell)
+    with pytest.raises(KeyError) as caught:
+        whipray.get(whipray.remote(cell["broken"]).remote())
+    assert 'return table["key"]  # in a function' in str(caught.value)
+    broken = whipray.remote(cell["Broken"]).remote()
+    with pytest.raises(KeyError) as caught:
+        whipray.get(broken.ask.remote())
+    assert 'return {}["key"]  # in a method' in str(caught.value)
 
 
 def test_methods_and_placement_groups_are_shown_by_name() -> None:

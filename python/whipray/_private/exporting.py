@@ -8,6 +8,7 @@ first.  The payloads are read by `whipray._private.loading`.
 from __future__ import annotations
 
 import io
+import sys
 import threading
 from typing import Any
 
@@ -84,6 +85,31 @@ class Alias:
         self.extras = extras
 
 
+class FromCells:
+    """A definition with the text it was written in when no file has it: cells of a notebook."""
+
+    def __init__(self, definition: Any, cells: dict[str, Any]) -> None:
+        self.definition = definition
+        self.cells = cells
+
+    def revive(self) -> Any:
+        """The definition; tracebacks and debuggers of this process find its lines."""
+        import linecache
+
+        linecache.cache.update(self.cells)
+        return self.definition
+
+
+def _cells_of(named: Any) -> dict[str, Any]:
+    """Entries of linecache that only this process has, for the code of a function or class."""
+    cache = getattr(sys.modules.get("linecache"), "cache", {})
+    parts = vars(named).values() if isinstance(named, type) else (named,)
+    codes = (getattr(part, "__code__", None) for part in parts)
+    names = {code.co_filename for code in codes if code is not None}
+    found = {name: cache[name] for name in names if name in cache}
+    return {name: entry for name, entry in found.items() if len(entry) == 4 and entry[1] is None}
+
+
 def task_extras(options: dict[str, Any]) -> dict[str, Any]:
     """Options that only the worker needs."""
     extras: dict[str, Any] = {}
@@ -121,8 +147,9 @@ def dumps_definition(value: Any, named: Any) -> bytes:
     """Pickle a definition; TypeError that names the culprit when it can not be done."""
     from whipray import cloudpickle
 
+    cells = _cells_of(named)
     try:
-        payload: bytes = cloudpickle.dumps(value)
+        payload: bytes = cloudpickle.dumps(FromCells(value, cells) if cells else value)
     except Exception as error:
         raise TypeError(_why(named, error)) from error
     if len(payload) > REFUSE_BYTES:

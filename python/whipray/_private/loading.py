@@ -111,7 +111,8 @@ def _revive(payload: bytes) -> Any:
     from whipray import cloudpickle
 
     try:
-        return cloudpickle.loads(payload)
+        found = cloudpickle.loads(payload)
+        return found.revive() if isinstance(found, exporting.FromCells) else found
     except Exception:
         raise RuntimeError(
             "The remote function or class failed to import on the worker. Is a library that it "
