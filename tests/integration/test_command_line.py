@@ -209,7 +209,11 @@ def test_listings(started: Shell) -> None:
         [actor] = json.loads(started.whipray("list", "actors", "--format=json", "--detail"))
         assert actor["name"] == "keeper" and actor["is_detached"]
         assert "0 rows" in started.whipray("list", "actors", "-f", "class_name!=Keeper")
-        assert "DRIVER" in started.whipray("list", "workers")
+        drivers = ("-f", "worker_type=DRIVER", "--format=json")
+        [worker] = json.loads(started.whipray("list", "workers", *drivers))
+        [job] = json.loads(started.whipray("list", "jobs", "--format=json", "--detail"))
+        assert worker["pid"] == int(job["driver_info"]["pid"]) == driver.pid
+        assert "\n1 row\n" in started.whipray("list", "jobs")
         assert "1.0 MiB" in started.whipray("memory")
         assert "Keeper" in started.whipray("summary", "actors")
         dump = started.whipray("debug", "dump")

@@ -50,6 +50,7 @@ def _list(options: argparse.Namespace) -> int:
         from whipray.util import state
 
         ask = getattr(state, f"list_{options.kind.replace('-', '_')}")
+        filters += _all_but_own(options.kind)
         rows = ask(filters=filters or None, limit=options.limit, detail=options.detail)
         names = rows[0].list_columns(options.detail) if rows else []
         found = [{name: row.get(name) for name in names} for row in rows]
@@ -58,6 +59,16 @@ def _list(options: argparse.Namespace) -> int:
     else:
         table(names, [[row[name] for name in names] for row in found])
     return 0
+
+
+def _all_but_own(kind: str) -> list[tuple[str, str, str]]:
+    """A filter that leaves out this command, which is a driver while it looks."""
+    from whipray import get_runtime_context
+
+    own = get_runtime_context()
+    if kind == "workers":
+        return [("worker_id", "!=", own.get_worker_id())]
+    return [("job_id", "!=", own.get_job_id())] if kind == "jobs" else []
 
 
 def _filter(text: str) -> tuple[str, str, str]:
@@ -76,7 +87,7 @@ def table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         print(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         )
-    print(f"\n{len(rows)} rows")
+    print(f"\n{len(rows)} row{'' if len(rows) == 1 else 's'}")
 
 
 def _cell(value: Any) -> str:
