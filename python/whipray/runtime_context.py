@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from whipray.runtime_env import RuntimeEnv
 
 
+_ACCELERATORS = ("GPU", "TPU", "neuron_cores", "HPU", "NPU", "RBLN", "MBLT", "TTNPU", "FURIOSA")
+"""What Ray calls the kinds it knows."""
+
+
 class RuntimeContext:
     """Facts about the process, the task and the actor that ask.
 
@@ -95,15 +99,17 @@ class RuntimeContext:
             return {}
         return dict(loading.extras(job.fn).get("resources", exporting.DEFAULT_CLAIM))
 
-    def get_resource_ids(self) -> dict[str, list[tuple[int, float]]]:
-        """Resources that the running task or actor holds, each with its ids."""
-        return {name: [(0, amount)] for name, amount in self.get_assigned_resources().items()}
+    def get_resource_ids(self) -> dict[str, list[str]]:
+        """The older name of get_accelerator_ids."""
+        return self.get_accelerator_ids()
 
     def get_accelerator_ids(self) -> dict[str, list[str]]:
-        """Ids of accelerators by kind."""
+        """Ids of accelerators by kind; of kinds other than GPU there are none."""
         from whipray._private.api import get_gpu_ids
 
-        return {"GPU": [str(gpu) for gpu in get_gpu_ids()]}
+        ids: dict[str, list[str]] = {kind: [] for kind in _ACCELERATORS}
+        ids["GPU"] = [str(gpu) for gpu in get_gpu_ids()]
+        return ids
 
     # -- the actor --
 

@@ -66,11 +66,13 @@ KNOWN_GAPS: dict[str, str] = {}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if ENGINE != "whipray":
-        return
     for item in items:
+        differs = item.get_closest_marker("ray_differs")
+        if differs is not None and ENGINE == "ray":
+            reason = f"differs from Ray on purpose: {differs.args[0]}"
+            item.add_marker(pytest.mark.skip(reason=reason))
         name = item.nodeid.split("tests/compat/")[-1]
-        if name in KNOWN_GAPS:
+        if name in KNOWN_GAPS and ENGINE == "whipray":
             run = "recursive" not in name
             item.add_marker(pytest.mark.xfail(reason=KNOWN_GAPS[name], strict=True, run=run))
 
@@ -119,9 +121,6 @@ def _fail_when_expired(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
-    differs = item.get_closest_marker("ray_differs")
-    if differs is not None and ENGINE == "ray":
-        pytest.skip(f"differs from Ray on purpose: {differs.args[0]}")
     return (yield from _fail_when_expired(item))
 
 

@@ -157,6 +157,24 @@ def test_queued_calls_survive_a_restart_with_task_retries(ray: Ray) -> None:
     assert all(1 <= count <= 50 for count in counts)
 
 
+@pytest.mark.ray_differs("what the dead process had been sent is lost there, begun or not")
+def test_queued_calls_that_had_not_begun_run_after_a_restart(ray: Ray, gate: Any) -> None:
+    submitted = gate("submitted")
+
+    class Dying(Phoenix):
+        def die(self) -> None:
+            submitted.wait()
+            os._exit(1)
+
+    phoenix = ray.remote(max_restarts=1)(Dying).remote()
+    died = phoenix.die.remote()
+    refs = [phoenix.add.remote() for _ in range(5)]
+    submitted.open()
+    with pytest.raises(ray.exceptions.ActorUnavailableError):
+        ray.get(died)
+    assert ray.get(refs) == [1, 2, 3, 4, 5]
+
+
 def test_exceptions_of_methods_are_not_retried_by_default(ray: Ray, journal: Journal) -> None:
     class Raising(Phoenix):
         def fail(self) -> None:

@@ -64,10 +64,14 @@ def test_max_concurrency_limits_an_async_actor(ray: Ray) -> None:
     class Limited:
         def __init__(self) -> None:
             self.now = self.most = 0
+            self.full = asyncio.Event()
 
         async def enter(self) -> None:
             self.now += 1
             self.most = max(self.most, self.now)
+            if self.now == 3:
+                self.full.set()
+            await self.full.wait()
             for _ in range(20):
                 await asyncio.sleep(0)
             self.now -= 1
@@ -216,7 +220,7 @@ def test_callbacks_that_a_call_leaves_to_the_loop(ray: Ray) -> None:
     actor = Async.remote()
     for value in range(20):
         actor.later.remote(value)
-    assert ray.get(actor.seen_so_far.remote()) == list(range(20))
+    assert sorted(ray.get(actor.seen_so_far.remote())) == list(range(20))
 
 
 def test_error_in_a_coroutine(ray: Ray) -> None:

@@ -135,7 +135,7 @@ def test_order_over_several_handles_of_one_caller(ray: Ray) -> None:
 
 def test_driver_calls_before_and_after_a_task_uses_the_handle(ray: Ray) -> None:
     log = ray.remote(Log).remote()
-    log.add.remote("before")
+    ray.get(log.add.remote("before"))
     ray.get(ray.remote(lambda h: ray.get(h.add.remote("task"))).remote(log))
     log.add.remote("after")
     items = ray.get(log.all.remote())

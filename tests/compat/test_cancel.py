@@ -320,6 +320,38 @@ def test_async_actor_call_gets_a_cancellation(ray: Ray, gate: Any, journal: Jour
     assert ray.get(sleeper.value.remote()) == 1
 
 
+@pytest.mark.parametrize("ending", ["value", "error"])
+def test_coroutine_that_catches_its_cancellation_is_cancelled_all_the_same(
+    ray: Ray, gate: Any, journal: Journal, ending: str
+) -> None:
+    started = gate("started")
+
+    @ray.remote
+    class Sleeper:
+        async def sleep(self) -> str:
+            started.open()
+            try:
+                await asyncio.sleep(LONG)
+            except asyncio.CancelledError:
+                journal.add("caught")
+            if ending == "error":
+                raise ValueError(ending)
+            return ending
+
+        async def value(self) -> int:
+            return 1
+
+    sleeper = Sleeper.remote()
+    ref = sleeper.sleep.remote()
+    started.wait()
+    ray.cancel(ref)
+    with pytest.raises((ray.exceptions.TaskCancelledError, ray.exceptions.RayTaskError)) as got:
+        ray.get(ref)
+    assert isinstance(got.value, ray.exceptions.TaskCancelledError)
+    wait_until(lambda: journal.lines() == ["caught"])
+    assert ray.get(sleeper.value.remote()) == 1
+
+
 def test_running_call_of_a_sync_actor_sees_the_flag(ray: Ray, gate: Any) -> None:
     started = gate("started")
 

@@ -478,6 +478,16 @@ def test_what_can_not_be_compiled(ray: Ray, dag: Any, add: Any, counter: Any) ->
         counter.add.bind(1).experimental_compile()
 
 
+def test_a_graph_that_was_torn_down(ray: Ray, dag: Any, counter: Any) -> None:
+    with dag.InputNode() as given:
+        graph = counter.add.bind(given)
+    compiled = graph.experimental_compile()
+    assert ray.get(compiled.execute(1)) == 1
+    compiled.teardown()
+    with pytest.raises(ray.exceptions.RayChannelError, match="Channel closed"):
+        compiled.execute(1)
+
+
 def test_a_graph_is_compiled_once(ray: Ray, dag: Any, counter: Any) -> None:
     with dag.InputNode() as given:
         graph = counter.add.bind(given)

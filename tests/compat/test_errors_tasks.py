@@ -89,6 +89,21 @@ def test_attributes_and_methods_are_forwarded(ray: Ray) -> None:
     assert got.describe() == "described 4"
 
 
+def test_repr_shows_the_original(ray: Ray) -> None:
+    got: Any = caught(ray, raising(ray, KeyError("k")))
+    assert repr(got) == "RayTaskError(KeyError)(KeyError('k'))"
+    assert len(got.args) == 1 and repr(got.args[0]) == "KeyError('k')"
+
+
+def test_repr_of_the_users_class_is_kept(ray: Ray) -> None:
+    class Shown(Exception):
+        def __repr__(self) -> str:
+            return f"Shown: {self.args}"
+
+    got: Any = caught(ray, raising(ray, Shown("s")))
+    assert repr(got) == f"Shown: {got.args}"
+
+
 def test_args_are_those_of_the_original(ray: Ray) -> None:
     got: Any = caught(ray, raising(ray, AppError(7, "seven")))
     assert (got.cause.code, got.cause.detail) == (7, "seven")

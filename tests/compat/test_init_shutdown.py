@@ -27,6 +27,15 @@ def test_shutdown_without_an_instance_does_nothing(ray_fresh: Ray) -> None:
     assert not ray_fresh.is_initialized()
 
 
+@pytest.mark.parametrize("question", ["nodes", "cluster_resources", "available_resources"])
+def test_questions_about_the_cluster_do_not_start_an_instance(
+    ray_fresh: Ray, question: str
+) -> None:
+    with pytest.raises(ray_fresh.exceptions.RaySystemError, match="has not been started yet"):
+        getattr(ray_fresh, question)()
+    assert not ray_fresh.is_initialized()
+
+
 def test_second_init_is_refused(ray_fresh: Ray, start: Start) -> None:
     start()
     with pytest.raises(RuntimeError, match="twice"):

@@ -207,6 +207,14 @@ def test_gpu_ids_without_gpus(ray: Ray) -> None:
     assert ray.get(ray.remote(lambda: ray.get_gpu_ids()).remote()) == []
 
 
+def test_accelerators_of_every_kind_are_named(ray: Ray) -> None:
+    kinds = {"GPU", "TPU", "neuron_cores", "HPU", "NPU", "RBLN"}
+    ids = ray.get(ray.remote(lambda: ray.get_runtime_context().get_accelerator_ids()).remote())
+    assert kinds <= set(ids)
+    assert not any(ids.values())
+    assert set(ray.get_runtime_context().get_accelerator_ids()) == set(ids)
+
+
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_calls_named_by_their_caller(ray: Ray, concurrency: int) -> None:
     @ray.remote(max_concurrency=concurrency)

@@ -120,19 +120,22 @@ def test_num_returns_out_of_range_is_refused(ray: Ray, count: int) -> None:
         ray.wait([ray.put(1), ray.put(2)], num_returns=count)
 
 
+TAKES = r"wait\(\) expected a list of ray.ObjectRef or ray.ObjectRefGenerator"
+
+
 def test_single_reference_instead_of_a_list_is_refused(ray: Ray) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=f"{TAKES}, got a single"):
         ray.wait(ray.put(1))
 
 
 @pytest.mark.parametrize("make", [tuple, set, iter], ids=["tuple", "set", "iterator"])
 def test_other_containers_are_refused(ray: Ray, make: Any) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=f"{TAKES}, got <class"):
         ray.wait(make([ray.put(1)]))
 
 
 def test_list_of_something_else_is_refused(ray: Ray) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=f"{TAKES}, got list containing <class 'int'>"):
         ray.wait([1, 2])
 
 

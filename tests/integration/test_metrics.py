@@ -105,9 +105,9 @@ def test_a_new_session_starts_at_zero():
 
 def test_no_session():
     ray.shutdown()
-    with pytest.raises(RuntimeError, match="no session"):
+    with pytest.raises(ray.exceptions.RaySystemError, match="needs a session"):
         metrics.prometheus_text()
-    with pytest.raises(RuntimeError, match="no session"):
+    with pytest.raises(ray.exceptions.RaySystemError, match="needs a session"):
         ray.timeline()
     ray.init(num_cpus=2, log_to_driver=False)
 

@@ -100,11 +100,11 @@ def wait(
     refs: Any = ray_waitables
     if not isinstance(refs, list):
         shown = (
-            f"got a single ObjectRef {refs}"
+            f"got a single ray.ObjectRef or ray.ObjectRefGenerator {refs}"
             if isinstance(refs, ObjectRef | Stream)
             else (f"got {type(refs)}")
         )
-        raise TypeError(f"wait() expected a list of ObjectRef, {shown}")
+        raise TypeError(f"{_WAIT_TAKES}, {shown}")
     hooks.check_timeout(timeout)
     worker.ensure_attached()
     if not refs:
@@ -117,10 +117,13 @@ def wait(
         raise
 
 
+_WAIT_TAKES = "wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator"
+
+
 def _check_types(refs: list[Any]) -> None:
     for ref in refs:
         if not isinstance(ref, ObjectRef | Stream):
-            raise TypeError(f"wait() expected a list of ObjectRef, got list containing {type(ref)}")
+            raise TypeError(f"{_WAIT_TAKES}, got list containing {type(ref)}")
 
 
 def _check_count(refs: list[ObjectRef[T]], num_returns: int) -> None:

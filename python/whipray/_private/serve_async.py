@@ -217,10 +217,15 @@ class AsyncServer:
         self._ended(self._group(job))
 
     def _store(self, job: _core.Job, task: asyncio.Task[Any]) -> None:
+        """A call that was cancelled is so, also when its coroutine has made something of it."""
         try:
-            _core.answer_job(job, task.result())
+            value = task.result()
+            if job.cancelled:
+                raise asyncio.CancelledError
+            _core.answer_job(job, value)
         except BaseException as error:
-            self._store_error(job, error)
+            cancelled = job.cancelled and isinstance(error, Exception)
+            self._store_error(job, asyncio.CancelledError() if cancelled else error)
 
     def _store_error(self, job: _core.Job, error: BaseException) -> None:
         try:

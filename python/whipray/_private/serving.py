@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import Callable
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, NoReturn
@@ -277,8 +278,6 @@ def _broken(job: _core.Job) -> BaseException:
 
 
 def _cancelled_async(job: _core.Job, error: BaseException) -> bool:
-    import sys
-
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and job.cancelled and isinstance(error, asyncio.CancelledError)
 
@@ -300,7 +299,10 @@ def _creation_error(error: Any) -> BaseException:
     from whipray.exceptions import ActorDiedError
 
     _core.quit_soon()
-    return ActorDiedError(error)
+    died = ActorDiedError(error)
+    # Who never calls the actor learns of it from its output alone.
+    print(f"Exception raised in creation task: {died}", file=sys.stderr, flush=True)
+    return died
 
 
 def _leave(job: _core.Job, error: BaseException) -> BaseException:

@@ -185,6 +185,8 @@ def dual_class(cause_cls: type[BaseException]) -> Any:
         body["derive"] = _group_derive
     else:
         body["__new__"] = _dual_new
+    if cause_cls.__repr__ is BaseException.__repr__:
+        body["__repr__"] = _dual_repr
     return type(f"RayTaskError({cause_cls.__name__})", (RayTaskError, cause_cls), body)
 
 
@@ -222,6 +224,12 @@ def _dual_args(self: Any) -> tuple[Any, ...]:
 
 def _set_dual_args(self: Any, value: tuple[Any, ...]) -> None:
     self.__dict__["_dual_args"] = value
+
+
+def _dual_repr(self: Any) -> str:
+    """As BaseException's, which does not look at the property `args`."""
+    arguments = repr(self.args) if len(self.args) != 1 else f"({self.args[0]!r})"
+    return f"{type(self).__name__}{arguments}"
 
 
 def _dual_getattr(self: Any, name: str) -> Any:

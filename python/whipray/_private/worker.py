@@ -434,7 +434,9 @@ def require_attached(what: str) -> None:
     if not _core.attached():
         _refuse_ended()
         refuse_forked()
-        raise RuntimeError(f"{what}: no session is open; call whipray.init() first.")
+        from whipray.exceptions import RaySystemError
+
+        raise RaySystemError(f"Ray has not been started yet: {what} needs a session; init() first.")
 
 
 def shutdown(_exiting_interpreter: bool = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from types import TracebackType
 from typing import NoReturn
 
 from whipray import compat
@@ -17,12 +18,32 @@ def main(arguments: list[str]) -> None:
         _leave(USAGE, 0 if arguments else 2)
     os.environ[compat.SWITCH] = "1"
     compat.install()
-    if arguments[0] == "-m":
-        if len(arguments) < 2:
-            _leave(USAGE, 2)
-        _run_module(arguments[1], arguments[1:])
-    else:
-        _run_script(arguments[0], arguments)
+    try:
+        if arguments[0] == "-m":
+            if len(arguments) < 2:
+                _leave(USAGE, 2)
+            _run_module(arguments[1], arguments[1:])
+        else:
+            _run_script(arguments[0], arguments)
+    except BaseException as error:
+        _show_from_program(error)
+        raise
+
+
+def _show_from_program(error: BaseException) -> None:
+    """Have the interpreter show `error`, which ends it, without the frames above the program's."""
+    shown = error.__traceback__
+    while shown is not None and shown.tb_frame.f_code.co_filename in _ABOVE:
+        shown = shown.tb_next
+    hook = sys.excepthook
+
+    def show(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
+        hook(kind, error.with_traceback(shown), shown)
+
+    sys.excepthook = show
+
+
+_ABOVE = (__file__, "<frozen runpy>")
 
 
 def _leave(text: str, code: int) -> NoReturn:

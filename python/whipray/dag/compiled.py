@@ -135,7 +135,9 @@ class CompiledDAG:
 
     def _check_given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.is_teardown:
-            raise ValueError("The compiled graph has been torn down; compile a new one.")
+            from whipray.exceptions import RayChannelError
+
+            raise RayChannelError("Channel closed: the compiled graph has been torn down.")
         if len(args) != self._num_args:
             raise ValueError(
                 "dag.execute() or dag.execute_async() must be called with "

@@ -288,7 +288,8 @@ def get_dashboard_url() -> str:
 
 def get_resource_ids() -> dict[str, list[tuple[int, float]]]:
     """Resources of the running task with their ids."""
-    return whipray.get_runtime_context().get_resource_ids()
+    held = whipray.get_runtime_context().get_assigned_resources()
+    return {name: [(0, amount)] for name, amount in held.items()}
 
 
 def _mode(worker: Worker = global_worker) -> int | None:
