@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from whipray import _core
 from whipray._core import ObjectRef
 
+del annotations  # of __future__: the name is that of a module here
+
 if TYPE_CHECKING:
     from whipray.util import accelerators as accelerators
     from whipray.util import collective as collective

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import warnings
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -15,40 +17,70 @@ class RayDeprecationWarning(DeprecationWarning):
     """Something that will go is used."""
 
 
-def _mark(kind: str, args: tuple[Any, ...], allowed: set[str], given: dict[str, Any]) -> Any:
+class AnnotationType(Enum):
+    """What an interface is marked as."""
+
+    PUBLIC_API = "PublicAPI"
+    DEVELOPER_API = "DeveloperAPI"
+    DEPRECATED = "Deprecated"
+    UNKNOWN = "Unknown"
+
+
+def _mark(
+    kind: AnnotationType, args: tuple[Any, ...], allowed: set[str], given: dict[str, Any]
+) -> Any:
     wrong = set(given) - allowed
     if wrong:
-        raise ValueError(f"{kind} takes {sorted(allowed)}, not {sorted(wrong)}")
+        raise ValueError(f"{kind.value} takes {sorted(allowed)}, not {sorted(wrong)}")
     if args and isinstance(args[0], str):
         args = ()  # a message, as some libraries give it
     if len(args) == 1 and not given:
-        return _marked(kind, args[0])
-    return lambda definition: _marked(kind, definition)
+        return _marked(args[0], kind)
+    return lambda definition: _marked(definition, kind, given.get("api_group", "Others"))
 
 
-def _marked(kind: str, definition: T) -> T:
-    for name, value in (("_annotated", getattr(definition, "__name__", None)), ("_kind", kind)):
-        try:
-            setattr(definition, name, value)
-        except (AttributeError, TypeError):
-            break  # of a type that takes no attributes: the mark is for documentation only
+def _marked(definition: T, kind: AnnotationType, api_group: str = "Others") -> T:
+    _mark_annotated(definition, kind, api_group)
     return definition
+
+
+def _mark_annotated(
+    obj: Any, type: AnnotationType = AnnotationType.UNKNOWN, api_group: str = "Others"
+) -> None:
+    """Leave the mark on `obj`, where it has a name and takes attributes."""
+    if not hasattr(obj, "__name__"):
+        return
+    # of a type that takes no attributes: the mark is for documentation only
+    with contextlib.suppress(AttributeError, TypeError):
+        obj._annotated = obj.__name__
+        obj._annotated_type = type
+        obj._annotated_api_group = api_group
+
+
+def _is_annotated(obj: Any) -> bool:
+    """True for what is marked itself, not for a subclass of it."""
+    return hasattr(obj, "_annotated") and obj._annotated == obj.__name__
+
+
+def _get_annotation_type(obj: Any) -> str | None:
+    """What `obj` is marked as, None where it is not."""
+    return obj._annotated_type.value if _is_annotated(obj) else None
 
 
 def PublicAPI(*args: Any, **given: Any) -> Any:
     """Marks an interface for everybody."""
-    return _mark("PublicAPI", args, {"stability", "api_group"}, given)
+    return _mark(AnnotationType.PUBLIC_API, args, {"stability", "api_group"}, given)
 
 
 def DeveloperAPI(*args: Any, **given: Any) -> Any:
     """Marks an interface for authors of libraries."""
-    return _mark("DeveloperAPI", args, {"stability", "api_group"}, given)
+    return _mark(AnnotationType.DEVELOPER_API, args, {"stability", "api_group"}, given)
 
 
 def Deprecated(*args: Any, **given: Any) -> Any:
     """Marks what will go; with warning=True its use warns."""
     warns = given.pop("warning", False)
-    mark = _mark("Deprecated", args, {"message"}, given)
+    mark = _mark(AnnotationType.DEPRECATED, args, {"message"}, given)
     if not warns:
         return mark
     return lambda definition: mark(_warning(definition, given.get("message")))

@@ -1,10 +1,15 @@
-"""`ray.util.debug`: what is to be logged once."""
+"""`ray.util.debug`: what is to be logged once, and a search for leaks."""
 
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from whipray._private.leaks import Suspect
 
 __all__ = [
+    "Suspect",
     "disable_log_once_globally",
     "enable_periodic_logging",
     "log_once",
@@ -51,3 +56,13 @@ def reset_log_once(key: str | None = None) -> None:
         _logged.clear()
     else:
         _logged.discard(key)
+
+
+def __getattr__(name: str) -> Any:
+    """The search for leaks, whose imports nobody else needs."""
+    from whipray._private import leaks
+
+    found = {"Suspect": leaks.Suspect, "_test_some_code_for_memory_leaks": leaks.find}
+    if name not in found:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return found[name]

@@ -8,6 +8,7 @@ from typing import Any
 from whipray.compat.facade import show
 from whipray.util.annotations import PublicAPI as PublicAPI
 
+del annotations  # of __future__: the name is that of a module here
 show(__name__, "whipray.util")
 
 _ALIASES = {"pdb": "ray.util.rpdb", "ray_debugpy": "ray.util.debugpy"}
