@@ -88,7 +88,6 @@ def torch_loop(config: dict[str, Any]) -> None:
 
 
 def test_pytorch_on_two_workers(ray: Any, train: Any, tmp_path: Path) -> None:
-    pytest.importorskip("torch", reason="PyTorch is large; the test is for those who have it")
     import ray.data
     from ray.train.torch import TorchTrainer
 
