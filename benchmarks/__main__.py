@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import cbuild, curves, instructions, limits, machine, plot, report, runner
+from benchmarks.libraries import command as libraries
 from benchmarks.peers import command as peers
 from benchmarks.peers import table as peers_table
 from benchmarks.rows import ROWS, Row
@@ -35,6 +36,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     _run_options(commands.add_parser("run", help="run rows (the default)"))
     peers.add_options(
         commands.add_parser("peers", help="compare with other pools of processes than Ray")
+    )
+    libraries.add_options(
+        commands.add_parser("libraries", help="run libraries that import ray on both")
     )
     instructions.add_options(
         commands.add_parser("instructions", help="count the instructions of each operation")
@@ -242,14 +246,16 @@ def main() -> int:
         return run_c(options.only)
     if options.command == "peers":
         return peers.command(options)
+    if options.command == "libraries":
+        return libraries.command(options)
     if options.command == "instructions":
         return instructions.command(options)
     if options.command == "limits":
         return show_limits()
     results = report.Results.load(options.file)
     if options.command == "table":
-        kind = peers_table if results.data.get("kind") == "peers" else report
-        print(kind.as_text(results))
+        kinds: dict[str, Any] = {"peers": peers_table, libraries.KIND: libraries}
+        print(kinds.get(results.data.get("kind", ""), report).as_text(results))
         return 0
     return 0 if draw(results, options.file.with_suffix(".png")) else 1
 

@@ -1,0 +1,1 @@
+"""Programs of published libraries that import ray, on real Ray and on Whipray."""
