@@ -160,21 +160,13 @@ def init(
     if job is not None:
         namespace = job.ray_namespace if namespace is None else namespace
         runtime_env = runtime_env or job.runtime_env
-    if namespace is not None and not isinstance(namespace, str):
-        raise TypeError(f"namespace must be None or a string, not {namespace!r}")
-    if namespace == "":
-        raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
-    space = namespace or os.environ.get("RAY_NAMESPACE") or _anonymous()
+    space = _checked_namespace(namespace)
     wanted_env = _job_runtime_env(runtime_env)
     more_env = set(wanted_env) - {"env_vars", "config", "excludes"}
     node_labels = labels_of_node.checked(labels)
     target = machine.find_address(address)
-    if target is not None:
-        _refuse_resources_with_address(num_cpus, num_gpus, resources, object_store_memory)
-        config = machine.job_config()
-    else:
-        config = machine.config(num_cpus, num_gpus, resources, object_store_memory)
-        config.update(machine.spilling(kwargs))
+    amounts = num_cpus, num_gpus, resources, object_store_memory
+    config = _join_config(*amounts) if target is not None else _start_config(kwargs, *amounts)
     env = _worker_env(wanted_env, space)
     if job is not None:
         _hand_on(job, env, config)
@@ -185,9 +177,6 @@ def init(
         log_to_driver=_logs(log_to_driver),
         namespace=space,
     )
-    temp_dir = kwargs.get("_temp_dir") or os.environ.get("RAY_TMPDIR")
-    if temp_dir and target is None:
-        config["temp_dir"] = temp_dir
     plain = job is not None and job.py_logging_config is not None
     with _opening:
         if _core.attached():  # by another thread
@@ -341,13 +330,34 @@ def refuse_forked() -> None:
         )
 
 
-def _refuse_resources_with_address(*given: Any) -> None:
+def _checked_namespace(given: Any) -> str:
+    """The namespace of this driver; one of its own when none was given."""
+    if given is not None and not isinstance(given, str):
+        raise TypeError(f"namespace must be None or a string, not {given!r}")
+    if given == "":
+        raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
+    return given or os.environ.get("RAY_NAMESPACE") or _anonymous()
+
+
+def _start_config(private: dict[str, Any], *amounts: Any) -> dict[str, Any]:
+    """What the daemon of a new session is told of this machine and this driver."""
+    config = machine.config(*amounts)
+    config.update(machine.spilling(private))
+    temp_dir = private.get("_temp_dir") or os.environ.get("RAY_TMPDIR")
+    if temp_dir:
+        config["temp_dir"] = temp_dir
+    return config
+
+
+def _join_config(*amounts: Any) -> dict[str, Any]:
+    """What a daemon that runs is told of this driver, which can not say what the session has."""
     names = ("num_cpus", "num_gpus", "resources", "object_store_memory")
-    wrong = [name for name, value in zip(names, given, strict=True) if value is not None]
+    wrong = [name for name, value in zip(names, amounts, strict=True) if value is not None]
     if wrong:
         raise ValueError(
             f"When connecting to an existing cluster, {', '.join(wrong)} must not be provided."
         )
+    return machine.job_config()
 
 
 def _logs(log_to_driver: bool | None) -> bool:
