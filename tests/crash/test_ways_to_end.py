@@ -18,7 +18,7 @@ import whipray
 from whipray import _core
 from whipray.exceptions import WorkerCrashedError
 
-from .helpers import living, wait_until, wait_until_whole, worker_pids
+from .helpers import WORKER, living, wait_until, wait_until_whole, worker_pids
 from .test_daemon_and_driver_death import alive, start_driver, wait_until_gone
 
 LONG = 60
@@ -131,6 +131,10 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in words if alive(int(word))]
 
 
+def starting_or_alive() -> int:
+    return sum(row["role"] == WORKER and row["phase"] in (1, 2) for row in _core.procs())
+
+
 @pytest.mark.usefixtures("session")
 def test_fork_servers_that_die_while_many_workers_start_end_nothing() -> None:
     before = living()
@@ -139,7 +143,7 @@ def test_fork_servers_that_die_while_many_workers_start_end_nothing() -> None:
     lasting = Station.options(max_restarts=-1, max_task_retries=-1)
     stations = [lasting.remote() for _ in range(8)]
     for _ in range(4):
-        wait_until(lambda: sum(row["pid"] == 0 for row in _core.procs()) >= 4)
+        wait_until(lambda: starting_or_alive() >= 4)
         os.kill(server, signal.SIGKILL)
         wait_until(lambda died=server: children(daemon) not in ([], [died]))
         server = children(daemon)[0]
