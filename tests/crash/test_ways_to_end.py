@@ -5,6 +5,7 @@ Killed daemons and drivers are in test_daemon_and_driver_death.py.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -125,10 +126,23 @@ def test_a_fork_server_that_dies_is_started_again_and_no_task_is_lost(
     wait_until_whole(before)
 
 
-def children(pid: int) -> list[int]:
-    """Those that live."""
-    words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(word) for word in words if alive(int(word))]
+def next_server(daemon: int, died: int) -> int:
+    """The fork server after that one.  Orphaned workers are the daemon's children as well."""
+    found: list[int] = []
+
+    def look() -> list[int]:
+        words = Path(f"/proc/{daemon}/task/{daemon}/children").read_text().split()
+        others = {died} | {row["pid"] for row in _core.procs()}
+        found[:] = [pid for pid in map(int, words) if pid not in others and alive(pid)]
+        return found
+
+    wait_until(look)
+    return found[0]
+
+
+def send(pid: int, what: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, what)
 
 
 def starting_or_alive() -> int:
@@ -144,11 +158,10 @@ def test_fork_servers_that_die_while_many_workers_start_end_nothing() -> None:
     stations = [lasting.remote() for _ in range(8)]
     for _ in range(4):
         wait_until(lambda: starting_or_alive() >= 4)
-        os.kill(server, signal.SIGKILL)
-        wait_until(lambda died=server: children(daemon) not in ([], [died]))
-        server = children(daemon)[0]
-        os.kill(server, signal.SIGSTOP)  # mostly before it has forked
-    os.kill(server, signal.SIGCONT)
+        send(server, signal.SIGKILL)
+        server = next_server(daemon, server)
+        send(server, signal.SIGSTOP)  # mostly before it has forked
+    send(server, signal.SIGCONT)
     pids = whipray.get([station.pid.remote() for station in stations], timeout=5 * LONG)
     assert len(set(pids)) == 8
     del stations
