@@ -299,6 +299,31 @@ def test_what_is_missing_is_said() -> None:
     assert "WHIPRAY_RAY_LIBS" in lines[3]
 
 
+def test_the_libraries_find_the_packages_that_the_wheel_brings(tmp_path: Path) -> None:
+    wheel = tmp_path / "ray"
+    for folder in ("_private", "thirdparty_files", "data"):
+        (wheel / folder).mkdir(parents=True)
+    (wheel / "_version.py").touch()
+    (wheel / "thirdparty_files" / "brought_along.py").write_text("number = 7\n")
+    (wheel / "data" / "__init__.py").write_text("from brought_along import number\n")
+    said = on(
+        """
+        import ray
+        import ray.data
+
+        @ray.remote
+        def in_a_worker():
+            import ray.data
+            return ray.data.number
+
+        ray.init(num_cpus=1)
+        print(ray.data.number, ray.get(in_a_worker.remote()))
+        """,
+        WHIPRAY_RAY_LIBS=str(wheel),
+    )
+    assert said.splitlines()[-1] == "7 7"
+
+
 def test_the_private_connection() -> None:
     on(
         """

@@ -14,6 +14,9 @@ import sys
 VARIABLE = "WHIPRAY_RAY_LIBS"
 MARK = "_version.py"
 """A file that every Ray has and no other package named `ray`."""
+BUNDLED = "thirdparty_files"
+"""Where the wheel keeps packages that its libraries need and that it does not ask pip for: psutil
+and colorama."""
 
 _found: list[str | None] = []
 
@@ -22,7 +25,15 @@ def root() -> str | None:
     """The folder of the real Ray's package, or None where its libraries are not to be had."""
     if not _found:
         _found.append(_locate())
+        _add_bundled(_found[0])
     return _found[0]
+
+
+def _add_bundled(folder: str | None) -> None:
+    """Let the wheel's own packages be found, after those that are installed."""
+    bundled = os.path.join(folder, BUNDLED) if folder else ""
+    if os.path.isdir(bundled) and bundled not in sys.path:
+        sys.path.append(bundled)
 
 
 def _locate() -> str | None:
