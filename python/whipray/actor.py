@@ -399,6 +399,15 @@ class MethodMixin:
     _info: _core.MethodInfo
     _call_name: str | None
 
+    @property
+    def _method_name(self) -> str:
+        return self._name
+
+    @property
+    def _num_returns(self) -> int | str:
+        """What a call returns unless options say otherwise; libraries that wrap handles ask."""
+        return options.written_returns(self._info[1])
+
     def options(self, **given: Any) -> _core.ActorMethod:
         """The method under other options, for the calls made through the result."""
         options.check_method(given)

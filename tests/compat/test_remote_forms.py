@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -181,6 +181,25 @@ def test_method_decorator_sets_num_returns(ray: Ray) -> None:
     refs = Pairs.remote().pair.remote()
     assert len(refs) == 2
     assert ray.get(refs) == [1, 2]
+
+
+def test_a_method_tells_wrappers_its_name_and_number_of_returns(ray: Ray) -> None:
+    @ray.remote
+    class Plain:
+        def value(self) -> int:
+            return 3
+
+        @ray.method(num_returns=2)
+        def pair(self) -> tuple[int, int]:
+            return 1, 2
+
+        def count(self) -> Iterator[int]:
+            yield from range(3)
+
+    actor = Plain.remote()
+    methods = [actor.value, actor.pair, actor.count]
+    assert [method._num_returns for method in methods] == [1, 2, "streaming"]
+    assert [method._method_name for method in methods] == ["value", "pair", "count"]
 
 
 def test_direct_call_of_an_actor_method_is_refused(ray: Ray) -> None:

@@ -259,6 +259,11 @@ def returns(num_returns: Any, yields: bool) -> int:
     return STREAMING if num_returns == "streaming" else DYNAMIC
 
 
+def written_returns(nreturns: int) -> int | str:
+    """The number of returns as a program writes it."""
+    return {STREAMING: "streaming", DYNAMIC: "dynamic"}.get(nreturns, nreturns)
+
+
 def check_returns(options: dict[str, Any], yields: bool) -> None:
     """Refuse to stream what a function does not yield."""
     num_returns = options.get("num_returns")
