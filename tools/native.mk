@@ -158,6 +158,14 @@ $(OBJ)/tests/c/test_node_%: $(OBJ)/tests/c/test_node_%.o $(HARNESS_OBJ) $(OBJ)/n
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LINK_FLAGS) -rdynamic $(LDFLAGS) $(filter %.o,$^) $(OBJ)/node.a $(OBJ)/core.a \
 	  $(UV_A) $(MSGPACK_A) -lpthread -ldl -lrt -o $@
+# Its own system calls fail: tests/faults/interpose.h.  ThreadSanitizer stands there itself.
+ifeq ($(findstring thread,$(WHIPRAY_SANITIZE)),)
+$(OBJ)/tests/c/test_node_faults: $(OBJ)/tests/faults/linked.o
+endif
+$(OBJ)/tests/faults/linked.o: tests/faults/interpose.c $(OBJ)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$< linked)
+	$(Q)$(CC) $(ALL_CFLAGS) -DFAULTS_LINKED -MMD -MP -c $< -o $@
 $(OBJ)/tests/c/test_%: $(OBJ)/tests/c/test_%.o $(HARNESS_OBJ) $(OBJ)/core.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LINK_FLAGS) -rdynamic $(LDFLAGS) $(filter %.o,$^) $(OBJ)/core.a \

@@ -136,6 +136,7 @@ static int introduce(wr_client **out, wr_conn *conn, uint32_t type, const void *
   int rc = send_first(conn, type, body, len);
   if (rc == WR_OK || rc == WR_CLOSED) rc = read_welcome(conn, &fd, err);
   if (rc == WR_OK) return attach(out, conn, fd, err);
+  if (rc != WR_CLOSED && !err.text[0]) explain_error(err, rc, "cannot speak with whiprayd");
   wr_os_close(fd);
   return rc;
 }

@@ -201,7 +201,8 @@ static void on_crash(int signo) {
   raise(signo);
 }
 
-__attribute__((constructor)) static void begin(void) {
+/* Before any other constructor of a C test. */
+__attribute__((constructor(200))) static void begin(void) {
   void *frame[1];
   (void)backtrace(frame, 1); /* loads what it needs, once */
   the = new_plan();

@@ -1,0 +1,206 @@
+/* System calls fail below the entry points of the C code, one after the other, once and for good:
+ * an error or success, and no descriptor, process or file is left.  This program is the daemon as
+ * well, so that its calls fail too.  FAULTS_STEP=1 tries each call; by default a sample. */
+#include "check.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../faults/interpose.h"
+#include "base/status.h"
+#include "client/client.h"
+#include "node/node.h"
+#include "node/spill_io.h"
+#include "os/io.h"
+#include "os/os.h"
+#include "shm/segment.h"
+#include "wire/pack.h"
+
+#define WAYS 4
+
+#ifdef __SANITIZE_THREAD__ /* stands in front of the C library itself: no call fails */
+enum { CALLS_FAIL = 0 };
+void fault_arm(int kind, long n, int way, int for_good) {
+  (void)kind, (void)n, (void)way, (void)for_good;
+}
+long fault_disarm(void) { return 0; }
+const char *fault_last(void) { return ""; }
+int fault_crash(void) { return 0; }
+#else
+enum { CALLS_FAIL = 1 };
+#endif
+
+__attribute__((constructor)) static void choose_part(int argc, char **argv) {
+  if (argc > 0 && strcmp(argv[0], "whiprayd") == 0) _exit(node_run(3));
+}
+
+/* ---- what must not be left ------------------------------------------------------------------- */
+
+static int entries(const char *path) {
+  DIR *d = opendir(path);
+  int n = -2; /* . and .. */
+  if (!d) return 0;
+  while (readdir(d)) n++;
+  closedir(d);
+  return n;
+}
+
+static char top[64];
+
+static void make_top(void) {
+  snprintf(top, sizeof top, "/tmp/wr-test-XXXXXX");
+  CHECK(mkdtemp(top) != NULL);
+}
+
+static void remove_top(void) {
+  char command[96];
+  snprintf(command, sizeof command, "rm -rf %s", top);
+  CHECK_EQ(system(command), 0);
+}
+
+static int sessions(void) {
+  char path[96];
+  snprintf(path, sizeof path, "%s/whipray-%u", top, wr_os_uid());
+  return entries(path);
+}
+
+/* ---- sweeps ---------------------------------------------------------------------------------- */
+
+static long step_of(long usual) {
+  const char *text = getenv("FAULTS_STEP");
+  return text ? atol(text) : usual;
+}
+
+/* What does it, and how many calls failed meanwhile: by the calls of this process, or otherwise. */
+typedef int operation(long n, int way, int for_good, long *failures);
+
+static void sweep(operation *op, long step) {
+  long met = 0;
+  for (int k = 0; k < 2 * WAYS; k++) {
+    long failures = 1, n = 1 + k % step; /* another sample for each way */
+    for (; failures; n += step) {
+      int before = entries("/proc/self/fd");
+      int rc = op(n, k / 2, k % 2, &failures);
+      CHECK_MSG(rc == WR_OK || (rc < 0 && failures), "call %ld: %s, %s", n, fault_last(),
+                wr_status_name(rc));
+      CHECK_MSG(entries("/proc/self/fd") == before, "call %ld: %s", n, fault_last());
+      CHECK_EQ(waitpid(-1, NULL, WNOHANG), -1);
+      CHECK_EQ(fault_crash(), 0);
+      met += failures != 0;
+    }
+  }
+  CHECK_GE(met, 2 * WAYS * CALLS_FAIL);
+}
+
+/* ---- the segment ----------------------------------------------------------------------------- */
+
+static int make_and_map(void) {
+  wr_seg_config cfg = {.heap_bytes = 1 << 20, .cpus = 1, .session = "fifteen letters"};
+  wr_seg made, mapped;
+  int rc = wr_seg_create(&made, &cfg);
+  if (rc != WR_OK) return rc;
+  int fd = wr_os_dup(made.fd);
+  rc = fd < 0 ? WR_IO : wr_seg_attach(&mapped, fd);
+  if (rc == WR_OK)
+    wr_seg_detach(&mapped);
+  else
+    wr_os_close(fd);
+  wr_seg_detach(&made);
+  return rc;
+}
+
+static int segment(long n, int way, int for_good, long *failures) {
+  fault_arm(FAULT_CALLS, n, way, for_good);
+  int rc = make_and_map();
+  *failures = fault_disarm();
+  return rc;
+}
+
+TEST(making_and_mapping_a_segment) { sweep(segment, 1); }
+
+/* ---- values in files ------------------------------------------------------------------------- */
+
+static int spill(long n, int way, int for_good, long *failures) {
+  static uint8_t data[300000], back[sizeof data];
+  static const uint8_t session[16] = "one session of x";
+  char path[96];
+  int error = 0;
+  memset(data, (int)n, sizeof data);
+  memset(back, 0, sizeof back);
+  snprintf(path, sizeof path, "%s/values", top);
+  node_spilled v = {.idx = 7, .gen = 1, .data = data, .len = sizeof data};
+  const node_spill_ctx cx = {.session = session};
+  fault_arm(FAULT_CALLS, n, way, for_good);
+  int rc = node_spill_write(&cx, path, &v, 1, &error);
+  int written = rc == WR_OK;
+  if (written) rc = node_spill_read(&cx, path, &v, back);
+  *failures = fault_disarm();
+  if (rc == WR_OK) CHECK_MEM(data, back, sizeof data);
+  CHECK_EQ(access(path, F_OK) == 0, written);
+  if (written) CHECK_EQ(unlink(path), 0);
+  return rc;
+}
+
+TEST(values_go_to_a_file_and_come_back) {
+  make_top();
+  sweep(spill, 1);
+  remove_top();
+}
+
+/* ---- a session without workers --------------------------------------------------------------- */
+
+static int start_and_leave(void) {
+  wr_client *c = NULL;
+  wr_buf b = {0};
+  char err[512] = "";
+  wr_out_map(&b, 3);
+  wr_out_text(&b, "object_store_memory");
+  wr_out_uint(&b, 16u << 20);
+  wr_out_text(&b, "eager");
+  wr_out_bool(&b, 0);
+  wr_out_text(&b, "temp_dir");
+  wr_out_text(&b, top);
+  int rc = wr_client_start(&c, "/proc/self/exe", b.data, b.len, err, sizeof err);
+  if (rc == WR_OK)
+    wr_client_detach(c);
+  else
+    CHECK_MSG(err[0] || rc == WR_NOMEM, "%s: no reason is given", wr_status_name(rc));
+  wr_buf_free(&b);
+  return rc;
+}
+
+static int driver(long n, int way, int for_good, long *failures) {
+  fault_arm(FAULT_CALLS, n, way, for_good);
+  int rc = start_and_leave();
+  *failures = fault_disarm();
+  CHECK_EQ(sessions(), 0);
+  return rc;
+}
+
+static int daemon_of(long n, int way, int for_good, long *failures) {
+  char plan[64], report[96];
+  snprintf(plan, sizeof plan, "daemon:calls:%ld:%d:%d", n, way, for_good);
+  snprintf(report, sizeof report, "%s/report", top);
+  setenv("WHIPRAY_FAULT", plan, 1);
+  setenv("WHIPRAY_FAULT_REPORT", report, 1);
+  int rc = start_and_leave();
+  unsetenv("WHIPRAY_FAULT");
+  *failures = access(report, F_OK) == 0;
+  if (*failures) CHECK_EQ(unlink(report), 0);
+  return rc;
+}
+
+TEST_LIMIT(a_driver_starts_a_session_and_leaves, 3000) {
+  make_top();
+  sweep(driver, step_of(11));
+  remove_top();
+}
+
+TEST_LIMIT(a_daemon_starts_and_ends, 3000) {
+  make_top();
+  sweep(daemon_of, step_of(23));
+  remove_top();
+}
