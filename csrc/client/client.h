@@ -87,6 +87,10 @@ void wr_loose_before_fork(wr_client *c);
 /* A new pending object with the creator's reference; seal makes it READY (or ERROR) for all. */
 int wr_object_create(wr_client *c, wr_id *out);
 int wr_object_seal(wr_client *c, wr_idx idx, int is_error, uint16_t flags);
+/* Exported functions, see store/exports.h: 1 and the id of the one with these bytes, or 0; seals an
+ * object whose value they are as a new one, of which the creator's reference is given away. */
+int wr_export_find(wr_client *c, const uint8_t *bytes, size_t len, wr_id *out);
+int wr_export_seal(wr_client *c, wr_id id, const uint8_t *bytes, size_t len);
 
 typedef struct {
   const uint8_t *data;

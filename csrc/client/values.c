@@ -3,7 +3,9 @@
 #include "client/internal.h"
 #include "os/os.h"
 #include "sched/deps.h"
+#include "store/exports.h"
 #include "store/objects.h"
+#include "store/refs.h"
 
 static int ref_list(wr_client *c, const wr_id *refs, uint32_t n, wr_idx small[64], wr_idx **list);
 
@@ -71,6 +73,18 @@ int wr_object_seal(wr_client *c, wr_idx idx, int is_error, uint16_t flags) {
   int rc = wr_objects_seal(&c->self, idx, is_error, flags);
   wr_deps_release(&c->self, idx);
   wr_unlock(c);
+  return rc;
+}
+
+int wr_export_find(wr_client *c, const uint8_t *bytes, size_t len, wr_id *out) {
+  wr_idx i = wr_exports_find(&c->seg, bytes, len);
+  if (i) *out = (wr_id){i, wr_gen_of(&c->seg, i)};
+  return i != 0;
+}
+
+int wr_export_seal(wr_client *c, wr_id id, const uint8_t *bytes, size_t len) {
+  int rc = wr_object_seal(c, id.idx, 0, WR_VAL_FUNC);
+  if (rc == WR_OK) wr_exports_note(&c->seg, id.idx, bytes, len);
   return rc;
 }
 

@@ -214,7 +214,7 @@ static PyObject *m_wait_change(PyObject *module, PyObject *args) {
 /* ---- exports -------------------------------------------------------------------------------- */
 
 /* Copies bytes into a new object that stays until the session ends. */
-static int export_bytes(wrpy_state *st, const Py_buffer *data, wr_id *id) {
+static int export_new(wrpy_state *st, const Py_buffer *data, wr_id *id) {
   int rc = wr_object_create(wrpy_sess.client, id);
   if (rc != WR_OK) return wrpy_fail(st, rc, "exporting a function");
   wrpy_room room = {0};
@@ -224,7 +224,7 @@ static int export_bytes(wrpy_state *st, const Py_buffer *data, wr_id *id) {
     if (wrpy_room_wait(st, &room, len)) break;
   if (rc == WR_OK) {
     if (len) memcpy(dst, data->buf, len);
-    rc = wr_object_seal(wrpy_sess.client, id->idx, 0, WR_VAL_FUNC);
+    rc = wr_export_seal(wrpy_sess.client, *id, data->buf, len);
   }
   if (rc == WR_OK) return 0;
   wr_creator_drop(wrpy_sess.client, *id);
@@ -237,9 +237,10 @@ static PyObject *m_export(PyObject *module, PyObject *args) {
   int kind = 0;
   wr_id id;
   if (wrpy_attached(st) || !PyArg_ParseTuple(args, "y*|i", &data, &kind)) return NULL;
-  int rc = export_bytes(st, &data, &id);
+  int found = wr_export_find(wrpy_sess.client, data.buf, (size_t)data.len, &id);
+  int rc = found ? 0 : export_new(st, &data, &id);
   PyBuffer_Release(&data);
-  return rc ? NULL : wrpy_ref_wrap(st, id, 1);
+  return rc ? NULL : wrpy_ref_wrap(st, id, WRPY_NOTHING);
 }
 
 static PyObject *m_export_bytes(PyObject *module, PyObject *ref) {
@@ -266,7 +267,7 @@ PyMethodDef wrpy_object_methods[] = {
      "is pending while it has to wait for its reader."},
     {"watch", m_watch, METH_O, "watch(ref): True if it is complete; else wakes wait_change later."},
     {"wait_change", m_wait_change, METH_VARARGS, "wait_change(seen, timeout=None) -> seen."},
-    {"export", m_export, METH_VARARGS, "export(payload, kind=0): keeps bytes for the session."},
+    {"export", m_export, METH_VARARGS, "export(payload, kind=0): keeps bytes for the session, equal ones once."},
     {"export_bytes", m_export_bytes, METH_O, "export_bytes(ref): what was exported."},
     {NULL, NULL, 0, NULL},
 };

@@ -511,6 +511,15 @@ static void check_procs(audit *a) {
   }
 }
 
+static void check_exports(audit *a) {
+  for (uint32_t k = 0; k < WR_MAX_EXPORTS; k++) {
+    wr_idx i = (wr_idx)wr_load(&a->s->exports[k]);
+    if (i && i < a->cells &&
+        (phase_of(a, i) != WR_OBJ_READY || !(wr_obj(a->s, i)->flags & WR_VAL_FUNC)))
+      report(a, "entry %u of the exports names record %u, which is none", k, i);
+  }
+}
+
 static void check_pools(audit *a) {
   uint32_t n = wr_load32(&a->s->h->npools);
   for (uint32_t i = 0; i < n && i < WR_MAX_POOLS; i++) {
@@ -550,6 +559,7 @@ int wr_audit_session(wr_seg *s, wr_audit *out, char *text, size_t cap) {
     check_gpus(&a);
     check_procs(&a);
     check_pools(&a);
+    check_exports(&a);
     rc = out->violations > INT32_MAX ? INT32_MAX : (int)out->violations;
   }
   wr_free(a.found);

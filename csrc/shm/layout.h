@@ -68,6 +68,7 @@
 #define WR_MAX_GROUPS 4096u
 #define WR_MAX_BUNDLES 16384u
 #define WR_MAX_GPUS 64u
+#define WR_MAX_EXPORTS 16384u /* a power of two */
 
 #define WR_ACTOR_BIT 0x80000000u
 #define WR_GROUP_BIT 0x40000000u /* in the table of names: a group, not an actor */
@@ -624,6 +625,7 @@ typedef struct {
   uint64_t procs, actors, pools, shapes, resources, rings; /* offsets */
   uint64_t groups, bundles;                                /* offsets */
   uint64_t rec_table, rec_freed, heap_table, heap_freed;   /* offsets */
+  uint64_t exports;                                        /* offset: see store/exports.h */
   uint64_t recs, heap; /* offsets of the two areas, chunk aligned */
   uint64_t heap_chunks;
   uint64_t start_ns;

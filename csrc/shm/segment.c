@@ -36,6 +36,8 @@ static void lay_out(wr_header *h, uint64_t heap_chunks) {
   at = align_up(at + sizeof(wr_a64) * heap_chunks, 4096);
   h->heap_freed = at;
   at = align_up(at + sizeof(wr_a32) * heap_chunks, 4096);
+  h->exports = at;
+  at = align_up(at + sizeof(wr_a64) * WR_MAX_EXPORTS, 4096);
   h->rings = at;
   at = align_up(at + (uint64_t)WR_MAX_SHAPES * (WR_RING_SHORT + WR_RING_LONG) * 8, WR_CHUNK);
   h->recs = at;
@@ -61,6 +63,7 @@ static void point(wr_seg *s, const wr_header *h) {
   s->rec_freed = wr_at(s, h->rec_freed);
   s->heap_table = wr_at(s, h->heap_table);
   s->heap_freed = wr_at(s, h->heap_freed);
+  s->exports = wr_at(s, h->exports);
   s->recs = wr_at(s, h->recs);
   s->heap = wr_at(s, h->heap);
   s->heap_chunks = h->heap_chunks;

@@ -20,6 +20,7 @@ typedef struct wr_seg {
   wr_a32 *rec_freed;  /* hint: records freed by others, per chunk */
   wr_a64 *heap_table;
   wr_a32 *heap_freed; /* hint: blocks freed by others, per span */
+  wr_a64 *exports;    /* idx of exported functions, by the hash of their bytes */
   uint8_t *recs, *heap;
   uint64_t size, rings_off, recs_off, heap_off; /* as in the header, which others can write */
   uint64_t heap_chunks;

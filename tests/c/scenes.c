@@ -63,6 +63,19 @@ static void prepare_driver(world *w) {
   put_to_sleep(w, sleeper);
 }
 
+/* As if two processes brought the same function. */
+static void export_twice(wr_client *v) {
+  uint8_t bytes[200], *dst;
+  wr_id first, second;
+  pattern_fill(bytes, sizeof bytes, 77);
+  CHECK_EQ(wr_object_create(v, &first), WR_OK);
+  CHECK_EQ(wr_value_reserve(v, first.idx, sizeof bytes, NULL, 0, &dst), WR_OK);
+  memcpy(dst, bytes, sizeof bytes);
+  CHECK_EQ(wr_export_seal(v, first, bytes, sizeof bytes), WR_OK);
+  CHECK(wr_export_find(v, bytes, sizeof bytes, &second));
+  CHECK(second.idx == first.idx && second.gen == first.gen);
+}
+
 /* Puts, gets and lets go. */
 static void act_objects(world *w, wr_client *v) {
   uint32_t gen = 0;
@@ -100,6 +113,7 @@ static void act_objects(world *w, wr_client *v) {
   CHECK_EQ(wr_value_reserve(v, half.idx, v->seg.heap_chunks * WR_CHUNK, NULL, 0, &dst), WR_FULL);
   wr_creator_drop(v, half);
   wr_creator_drop(v, two);
+  export_twice(v);
 }
 
 static void act_submits(world *w, wr_client *v) {

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import whipray as ray
+from whipray import _core
 
 PARENTS = 200
 
@@ -18,6 +19,10 @@ def _session() -> Iterator[None]:
     ray.init(num_cpus=1)
     yield
     ray.shutdown()
+
+
+def exported() -> int:
+    return int(_core.audit()["functions"])
 
 
 def processes(function: Any) -> int:
@@ -78,3 +83,16 @@ def test_an_actor_that_a_task_waits_for_is_created_first() -> None:
         return [os.getpid()]
 
     assert processes(parent) < PARENTS / 2
+
+
+@ray.remote(max_calls=1)
+def in_a_process_of_its_own(n: int) -> int:
+    """Its worker exports `leaf` and an alias of it, and is gone."""
+    return len(ray.get([leaf.remote(), leaf.options(name="another").remote()])) + n
+
+
+def test_the_functions_of_short_lived_workers_are_kept_once() -> None:
+    assert ray.get(in_a_process_of_its_own.remote(0)) == 2
+    before = exported()
+    assert [ray.get(in_a_process_of_its_own.remote(n)) for n in range(12)] == list(range(2, 14))
+    assert exported() - before < 12  # of 24: a pickle depends on what else its process has loaded
