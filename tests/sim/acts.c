@@ -55,7 +55,7 @@ static void submit(sim_proc *p) {
   static const uint32_t ops[] = {ORDER_ECHO, ORDER_NEST, ORDER_FAIL, ORDER_PART, ORDER_RETRY};
   wr_id refs[3], out[3];
   uint32_t ndeps, n = some_refs(p, refs, 3, &ndeps), returns = 1 + sim_pick(3);
-  task_plan t = {.o = {ops[sim_pick(5)], new_seed(), sim_pick(4) ? 20 : 3000, 0},
+  task_plan t = {.o = {ops[sim_pick(5)], new_seed(), sim_pick(2) ? 20 : 3000, 0},
                  .padding = sim_pick(200), .refs = refs, .nrefs = n, .ndeps = ndeps,
                  .spec = {.shape = (uint16_t)sim_pick(SESSION_SHAPES),
                           .nreturns = (uint16_t)returns, .retries = (int16_t)sim_pick(5)}};

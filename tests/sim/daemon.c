@@ -1,4 +1,4 @@
-/* The daemon of a simulation: deaths, kills, values that leave memory and come back. */
+/* The daemon of a simulation: deaths, kills, values that leave memory and come back, or do not. */
 #include <stdlib.h>
 
 #include "sched/group_end.h"
@@ -73,6 +73,12 @@ static void bring_back(session *x) {
   if (rc == WR_OK || rc == WR_STALE) drop_file(k);
 }
 
+static void lose(session *x) {
+  if (!nfiles) return;
+  uint32_t k = sim_pick(nfiles);
+  if (sim_lose(x, files[k].id.idx, files[k].id.gen)) drop_file(k);
+}
+
 /* ---- deaths ---------------------------------------------------------------------------------- */
 
 static void on_kill(void *ctx, uint32_t slot, const char *reason) {
@@ -124,19 +130,24 @@ static void kill_actor(session *x, uint32_t idx, int no_restart) {
 void sim_daemon_begin(void) {
   sim_session.sweeper.kill_process = on_kill;
   ndoomed = 0;
+  sim_lost_begin();
   while (nfiles) drop_file(0);
 }
 
 void sim_daemon_act(void) {
   session *x = &sim_session;
   uint32_t nactors = wr_load32(&x->seg.h->nactors);
-  switch (sim_pick(4)) {
+  switch (sim_pick(8)) {
     case 0:
       if (nactors) kill_actor(x, sim_pick(nactors), (int)sim_pick(2));
       break;
-    case 1: spill(x); break;
-    default: bring_back(x); break;
+    case 1:
+    case 2: spill(x); break;
+    case 3: bring_back(x); break;
+    case 4: sim_look_at_lineage(x, !sim_pick(4)); break;
+    default: lose(x); break;
   }
+  sim_remake(x);
 }
 
 void sim_daemon_end(void) {
@@ -144,4 +155,5 @@ void sim_daemon_end(void) {
   for (uint32_t i = 0; i < wr_load32(&x->seg.h->nactors); i++) kill_actor(x, i, 1);
   for (uint32_t i = 0; i < wr_load32(&x->seg.h->ngroups); i++)
     end_group(x, i, WR_GROUP_GEN(wr_load(&x->seg.groups[i].state)));
+  sim_lost_end(x);
 }

@@ -116,10 +116,11 @@ static void audit(int is_end) {
   int wrong = wr_audit_session(&sim_session.seg, &out, text, sizeof text);
   if (wrong) sim_fail("the audit says\n%s", text);
   if (!is_end) return;
-  if (out.objects || out.holds || out.value_bytes || out.actors)
-    sim_fail("%llu objects, %llu bytes, %llu holds and %llu actors are left",
+  if (out.objects || out.holds || out.value_bytes || out.actors || out.lineage)
+    sim_fail("%llu objects, %llu bytes, %llu holds, %llu actors and %llu of lineage are left",
              (unsigned long long)out.objects, (unsigned long long)out.value_bytes,
-             (unsigned long long)out.holds, (unsigned long long)out.actors);
+             (unsigned long long)out.holds, (unsigned long long)out.actors,
+             (unsigned long long)out.lineage);
   if (session_free_amount(&sim_session, WR_RES_CPU) != (int32_t)SESSION_CPUS ||
       session_free_amount(&sim_session, 1) != (int32_t)SESSION_GPUS)
     sim_fail("%d CPUs and %d GPUs are free", session_free_amount(&sim_session, WR_RES_CPU),
@@ -129,7 +130,7 @@ static void audit(int is_end) {
 static void step(sim_proc *p) {
   if (sim_pick(40) == 0 || p->leaving)
     sim_die(p); /* wherever it is */
-  else if (sim_pick(12) == 0)
+  else if (sim_pick(8) == 0)
     sim_daemon_act();
   else
     go_on(p);

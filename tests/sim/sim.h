@@ -57,4 +57,12 @@ void sim_daemon_act(void);
 void sim_die(sim_proc *p);
 void sim_daemon_end(void);
 
+/* lost.c: a value's file is gone: it is made again, if it can be, else LOST; 0: not now.  What the
+ * daemon does about such values from time to time, and about lineage; and at the end. */
+void sim_lost_begin(void);
+int sim_lose(session *x, wr_idx idx, uint32_t gen);
+void sim_remake(session *x);
+void sim_look_at_lineage(session *x, int evict);
+void sim_lost_end(session *x);
+
 #endif
