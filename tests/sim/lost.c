@@ -105,9 +105,21 @@ void sim_look_at_lineage(session *x, int evict) {
   if (evict) wr_lineage_evict(&x->sweeper.self);
 }
 
-/* Nobody is left who could run a copy: all have been answered. */
+/* Nobody is left who could run a copy. */
+static void refuse_all(session *x) {
+  wr_self *me = &x->sweeper.self;
+  for (uint32_t k = 0; k < ncopies; k++) {
+    wr_idx i = copies[k].out[0];
+    if (copies[k].submitted && wr_tasks_claim(me, i, wr_gen_of(&x->seg, i)))
+      wr_tasks_fail(me, i, "JOB_ENDED", "the simulation ends");
+  }
+}
+
 void sim_lost_end(session *x) {
-  for (uint32_t k = 0; k < COPIES && ncopies; k++) sim_remake(x);
+  for (uint32_t k = 0; k < COPIES && ncopies; k++) {
+    refuse_all(x);
+    sim_remake(x);
+  }
   if (ncopies) sim_fail("%u copies of lost values' tasks have not ended", ncopies);
   sim_look_at_lineage(x, 0);
 }
