@@ -57,10 +57,11 @@ static const char *refusal(const node *n, wr_idx idx, wr_idx task) {
   if (!task && !wr_rec_is_task(&n->seg, idx)) return NULL;
   const wr_task *t = wr_task_at(&n->seg, task ? task : idx);
   if (t->flags & WR_TF_EVICTED) return "LINEAGE_EVICTED";
+  if (t->flags & WR_TF_UNPLACED) return "TASK_GROUP_REMOVED";
   if (t->retries == 0) return task ? "MAX_ATTEMPTS_EXCEEDED" : "RETRIES_DISABLED";
   if (!task || (t->flags & WR_TF_CALL)) return NULL;
   const wr_shape *sh = wr_shape_at(&n->seg, WR_TASK_SHAPE(wr_load(&t->tstate)));
-  int runs = wr_load32(&sh->state) == 1 && !sh->group &&
+  int runs = wr_load32(&sh->state) == 1 &&
              wr_load32(&wr_pool_at(&n->seg, sh->pool)->state) == WR_POOL_OPEN;
   return runs ? NULL : "TASK_CANCELLED";
 }
@@ -115,6 +116,10 @@ static int mark(node *n, wr_idx idx, uint32_t gen) {
 /* The id as Python prints it: session, node, index, generation, job and number. */
 static void refuse(node *n, wr_idx idx, uint32_t gen, const char *why) {
   char text[160];
+  if (strcmp(why, "TASK_GROUP_REMOVED") == 0) {
+    wr_remake_fail(&n->sweeper.self, idx, gen, why, "the task's placement group has been removed");
+    return;
+  }
   int at = snprintf(text, sizeof text, "%s\n\tobject_id: ", why);
   for (size_t i = 0; i < 8; i++)
     at += snprintf(text + at, sizeof text - (size_t)at, "%02x", n->session[i]);

@@ -4,6 +4,7 @@
 #include "sched/actor.h"
 #include "sched/group.h"
 #include "sched/ledger.h"
+#include "sched/lineage.h"
 #include "sched/sweep_memory.h"
 #include "sched/task.h"
 
@@ -24,7 +25,8 @@ static void kill_user(search *x, uint32_t slot) {
     x->sw->kill_process(x->sw->ctx, slot, "its placement group was removed");
 }
 
-/* What has not begun fails; what runs ends with its process, and the sweep says why. */
+/* What has not begun fails; what runs ends with its process, and the sweep says why; what is kept to
+ * be run again is not kept any longer, since its shape will be another's. */
 static void end_task(void *ctx, wr_idx i) {
   search *x = ctx;
   wr_self *me = &x->sw->self;
@@ -39,7 +41,7 @@ static void end_task(void *ctx, wr_idx i) {
     wr_tasks_fail(me, i, "TASK_GROUP_REMOVED", "the task's placement group has been removed");
   else if (phase == WR_TASK_RUNNING)
     kill_user(x, WR_TASK_SLOT(st));
-  else
+  else if (phase != WR_TASK_KEPT || !wr_lineage_give_up(me, i, WR_TF_UNPLACED))
     x->users++;
 }
 

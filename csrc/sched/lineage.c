@@ -13,12 +13,10 @@ static int could_be_lost(const wr_object *o) {
          o->v.b.len >= WR_SPILL_MIN;
 }
 
-/* A group's shape may be another's by the time it is needed.  An actor that lineage keeps would not
- * end when its handles go, and an item would keep what follows it in its stream. */
+/* An actor that lineage keeps would not end when its handles go, and an item would keep what follows
+ * it in its stream. */
 static int may_run_again(const wr_seg *s, const wr_task *t) {
   if (t->retries == 0 || (t->flags & NEVER)) return 0;
-  uint32_t shape = WR_TASK_SHAPE(wr_load_relaxed(&t->tstate));
-  if (!(t->flags & WR_TF_CALL) && wr_shape_at(s, shape)->group) return 0;
   const wr_pins *pins = wr_tasks_pins(s, t);
   uint32_t n = wr_pins_count(s, pins, pins->n);
   for (uint32_t k = 0; k < n; k++)

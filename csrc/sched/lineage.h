@@ -26,6 +26,9 @@ wr_idx wr_lineage_task_of(const wr_seg *s, wr_idx obj);
 /* Of a KEPT task: its k-th return. */
 wr_idx wr_lineage_return(const wr_seg *s, wr_idx task, uint32_t k);
 
+/* For whiprayd.  A KEPT task is not kept any longer, for the reason `why` (WR_TF_EVICTED or
+ * WR_TF_UNPLACED): 1; 0: its process has not let go of it yet. */
+int wr_lineage_give_up(wr_self *me, wr_idx task, uint16_t why);
 /* For whiprayd.  Clears the flag of every record that no lineage needs, whereupon it is freed, and
  * tells how many bytes the others have.  WR_NOMEM: nothing has been done. */
 int wr_lineage_collect(wr_self *me, uint64_t *bytes);

@@ -105,7 +105,26 @@ int wr_lineage_collect(wr_self *me, uint64_t *bytes) {
   return l.failed ? WR_NOMEM : WR_OK;
 }
 
-/* ---- too much of it -------------------------------------------------------------------------- */
+/* ---- giving it up ---------------------------------------------------------------------------- */
+
+static int is_let_go(const wr_task *t) {
+  return !(wr_tag_value(wr_load(&t->ret.refs)) & WR_REF_TASK);
+}
+
+/* Held meanwhile: else its last user could free the record, and another task be built in it. */
+int wr_lineage_give_up(wr_self *me, wr_idx task, uint16_t why) {
+  wr_task *t = wr_task_at(me->s, task);
+  uint64_t st = wr_load(&t->tstate);
+  if (WR_TASK_PHASE(st) != WR_TASK_KEPT) return 1;
+  if (!is_let_go(t)) return 0;
+  int rc = wr_hold_take(me, task, WR_TASK_GEN(st), NULL);
+  if (rc != WR_OK) return rc != WR_NOMEM;
+  t->flags |= why;
+  if (wr_cas(&t->tstate, &st, WR_TASK_STATE(WR_TASK_FINISHED, 0, 0, WR_TASK_GEN(st))))
+    atomic_fetch_add(&me->s->h->lineage_loose, 1);
+  wr_hold_drop(me, task);
+  return 1;
+}
 
 typedef struct {
   wr_seg *s;
@@ -117,7 +136,7 @@ static void note_kept(void *ctx, wr_idx i) {
   census *c = ctx;
   const wr_task *t = wr_task_at(c->s, i);
   if (WR_TASK_PHASE(wr_load(&t->tstate)) != WR_TASK_KEPT) return;
-  if (wr_tag_value(wr_load(&t->ret.refs)) & WR_REF_TASK) return; /* not let go of yet */
+  if (!is_let_go(t)) return;
   uint32_t touched = atomic_load_explicit(&t->ret.v.b.touched, memory_order_relaxed);
   (void)wr_vec64_push(&c->kept, (uint64_t)(c->now - touched) << 32 | i);
 }
@@ -131,12 +150,7 @@ void wr_lineage_evict(wr_self *me) {
   census c = {.s = me->s, .now = wr_load32(&me->s->h->births)};
   wr_sweep_each(me->s, WR_REC_TASKS, note_kept, &c);
   if (c.kept.n) qsort(c.kept.v, c.kept.n, sizeof *c.kept.v, oldest_first);
-  for (uint32_t k = 0; k < c.kept.n / 8 + 1 && k < c.kept.n; k++) {
-    wr_task *t = wr_task_at(me->s, (wr_idx)c.kept.v[k]);
-    uint64_t st = wr_load(&t->tstate);
-    t->flags |= WR_TF_EVICTED;
-    if (wr_cas(&t->tstate, &st, WR_TASK_STATE(WR_TASK_FINISHED, 0, 0, WR_TASK_GEN(st))))
-      atomic_fetch_add(&me->s->h->lineage_loose, 1);
-  }
+  for (uint32_t k = 0; k < c.kept.n / 8 + 1 && k < c.kept.n; k++)
+    (void)wr_lineage_give_up(me, (wr_idx)c.kept.v[k], WR_TF_EVICTED);
   wr_vec64_free(&c.kept);
 }

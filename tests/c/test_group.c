@@ -8,6 +8,7 @@
 #include "sched/actor.h"
 #include "sched/group_end.h"
 #include "sched/ledger.h"
+#include "sched/lineage.h"
 #include "session.h"
 
 static session x;
@@ -240,6 +241,30 @@ TEST(tasks_wait_for_the_group_and_run_in_it) {
   CHECK_EQ(wr_group_clear(&x.sweeper, g.idx, g.gen), WR_OK);
   close_shape();
   wr_groups_finish(&x.sweeper.self, g.idx);
+  session_check_empty(&x);
+  session_close(&x);
+}
+
+TEST(what_a_group_computed_is_not_kept_beyond_its_end) {
+  session_open(&x, 4u << 20);
+  wr_client *d = session_client(&x, WR_ROLE_DRIVER), *w = session_client(&x, WR_ROLE_WORKER);
+  wr_id g = group_of(d, cpu(1), cpu(1)), out;
+  set_shape(g, 0, 1);
+  task_plan p = {.o = {ORDER_ECHO, 5, 3000, 0}, .spec = in_group(g)};
+  p.spec.retries = -1;
+  plan_submit(d, &p, &out);
+  CHECK_EQ(work_all(w), 1);
+  CHECK_EQ(wr_lineage_task_of(&x.seg, out.idx), out.idx);
+  check();
+  wr_ledger_release(&w->self);
+  wr_group_doom(&x.seg, g.idx, g.gen);
+  CHECK_EQ(wr_group_clear(&x.sweeper, g.idx, g.gen), WR_OK);
+  close_shape();
+  wr_groups_finish(&x.sweeper.self, g.idx);
+  CHECK_EQ(wr_lineage_task_of(&x.seg, out.idx), 0);
+  CHECK(wr_task_at(&x.seg, out.idx)->flags & WR_TF_UNPLACED);
+  CHECK(pattern_is(d, out, 3000, 5));
+  wr_creator_drop(d, out);
   session_check_empty(&x);
   session_close(&x);
 }

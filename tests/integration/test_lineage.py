@@ -13,7 +13,14 @@ import pytest
 import whipray
 from tests.compat.helpers import wait_until
 from whipray import _core
-from whipray.exceptions import ObjectLostError, ObjectReconstructionFailedError, RayTaskError
+from whipray.exceptions import (
+    ObjectLostError,
+    ObjectReconstructionFailedError,
+    RayTaskError,
+    TaskPlacementGroupRemoved,
+)
+from whipray.util import placement_group, remove_placement_group
+from whipray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 MIB = 1 << 20
 STORE = 48 * MIB
@@ -300,3 +307,55 @@ def test_calls_on_actors(start: Start, tmp_path: Path) -> None:
         whipray.get(once)
     assert (runs.of(1), runs.of(2)) == (2, 1)
     whole()
+
+
+def test_a_task_in_a_placement_group_runs_again_in_it(start: Start, tmp_path: Path) -> None:
+    spilled, runs = start(), Runs(tmp_path)
+    group = placement_group([{"CPU": 1}])
+    whipray.get(group.ready(), timeout=100)
+    inside = PlacementGroupSchedulingStrategy(group)
+
+    @whipray.remote
+    def where(runs: Runs) -> Any:
+        runs.note("where")
+        current = whipray.util.get_current_placement_group()
+        return np.full(MIB, 1 if current == group else 0)
+
+    ref = where.options(scheduling_strategy=inside).remote(runs)
+    total = add.remote(runs, "add", ref)
+    whipray.wait([ref, total], num_returns=2)
+    lose(spilled)
+    assert (whipray.get(total, timeout=100) == 2).all() and (whipray.get(ref) == 1).all()
+    assert (runs.of("where"), runs.of("add")) == (2, 2)
+    lose(spilled)
+    remove_placement_group(group)
+    for _ in range(2):
+        with pytest.raises(TaskPlacementGroupRemoved):
+            whipray.get(ref, timeout=100)
+    assert runs.of("where") == 2
+    whole()
+    del ref, total
+    everything_is_gone()
+
+
+def test_lineage_that_takes_too_much_memory_is_dropped(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_max_lineage_bytes", "10000")
+    spilled, runs = start(), Runs(tmp_path)
+    ref = make.remote(runs, 0, 1)
+    for k in range(1, 100):
+        ref = add.remote(runs, k, ref)
+    whipray.wait([ref])
+    wait_until(lambda: _core.audit()["lineage"] <= 10000 // 256)
+    lose(spilled)
+    with pytest.raises(ObjectReconstructionFailedError, match="RAY_max_lineage_bytes"):
+        whipray.get(ref, timeout=100)
+    assert runs.of(0) == 1
+    last = make.remote(runs, 777, 1)
+    whipray.wait([last])
+    lose(spilled)
+    assert (whipray.get(last, timeout=100) == 777).all() and runs.of(777) == 2
+    whole()
+    del ref, last
+    everything_is_gone()
