@@ -12,7 +12,7 @@ import pytest
 
 import whipray.compat
 
-SECONDS = 300
+SECONDS = 900
 ROOT = str(Path(__file__).resolve().parents[2])
 os.environ["PYTHONPATH"] = os.pathsep.join(
     part for part in (ROOT, os.environ.get("PYTHONPATH")) if part
