@@ -20,16 +20,23 @@ typedef struct {
 
 /* ---- attaching (session.c) ------------------------------------------------------------------ */
 
+/* Asked at signals and a few times a second while the daemon lets this process wait for its
+ * welcome: not 0 ends that, with WR_INTR. */
+typedef struct {
+  int (*interrupted)(void *ctx);
+  void *ctx;
+} wr_waiting;
 /* Starts a daemon of this process's own and attaches as its driver.  `config` is a msgpack map that
- * whiprayd understands (see node/config.h).  On failure `err` (cap bytes) says why. */
+ * whiprayd understands (see node/config.h).  `w` may be NULL.  On failure `err` (cap bytes) says
+ * why. */
 int wr_client_start(wr_client **out, const char *daemon_path, const void *config, size_t len,
-                    char *err, size_t cap);
+                    const wr_waiting *w, char *err, size_t cap);
 /* The daemon that this client has started goes on after it. */
 void wr_client_disown(wr_client *c);
 /* Joins the session whose socket is at `path`, as a driver of a job of its own; of `config` counts
  * what is about the job (how its workers run), not what is about the session.  May be empty. */
-int wr_client_join(wr_client **out, const char *path, const void *config, size_t len, char *err,
-                   size_t cap);
+int wr_client_join(wr_client **out, const char *path, const void *config, size_t len,
+                   const wr_waiting *w, char *err, size_t cap);
 /* A worker just forked by the fork server: the segment is mapped already, the slot was given. */
 int wr_client_adopt(wr_client **out, int segment_fd, int sock, uint32_t slot, uint32_t gen);
 /* Says goodbye, waits until the daemon has ended what must end, unmaps.  Safe to call twice. */

@@ -72,7 +72,7 @@ int wr_conn_next_event(wr_conn *conn, uint32_t *type, uint8_t **body, size_t *le
 
 /* As wr_client_join, with a role (enum wr_role) and a configuration of the job (node/config.h). */
 int wr_client_join_as(wr_client **out, const char *path, uint32_t role, const void *config,
-                      size_t len, char *err, size_t cap);
+                      size_t len, const wr_waiting *w, char *err, size_t cap);
 /* Before a fork server forks: maps the segment so that the children inherit the mapping. */
 int wr_client_premap(int segment_fd);
 /* For what the daemon has to know: repeats a message that did not go out, and gives up the

@@ -18,6 +18,7 @@
 
 #define DAEMON_FD 3
 #define DAEMON_PATIENCE_NS (5 * INT64_C(1000000000))
+#define ASK_NS INT64_C(100000000)
 
 typedef struct {
   char *text;
@@ -77,6 +78,14 @@ static int refused(const uint8_t *body, size_t len, sink err) {
   return explain(err, (int)status, "%.*s", (int)text.len, (const char *)text.p);
 }
 
+/* A daemon that has no room for a driver lets him wait. */
+static int await_welcome(const wr_conn *conn, const wr_waiting *w) {
+  int rc;
+  while ((rc = wr_os_wait_readable(conn->sock, w ? ASK_NS : -1)) == WR_TIMEOUT || rc == WR_INTR)
+    if (w && w->interrupted(w->ctx)) return WR_INTR;
+  return rc;
+}
+
 /* Reads the answer to CONFIG or HELLO; *fd is the segment. */
 static int read_welcome(wr_conn *conn, int *fd, sink err) {
   uint8_t raw[WR_FRAME_HEADER];
@@ -131,12 +140,14 @@ static int attach(wr_client **out, wr_conn *conn, int fd, sink err) {
 
 /* The exchange that begins every connection of a driver. */
 static int introduce(wr_client **out, wr_conn *conn, uint32_t type, const void *body, size_t len,
-                     sink err) {
+                     const wr_waiting *w, sink err) {
   int fd = -1;
   int rc = send_first(conn, type, body, len);
-  if (rc == WR_OK || rc == WR_CLOSED) rc = read_welcome(conn, &fd, err);
+  if (rc == WR_OK || rc == WR_CLOSED) rc = await_welcome(conn, w);
+  if (rc == WR_OK) rc = read_welcome(conn, &fd, err);
   if (rc == WR_OK) return attach(out, conn, fd, err);
-  if (rc != WR_CLOSED && !err.text[0]) explain_error(err, rc, "cannot speak with whiprayd");
+  if (rc != WR_CLOSED && rc != WR_INTR && !err.text[0])
+    explain_error(err, rc, "cannot speak with whiprayd");
   wr_os_close(fd);
   return rc;
 }
@@ -195,7 +206,7 @@ static int launch(const char *path, int sock, int *pid, sink err) {
 }
 
 int wr_client_start(wr_client **out, const char *daemon_path, const void *config, size_t len,
-                    char *err_text, size_t cap) {
+                    const wr_waiting *w, char *err_text, size_t cap) {
   sink err = {err_text, cap};
   int fds[2], pid = 0;
   explain(err, 0, "%s", "");
@@ -214,7 +225,7 @@ int wr_client_start(wr_client **out, const char *daemon_path, const void *config
   if (rc != WR_OK)
     return bury_daemon(pid, explain_error(err, rc, "cannot make a connection"), err);
   conn->owns_daemon = 1;
-  rc = introduce(out, conn, WR_MSG_CONFIG, config, len, err);
+  rc = introduce(out, conn, WR_MSG_CONFIG, config, len, w, err);
   if (rc == WR_OK) return rc;
   drop_conn(conn);
   return bury_daemon(pid, rc, err);
@@ -233,7 +244,7 @@ static int hello_body(wr_buf *b, uint32_t role, const void *config, size_t len) 
 }
 
 int wr_client_join_as(wr_client **out, const char *path, uint32_t role, const void *config,
-                      size_t len, char *err_text, size_t cap) {
+                      size_t len, const wr_waiting *w, char *err_text, size_t cap) {
   sink err = {err_text, cap};
   unsigned uid = 0;
   explain(err, 0, "%s", "");
@@ -248,16 +259,16 @@ int wr_client_join_as(wr_client **out, const char *path, uint32_t role, const vo
   if (rc != WR_OK) return explain_error(err, rc, "cannot make a connection");
   wr_buf hello = {0};
   rc = hello_body(&hello, role, config, len);
-  if (rc == WR_OK) rc = introduce(out, conn, WR_MSG_HELLO, hello.data, hello.len, err);
+  if (rc == WR_OK) rc = introduce(out, conn, WR_MSG_HELLO, hello.data, hello.len, w, err);
   wr_buf_free(&hello);
   if (rc == WR_CLOSED) explain(err, rc, "the session at %s has ended", path);
   if (rc != WR_OK) drop_conn(conn);
   return rc;
 }
 
-int wr_client_join(wr_client **out, const char *path, const void *config, size_t len, char *err,
-                   size_t cap) {
-  return wr_client_join_as(out, path, WR_ROLE_DRIVER, config, len, err, cap);
+int wr_client_join(wr_client **out, const char *path, const void *config, size_t len,
+                   const wr_waiting *w, char *err, size_t cap) {
+  return wr_client_join_as(out, path, WR_ROLE_DRIVER, config, len, w, err, cap);
 }
 
 /* ---- workers -------------------------------------------------------------------------------- */

@@ -65,6 +65,7 @@ static PyObject *m_info(PyObject *module, PyObject *unused) {
 }
 
 static PyObject *attach_failed(wrpy_state *st, int rc, const char *doing, const char *why) {
+  if (PyErr_Occurred()) return NULL; /* the handler of a signal has raised */
   if (!why[0]) return wrpy_fail_null(st, rc, doing);
   PyErr_Format(rc == WR_NOMEM ? PyExc_MemoryError : PyExc_ConnectionError, "%s: %s", doing, why);
   return NULL;
@@ -84,6 +85,15 @@ static PyObject *attached_info(PyObject *module, wr_client *c) {
   return NULL;
 }
 
+/* Runs the handlers of signals while the daemon lets us wait. */
+static int interrupted(void *ctx) {
+  PyThreadState **thread = ctx;
+  PyEval_RestoreThread(*thread);
+  int raised = PyErr_CheckSignals() < 0;
+  *thread = PyEval_SaveThread();
+  return raised;
+}
+
 static PyObject *m_start(PyObject *module, PyObject *args) {
   const char *path;
   Py_buffer config;
@@ -93,9 +103,10 @@ static PyObject *m_start(PyObject *module, PyObject *args) {
   char err[512] = "";
   int rc = WR_OK, taken = check_free();
   if (!taken) {
-    Py_BEGIN_ALLOW_THREADS
-    rc = wr_client_start(&c, path, config.buf, (size_t)config.len, err, sizeof err);
-    Py_END_ALLOW_THREADS
+    PyThreadState *thread = PyEval_SaveThread();
+    const wr_waiting w = {interrupted, &thread};
+    rc = wr_client_start(&c, path, config.buf, (size_t)config.len, &w, err, sizeof err);
+    PyEval_RestoreThread(thread);
   }
   PyBuffer_Release(&config);
   if (taken) return NULL;
@@ -112,9 +123,10 @@ static PyObject *m_join(PyObject *module, PyObject *args) {
   char err[512] = "";
   int rc = WR_OK, taken = check_free();
   if (!taken) {
-    Py_BEGIN_ALLOW_THREADS
-    rc = wr_client_join(&c, path, config.buf, (size_t)config.len, err, sizeof err);
-    Py_END_ALLOW_THREADS
+    PyThreadState *thread = PyEval_SaveThread();
+    const wr_waiting w = {interrupted, &thread};
+    rc = wr_client_join(&c, path, config.buf, (size_t)config.len, &w, err, sizeof err);
+    PyEval_RestoreThread(thread);
   }
   PyBuffer_Release(&config);
   if (taken) return NULL;

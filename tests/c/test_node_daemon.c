@@ -153,7 +153,7 @@ static wr_client *start(double cpus) {
   char err[512];
   snprintf(top, sizeof top, "/tmp/wr-test-%d", (int)getpid());
   make_config(&b, cpus);
-  int rc = wr_client_start(&c, "/proc/self/exe", b.data, b.len, err, sizeof err);
+  int rc = wr_client_start(&c, "/proc/self/exe", b.data, b.len, NULL, err, sizeof err);
   CHECK_MSG(rc == WR_OK, "%s: %s", wr_status_name(rc), err);
   wr_buf_free(&b);
   return c;
@@ -391,7 +391,7 @@ static wr_client *join(const char *path) {
   char err[512];
   wr_buf b = {0};
   make_config(&b, 0);
-  int rc = wr_client_join_as(&c, path, WR_ROLE_DRIVER, b.data, b.len, err, sizeof err);
+  int rc = wr_client_join_as(&c, path, WR_ROLE_DRIVER, b.data, b.len, NULL, err, sizeof err);
   CHECK_MSG(rc == WR_OK, "%s", err);
   wr_buf_free(&b);
   return c;
@@ -508,12 +508,13 @@ TEST(malformed_requests_are_refused) {
 TEST(a_wrong_daemon_is_explained) {
   wr_client *c = NULL;
   char err[512];
-  CHECK(wr_client_start(&c, "/nowhere/whiprayd", "\x80", 1, err, sizeof err) < 0);
+  CHECK(wr_client_start(&c, "/nowhere/whiprayd", "\x80", 1, NULL, err, sizeof err) < 0);
 #ifndef __SANITIZE_THREAD__ /* which turns vfork into fork: the child's errno does not come back */
   CHECK(strstr(err, "/nowhere/whiprayd") != NULL);
 #endif
-  CHECK(wr_client_start(&c, "/bin/false", "\x80", 1, err, sizeof err) < 0);
+  CHECK(wr_client_start(&c, "/bin/false", "\x80", 1, NULL, err, sizeof err) < 0);
   CHECK_MSG(strstr(err, "exit code 1") != NULL, "%s", err);
-  CHECK(wr_client_start(&c, "/proc/self/exe", "\x81\xa8num_cpus\xa1x", 12, err, sizeof err) < 0);
+  const char *bad = "\x81\xa8num_cpus\xa1x";
+  CHECK(wr_client_start(&c, "/proc/self/exe", bad, 12, NULL, err, sizeof err) < 0);
   CHECK_MSG(strstr(err, "num_cpus") != NULL, "%s", err);
 }

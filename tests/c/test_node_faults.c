@@ -163,7 +163,7 @@ static int start_and_leave(void) {
   wr_out_bool(&b, 0);
   wr_out_text(&b, "temp_dir");
   wr_out_text(&b, top);
-  int rc = wr_client_start(&c, "/proc/self/exe", b.data, b.len, err, sizeof err);
+  int rc = wr_client_start(&c, "/proc/self/exe", b.data, b.len, NULL, err, sizeof err);
   if (rc == WR_OK)
     wr_client_detach(c);
   else

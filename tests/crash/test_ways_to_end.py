@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,45 @@ def test_what_serves_may_be_stopped_for_a_while(role: str) -> None:
     os.kill(pid, signal.SIGCONT)
     assert whipray.get(end_once.remote("/", "exit"), timeout=LONG) == 42  # "/" exists
     assert _core.stats()["sweeps"] == sweeps
+
+
+JOIN = """
+import sys
+import whipray
+print("joining", flush=True)
+try:
+    whipray.init(sys.argv[1])
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+def has_socket(pid: int) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        fds = Path(f"/proc/{pid}/fd").iterdir()
+        return any(str(fd.readlink()).startswith("socket:") for fd in fds)
+    return False
+
+
+@pytest.mark.usefixtures("session")
+def test_who_joins_a_stopped_daemon_can_be_interrupted() -> None:
+    daemon = _core.info()["daemon_pid"]
+    address = whipray.get_runtime_context().gcs_address
+    os.kill(daemon, signal.SIGSTOP)
+    wait_until(lambda: state_of(daemon) == "T")
+    joining = subprocess.Popen(
+        [sys.executable, "-c", JOIN, address], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert joining.stdout is not None and joining.stdout.readline() == "joining\n"
+        wait_until(lambda: has_socket(joining.pid))
+        joining.send_signal(signal.SIGINT)
+        assert joining.communicate(timeout=LONG)[0] == "interrupted\n"
+    finally:
+        joining.kill()
+        joining.wait()
+        os.kill(daemon, signal.SIGCONT)
+    assert whipray.get(end_once.remote("/", "exit"), timeout=LONG) == 42  # "/" exists
 
 
 def parent_of(pid: int) -> int:
