@@ -267,7 +267,8 @@ PyMethodDef wrpy_object_methods[] = {
      "is pending while it has to wait for its reader."},
     {"watch", m_watch, METH_O, "watch(ref): True if it is complete; else wakes wait_change later."},
     {"wait_change", m_wait_change, METH_VARARGS, "wait_change(seen, timeout=None) -> seen."},
-    {"export", m_export, METH_VARARGS, "export(payload, kind=0): keeps bytes for the session, equal ones once."},
+    {"export", m_export, METH_VARARGS,
+     "export(payload, kind=0): keeps bytes for the session, equal ones once."},
     {"export_bytes", m_export_bytes, METH_O, "export_bytes(ref): what was exported."},
     {NULL, NULL, 0, NULL},
 };

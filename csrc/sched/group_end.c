@@ -25,8 +25,8 @@ static void kill_user(search *x, uint32_t slot) {
     x->sw->kill_process(x->sw->ctx, slot, "its placement group was removed");
 }
 
-/* What has not begun fails; what runs ends with its process, and the sweep says why; what is kept to
- * be run again is not kept any longer, since its shape will be another's. */
+/* What has not begun fails; what runs ends with its process, and the sweep says why; what is kept
+ * to be run again is not kept any longer, since its shape will be another's. */
 static void end_task(void *ctx, wr_idx i) {
   search *x = ctx;
   wr_self *me = &x->sw->self;

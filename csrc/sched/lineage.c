@@ -13,8 +13,8 @@ static int could_be_lost(const wr_object *o) {
          o->v.b.len >= WR_SPILL_MIN;
 }
 
-/* An actor that lineage keeps would not end when its handles go, and an item would keep what follows
- * it in its stream. */
+/* An actor that lineage keeps would not end when its handles go, and an item would keep what
+ * follows it in its stream. */
 static int may_run_again(const wr_seg *s, const wr_task *t) {
   if (t->retries == 0 || (t->flags & NEVER)) return 0;
   const wr_pins *pins = wr_tasks_pins(s, t);
