@@ -116,7 +116,7 @@ def test_wrong_logging_is_refused(engine: Ray) -> None:
 
 
 WRITES = """
-    import logging, os
+    import logging, os, sys
     config = ray.LoggingConfig(encoding=os.environ["ENCODING"], log_level="WARNING",
                                additional_log_standard_attrs=["name"])
     context = ray.init(**INIT, logging_config=config)
@@ -139,7 +139,8 @@ WRITES = """
 
     logging.getLogger("app").warning("of the driver")
     actor = Actor.options(name="known").remote()
-    print("ids", ray.get(write.remote()), ray.get(actor.write.remote()), flush=True)
+    ids = ray.get(write.remote()), ray.get(actor.write.remote())
+    sys.stdout.write("ids %s %s\\n" % ids)  # at once: records of the workers come at any time
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import whipray
@@ -25,6 +26,8 @@ class Threaded:
         return threading.current_thread().name
 
     def echo(self, value: int) -> tuple[int, str]:
+        if value % 20 == 0:
+            time.sleep(0.05)  # those behind it look for other threads
         return value, threading.current_thread().name
 
     def count(self) -> int:

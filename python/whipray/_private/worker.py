@@ -439,14 +439,15 @@ def _refuse_ended() -> None:
         )
 
 
-def require_attached(what: str) -> None:
-    """For questions that do not start a session by themselves."""
+def require_attached(what: str, error: type[Exception] | None = None) -> None:
+    """For questions that do not start a session by themselves; `error` if not RaySystemError."""
     if not _core.attached():
         _refuse_ended()
         refuse_forked()
         from whipray.exceptions import RaySystemError
 
-        raise RaySystemError(f"Ray has not been started yet: {what} needs a session; init() first.")
+        message = f"Ray has not been started yet: {what} needs a session; init() first."
+        raise (error or RaySystemError)(message)
 
 
 def shutdown(_exiting_interpreter: bool = False) -> None:

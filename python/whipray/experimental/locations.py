@@ -15,7 +15,7 @@ def get_object_locations(obj_refs: list[_core.ObjectRef[Any]], timeout_ms: int =
 
     An object that is there is on the one node; one that is still being made is nowhere.
     """
-    worker.require_attached("get_object_locations")
+    worker.require_attached("get_object_locations", RuntimeError)
     from whipray.runtime_context import get_runtime_context
 
     node = get_runtime_context().get_node_id()
