@@ -60,16 +60,16 @@ static wrpy_ref *ref_alloc(PyTypeObject *type) {
 static PyObject *raw_of(const wrpy_ref *r) { return r->epoch ? NULL : r->raw; }
 
 static void let_go(wr_id id, int creator) {
-  if (creator)
+  if (creator == 1)
     wr_creator_drop(wrpy_sess.client, id);
-  else
+  else if (creator != WRPY_NOTHING)
     wr_unhold(wrpy_sess.client, id);
 }
 
 PyObject *wrpy_ref_wrap(wrpy_state *st, wr_id id, int creator) {
   wrpy_ref *r = ref_alloc(st->ref_type);
   if (!r) {
-    if (creator != WRPY_NOTHING) let_go(id, creator);
+    let_go(id, creator);
     return NULL;
   }
   r->id = r->task = id;
@@ -158,8 +158,7 @@ static void ref_dealloc(PyObject *self) {
   wrpy_ref *r = (wrpy_ref *)self;
   PyTypeObject *type = Py_TYPE(self);
   if (r->weakrefs) PyObject_ClearWeakRefs(self);
-  if (r->epoch && r->epoch == wrpy_sess.epoch && r->creator != WRPY_NOTHING)
-    let_go(r->id, r->creator);
+  if (r->epoch && r->epoch == wrpy_sess.epoch) let_go(r->id, r->creator);
   Py_XDECREF(raw_of(r));
   PyObject_Free(self);
   Py_DECREF(type);
