@@ -5,26 +5,26 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks import cbuild, curves, instructions, limits, machine, plot, report, runner
+from benchmarks.commands import (
+    keeper,
+    make_plan,
+    probed,
+    results_folder,
+    say,
+    until_interrupted,
+)
 from benchmarks.libraries import command as libraries
 from benchmarks.peers import command as peers
 from benchmarks.peers import table as peers_table
 from benchmarks.rows import ROWS, Row
 from benchmarks.timing import Plan
 
-HERE = Path(__file__).resolve().parent
 RAY_PYTHON = "WHIPRAY_BENCH_RAY_PYTHON"
 ROWS_PER_QUICK_SESSION = 8
-
-
-def say(text: str) -> None:
-    """Progress goes to standard error, the table to standard output."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -119,24 +119,6 @@ def sides_of(options: argparse.Namespace) -> list[runner.Side]:
     return sides
 
 
-def probed(sides: list[runner.Side], out: Path) -> list[runner.Side]:
-    """The sides that can be imported; says why the others cannot."""
-    for side in sides:
-        if not side.unavailable and not Path(side.python).exists():
-            side.unavailable = f"no such interpreter: {side.python}"
-        if not side.unavailable:
-            runner.probe(side, out / f"{side.name}.log")
-        if side.unavailable:
-            say(f"{side.name} is not run: {side.unavailable}")
-    return [side for side in sides if not side.unavailable]
-
-
-def make_plan(options: argparse.Namespace) -> Plan:
-    if options.quick:
-        return Plan.short(options.num_cpus)
-    return replace(Plan(), num_cpus=options.num_cpus)
-
-
 def run(options: argparse.Namespace) -> int:
     rows = chosen_rows(options.only)
     if not rows:
@@ -145,9 +127,8 @@ def run(options: argparse.Namespace) -> int:
     if options.list:
         list_rows(rows)
         return 0
-    out = options.out or HERE / "results" / datetime.now().strftime("%Y%m%d-%H%M%S")
-    out.mkdir(parents=True, exist_ok=True)
-    plan = make_plan(options)
+    out = results_folder(options.out)
+    plan = make_plan(options.quick, options.num_cpus)
     results = report.Results(machine.identity(), plan.to_json())
     sides = sides_of(options)
     able = probed(sides, out)
@@ -170,20 +151,13 @@ def _run_rows(
     out: Path,
     results: report.Results,
 ) -> None:
-    by_key = {row.key: row for row in rows}
-
-    def done(side: str, key: str, result: dict[str, Any]) -> None:
-        say(report.one_line(by_key[key], side, result))
-        results.add(by_key[key], side, result)
-        results.save(out / "results.json")
-
+    done = keeper(results, rows, out)
     size = options.rows_per_session or (ROWS_PER_QUICK_SESSION if plan.quick else 1)
-    try:
-        runner.run_alternately(
+    until_interrupted(
+        lambda: runner.run_alternately(
             sides, rows, plan, size, options.passes, out, say, options.all_on_ray, done
         )
-    except KeyboardInterrupt:
-        say("interrupted: what has been measured so far follows")
+    )
 
 
 def finish(results: report.Results, out: Path) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import replace
-from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from benchmarks import machine, report, runner
+from benchmarks.commands import (
+    keeper,
+    make_plan,
+    probed,
+    results_folder,
+    say,
+    until_interrupted,
+)
 from benchmarks.libraries.rows import ROWS
 from benchmarks.rows import Row
-from benchmarks.timing import Plan
 
-RESULTS = Path(__file__).resolve().parent.parent / "results"
 LIBRARIES_PYTHON = "WHIPRAY_BENCH_LIBRARIES_PYTHON"
 PROGRAM = "benchmarks.libraries.side"
 KIND = "libraries"
@@ -50,52 +52,31 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def command(options: argparse.Namespace) -> int:
     rows = [row for row in ROWS if not options.only or row.matches(options.only)]
     if not rows:
         say(f"no program is called {' '.join(options.only)}")
         return 2
-    out = options.out or RESULTS / f"{datetime.now().strftime('%Y%m%d-%H%M%S')}-libraries"
-    out.mkdir(parents=True, exist_ok=True)
-    plan = (
-        Plan.short(options.num_cpus)
-        if options.quick
-        else replace(Plan(), num_cpus=options.num_cpus)
-    )
+    out = results_folder(options.out, "-libraries")
+    plan = make_plan(options.quick, options.num_cpus)
     results = Results(machine.identity(), plan.to_json())
     results.data["kind"] = KIND
     sides = [
         runner.Side(name, name, options.libraries_python, PROGRAM) for name in ("ray", "whipray")
     ]
+    able = probed(sides, out)
     for side in sides:
-        runner.probe(side, out / f"{side.name}.log")
         results.data["sides"][side.name] = vars(side)
-        if side.unavailable:
-            say(f"{side.name} is not run: {side.unavailable}")
-    able = [side for side in sides if not side.unavailable]
     passes = options.passes or (2 if options.quick else 5)
-    done = partial(_keep, results, out, {row.key: row for row in rows})
-    try:
-        runner.run_alternately(able, rows, plan, 1, passes, out, say, True, done)
-    except KeyboardInterrupt:
-        say("interrupted: what has been measured so far follows")
+    done = keeper(results, rows, out)
+    until_interrupted(
+        lambda: runner.run_alternately(able, rows, plan, 1, passes, out, say, True, done)
+    )
     results.save(out / "results.json")
     (out / "table.md").write_text(report.as_markdown(results))
     print(as_text(results))
     say(f"written to {out}")
     return 0 if able and not report.reasons(results) else 1
-
-
-def _keep(
-    results: Results, out: Path, rows: dict[str, Row], side: str, key: str, result: dict[str, Any]
-) -> None:
-    say(report.one_line(rows[key], side, result))
-    results.add(rows[key], side, result)
-    results.save(out / "results.json")
 
 
 def as_text(results: report.Results) -> str:

@@ -6,19 +6,17 @@ import argparse
 import os
 import sys
 from copy import deepcopy
-from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, report, runner
+from benchmarks.commands import make_plan, results_folder, say, until_interrupted
 from benchmarks.peers import table
 from benchmarks.peers.pools import POOLS
 from benchmarks.peers.rows import ROWS
 from benchmarks.timing import Plan
 
-RESULTS = Path(__file__).resolve().parent.parent / "results"
 PEERS_PYTHON = "WHIPRAY_BENCH_PEERS_PYTHON"
 PROGRAM = "benchmarks.peers.side"
 
@@ -44,10 +42,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def command(options: argparse.Namespace) -> int:
     peers = [
         runner.Side(name, name, options.peers_python, PROGRAM)
@@ -59,9 +53,8 @@ def command(options: argparse.Namespace) -> int:
         say(f"no peer is called {' '.join(options.only)}")
         return 2
     whipray = runner.Side(table.WHIPRAY, table.WHIPRAY, sys.executable, PROGRAM)
-    out = options.out or RESULTS / f"{datetime.now().strftime('%Y%m%d-%H%M%S')}-peers"
-    out.mkdir(parents=True, exist_ok=True)
-    plan = replace(Plan.short(2) if options.quick else Plan(), num_cpus=2)
+    out = results_folder(options.out, "-peers")
+    plan = make_plan(options.quick, 2)
     results = report.Results(machine.identity(), plan.to_json())
     results.data["kind"] = "peers"
     for side in (whipray, *peers):
@@ -107,10 +100,10 @@ def run(
             results.add(by_key[key], table.beside(peer), deepcopy(result))
         results.save(out / "results.json")
 
-    try:
+    def measure() -> None:
         for at, peer in enumerate(peers * options.passes):
             pair = [peer, whipray] if at % 2 else [whipray, peer]
             done = partial(keep, peer.name)
             runner.run_alternately(pair, list(ROWS), plan, len(ROWS), 1, out, say, True, done)
-    except KeyboardInterrupt:
-        say("interrupted: what has been measured so far follows")
+
+    until_interrupted(measure)

@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "node/node.h"
 #include "os/os.h"
+#include "sched/group.h"
 #include "sched/lineage.h"
 #include "sched/remake.h"
 #include "sched/task.h"
@@ -57,7 +58,7 @@ static const char *refusal(const node *n, wr_idx idx, wr_idx task) {
   if (!task && !wr_rec_is_task(&n->seg, idx)) return NULL;
   const wr_task *t = wr_task_at(&n->seg, task ? task : idx);
   if (t->flags & WR_TF_EVICTED) return "LINEAGE_EVICTED";
-  if (t->flags & WR_TF_UNPLACED) return "TASK_GROUP_REMOVED";
+  if (t->flags & WR_TF_UNPLACED) return WR_GROUP_GONE;
   if (t->retries == 0) return task ? "MAX_ATTEMPTS_EXCEEDED" : "RETRIES_DISABLED";
   if (!task || (t->flags & WR_TF_CALL)) return NULL;
   const wr_shape *sh = wr_shape_at(&n->seg, WR_TASK_SHAPE(wr_load(&t->tstate)));
@@ -116,8 +117,8 @@ static int mark(node *n, wr_idx idx, uint32_t gen) {
 /* The id as Python prints it: session, node, index, generation, job and number. */
 static void refuse(node *n, wr_idx idx, uint32_t gen, const char *why) {
   char text[160];
-  if (strcmp(why, "TASK_GROUP_REMOVED") == 0) {
-    wr_remake_fail(&n->sweeper.self, idx, gen, why, "the task's placement group has been removed");
+  if (strcmp(why, WR_GROUP_GONE) == 0) {
+    wr_remake_fail(&n->sweeper.self, idx, gen, why, WR_GROUP_GONE_TEXT);
     return;
   }
   int at = snprintf(text, sizeof text, "%s\n\tobject_id: ", why);

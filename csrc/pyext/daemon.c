@@ -277,7 +277,7 @@ static PyObject *m_actor_create(PyObject *module, PyObject *args) {
   wr_id actor;
   int rc = wr_actor_create(wrpy_sess.client, &as, &actor);
   if (rc != WR_OK) return wrpy_fail_null(st, rc, "cannot create an actor");
-  PyObject *ref = wrpy_ref_wrap(st, actor, 1);
+  PyObject *ref = wrpy_ref_wrap(st, actor, WRPY_CREATOR);
   if (!ref) {
     abandon(actor);
     return NULL;

@@ -195,10 +195,10 @@ static PyObject *stand_for(wrpy_state *st, wr_id group, wr_id obj) {
   wr_id other;
   for (;;) {
     int rc = wr_group_ready(wrpy_sess.client, group, obj, &other);
-    if (rc == WR_OK) return wrpy_ref_wrap(st, obj, 1);
+    if (rc == WR_OK) return wrpy_ref_wrap(st, obj, WRPY_CREATOR);
     if (rc == WR_STATE) {
       wr_creator_drop(wrpy_sess.client, obj);
-      return wrpy_ref_wrap(st, other, 0);
+      return wrpy_ref_wrap(st, other, WRPY_HOLD);
     }
     if (rc != WR_STALE) return wrpy_fail_null(st, rc, "waiting for a placement group");
   }
@@ -211,7 +211,7 @@ static PyObject *m_group_ready(PyObject *module, PyObject *args) {
   wr_enc enc;
   if (!PyArg_ParseTuple(args, "OO", &obj, &value) || read_id(st, obj, &group)) return NULL;
   int created = wr_group_open(wrpy_sess.seg, group.idx, group.gen);
-  if (created) return wrpy_put_value(st, value, &id) ? NULL : wrpy_ref_wrap(st, id, 1);
+  if (created) return wrpy_put_value(st, value, &id) ? NULL : wrpy_ref_wrap(st, id, WRPY_CREATOR);
   if (wrpy_enc_value(&st->codec, value, &enc)) return NULL;
   int rc = wr_object_create(wrpy_sess.client, &id);
   if (rc == WR_OK && wrpy_store(st, id.idx, &enc)) {

@@ -110,17 +110,21 @@ typedef struct {
   };
   PyObject *weakrefs;
   uint32_t epoch;  /* 0: names nothing in a session of this process */
-  uint8_t creator; /* holds the creating process's reference, else a hold; or WRPY_NOTHING */
+  uint8_t holds;   /* enum wrpy_holds */
 } wrpy_ref; /* 48 bytes: there may be millions */
 
 extern PyType_Spec wrpy_ref_spec;
 static inline int wrpy_is_ref(const wrpy_state *st, PyObject *v) {
   return Py_IS_TYPE(v, st->ref_type);
 }
-/* Takes over the creator's reference, or a hold the caller has taken; gives it back on failure.
- * WRPY_NOTHING: an export, which the session keeps. */
-#define WRPY_NOTHING 2
-PyObject *wrpy_ref_wrap(wrpy_state *st, wr_id id, int creator);
+/* What a ref gives back when it goes. */
+enum wrpy_holds {
+  WRPY_HOLD,    /* a hold of this process */
+  WRPY_CREATOR, /* the reference of the process that created the object */
+  WRPY_NOTHING  /* of an export, which the session keeps */
+};
+/* Takes over what `holds` says and the caller has; gives it back on failure. */
+PyObject *wrpy_ref_wrap(wrpy_state *st, wr_id id, enum wrpy_holds holds);
 /* The same for the refs[i] that a task returns. */
 PyObject *wrpy_ref_of_task(wrpy_state *st, wr_id id, wr_id task);
 /* A new hold.  gen 0: of whatever is there. */

@@ -52,34 +52,34 @@ static wrpy_ref *ref_alloc(PyTypeObject *type) {
   r->raw = NULL;
   r->weakrefs = NULL;
   r->epoch = 0;
-  r->creator = 0;
+  r->holds = WRPY_HOLD;
   return r;
 }
 
 /* The id bytes of a ref that names nothing here; borrowed, NULL for any other. */
 static PyObject *raw_of(const wrpy_ref *r) { return r->epoch ? NULL : r->raw; }
 
-static void let_go(wr_id id, int creator) {
-  if (creator == 1)
+static void let_go(wr_id id, enum wrpy_holds holds) {
+  if (holds == WRPY_CREATOR)
     wr_creator_drop(wrpy_sess.client, id);
-  else if (creator != WRPY_NOTHING)
+  else if (holds == WRPY_HOLD)
     wr_unhold(wrpy_sess.client, id);
 }
 
-PyObject *wrpy_ref_wrap(wrpy_state *st, wr_id id, int creator) {
+PyObject *wrpy_ref_wrap(wrpy_state *st, wr_id id, enum wrpy_holds holds) {
   wrpy_ref *r = ref_alloc(st->ref_type);
   if (!r) {
-    let_go(id, creator);
+    let_go(id, holds);
     return NULL;
   }
   r->id = r->task = id;
   r->epoch = wrpy_sess.epoch;
-  r->creator = (uint8_t)creator;
+  r->holds = (uint8_t)holds;
   return (PyObject *)r;
 }
 
 PyObject *wrpy_ref_of_task(wrpy_state *st, wr_id id, wr_id task) {
-  PyObject *ref = wrpy_ref_wrap(st, id, 1);
+  PyObject *ref = wrpy_ref_wrap(st, id, WRPY_CREATOR);
   if (ref) ((wrpy_ref *)ref)->task = task;
   return ref;
 }
@@ -88,7 +88,7 @@ PyObject *wrpy_ref_hold(wrpy_state *st, wr_idx idx, uint32_t gen) {
   uint32_t now = gen;
   int rc = wr_hold(wrpy_sess.client, idx, gen, &now);
   if (rc != WR_OK) return wrpy_fail_null(st, rc, "taking a reference");
-  return wrpy_ref_wrap(st, (wr_id){idx, now}, 0);
+  return wrpy_ref_wrap(st, (wr_id){idx, now}, WRPY_HOLD);
 }
 
 int wrpy_ref_id(wrpy_state *st, PyObject *v, wr_id *out) {
@@ -158,7 +158,7 @@ static void ref_dealloc(PyObject *self) {
   wrpy_ref *r = (wrpy_ref *)self;
   PyTypeObject *type = Py_TYPE(self);
   if (r->weakrefs) PyObject_ClearWeakRefs(self);
-  if (r->epoch && r->epoch == wrpy_sess.epoch) let_go(r->id, r->creator);
+  if (r->epoch && r->epoch == wrpy_sess.epoch) let_go(r->id, r->holds);
   Py_XDECREF(raw_of(r));
   PyObject_Free(self);
   Py_DECREF(type);

@@ -140,7 +140,7 @@ static PyObject *m_put(PyObject *module, PyObject *value) {
   wr_id id;
   if (WR_UNLIKELY(wrpy_is_ref(st, value))) return wrpy_hook(st, "put_refused", "(O)", value);
   if (wrpy_attached_auto(st) || wrpy_put_value(st, value, &id)) return NULL;
-  return wrpy_ref_wrap(st, id, 1);
+  return wrpy_ref_wrap(st, id, WRPY_CREATOR);
 }
 
 /* An object that failed: get raises the exception. */
@@ -152,7 +152,7 @@ static PyObject *m_put_error(PyObject *module, PyObject *exc) {
     return NULL;
   }
   if (wrpy_attached(st) || wrpy_put_error(st, exc, &id)) return NULL;
-  return wrpy_ref_wrap(st, id, 1);
+  return wrpy_ref_wrap(st, id, WRPY_CREATOR);
 }
 
 /* ---- completion ----------------------------------------------------------------------------- */

@@ -24,7 +24,8 @@ static PyTypeObject *stream_class(wrpy_state *st) {
 }
 
 PyObject *wrpy_stream_make(wrpy_state *st, wr_id task, wr_id item) {
-  PyObject *end = wrpy_ref_wrap(st, task, 1), *first = wrpy_ref_of_task(st, item, task);
+  PyObject *end = wrpy_ref_wrap(st, task, WRPY_CREATOR);
+  PyObject *first = wrpy_ref_of_task(st, item, task);
   PyTypeObject *type = end && first ? stream_class(st) : NULL;
   stream *s = type ? (stream *)type->tp_alloc(type, 0) : NULL;
   if (!s) {
@@ -61,7 +62,7 @@ static PyObject *take(wrpy_state *st, stream *s) {
   int rc = wr_stream_next(wrpy_sess.client, id, &next);
   if (rc == WR_DEAD) return NULL;
   if (rc != WR_OK) return wrpy_fail_null(st, rc, "reading a stream");
-  PyObject *ref = wrpy_ref_wrap(st, next, 0);
+  PyObject *ref = wrpy_ref_wrap(st, next, WRPY_HOLD);
   if (!ref) return NULL;
   ((wrpy_ref *)ref)->task = s->task_id;
   wr_stream_advance(wrpy_sess.client, s->task_id, id);

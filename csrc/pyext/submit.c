@@ -54,7 +54,7 @@ int wrpy_spec_rare_returns(wr_task_spec *spec, long nreturns, long room) {
 static PyObject *wrap_returns(wrpy_state *st, const wr_task_spec *spec, const wr_id *ids) {
   uint32_t n = spec->nreturns;
   if (WR_UNLIKELY(spec->flags & WR_TF_STREAM)) return wrpy_stream_make(st, ids[0], ids[1]);
-  if (n == 1) return wrpy_ref_wrap(st, ids[0], 1);
+  if (n == 1) return wrpy_ref_wrap(st, ids[0], WRPY_CREATOR);
   if (n == 0) {
     wr_creator_drop(wrpy_sess.client, ids[0]);
     Py_RETURN_NONE;
@@ -91,7 +91,7 @@ static PyObject *put_if_large(wrpy_state *st, PyObject *v) {
   wrpy_enc_clear(&enc);
   if (size < WRPY_BIG_ARG) return Py_NewRef(v);
   wr_id id;
-  return wrpy_put_value(st, v, &id) ? NULL : wrpy_ref_wrap(st, id, 1);
+  return wrpy_put_value(st, v, &id) ? NULL : wrpy_ref_wrap(st, id, WRPY_CREATOR);
 }
 
 static void drop_all(PyObject **values, Py_ssize_t n) {

@@ -95,7 +95,7 @@ static void seal(wr_self *me, wr_idx i, int removed) {
   if (removed) {
     wr_obj(me->s, i)->flags |= WR_VAL_REMOVED;
     atomic_thread_fence(memory_order_release);
-    wr_tasks_put_error(me, i, "TASK_GROUP_REMOVED", "the placement group has been removed");
+    wr_tasks_put_error(me, i, WR_GROUP_GONE, "the placement group has been removed");
     (void)wr_objects_seal(me, i, 1, WR_VAL_SYSERR);
   } else {
     (void)wr_objects_seal(me, i, 0, 0);

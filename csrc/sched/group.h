@@ -14,6 +14,10 @@
 
 #include "store/refs.h"
 
+/* Why work in a group that has gone fails: the code of its errors, and what they say. */
+#define WR_GROUP_GONE "TASK_GROUP_REMOVED"
+#define WR_GROUP_GONE_TEXT "the task's placement group has been removed"
+
 typedef struct {
   uint32_t n;
   wr_need need[WR_SHAPE_RESOURCES];

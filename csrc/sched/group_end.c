@@ -38,7 +38,7 @@ static void end_task(void *ctx, wr_idx i) {
     return;
   int waits = phase == WR_TASK_WAITING || phase == WR_TASK_QUEUED;
   if (waits && !(t->flags & WR_TF_CREATION) && wr_tasks_claim(me, i, WR_TASK_GEN(st)))
-    wr_tasks_fail(me, i, "TASK_GROUP_REMOVED", "the task's placement group has been removed");
+    wr_tasks_fail(me, i, WR_GROUP_GONE, WR_GROUP_GONE_TEXT);
   else if (phase == WR_TASK_RUNNING)
     kill_user(x, WR_TASK_SLOT(st));
   else if (phase != WR_TASK_KEPT || !wr_lineage_give_up(me, i, WR_TF_UNPLACED))

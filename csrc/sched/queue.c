@@ -98,7 +98,7 @@ static void refuse_if_removed(wr_self *me, const wr_shape *sh, wr_idx i) {
   wr_fence();
   if (wr_group_lives(me->s, sh->group - 1, sh->group_gen) || (t->flags & WR_TF_CREATION)) return;
   if (wr_tasks_claim(me, i, gen))
-    wr_tasks_fail(me, i, "TASK_GROUP_REMOVED", "the task's placement group has been removed");
+    wr_tasks_fail(me, i, WR_GROUP_GONE, WR_GROUP_GONE_TEXT);
 }
 
 void wr_queue_push(wr_self *me, uint32_t shape, wr_idx task) {

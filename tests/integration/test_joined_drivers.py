@@ -16,6 +16,7 @@ import pytest
 
 import whipray
 from tests.compat.helpers import wait_until
+from tests.integration.records import wait_until_whole
 from whipray import _core
 
 DRIVER = 2  # enum wr_role
@@ -112,7 +113,7 @@ def test_a_driver_whose_connection_breaks_stops_using_the_session(session: dict[
     """
     assert "the session has ended" in run(program, session["session_dir"])
     wait_until(lambda: len([p for p in _core.procs() if p["role"] == DRIVER]) == 1)
-    assert _core.audit()["violations"] == 0
+    wait_until_whole()
 
 
 def test_detached_actors_go_on_without_their_driver(session: dict[str, Any]) -> None:
@@ -147,7 +148,7 @@ def test_detached_actors_go_on_without_their_driver(session: dict[str, Any]) -> 
     for actor in [started, *late]:
         whipray.kill(actor)
     wait_until(lambda: all(row["job"] == session["slot"] for row in _core.procs()[1:]))
-    wait_until(lambda: _core.audit()["violations"] == 0)
+    wait_until_whole()
     wait_until(lambda: whipray.available_resources()["CPU"] == 2)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import whipray
 from tests.compat.helpers import wait_until
+from tests.integration.records import wait_until_whole
 from whipray import _core
 from whipray.exceptions import (
     ObjectLostError,
@@ -63,11 +64,6 @@ def lose(spilled: Path, *, damage: bool = False) -> None:
             path.unlink()
 
 
-def whole() -> None:
-    audit = _core.audit()
-    assert audit["violations"] == 0, audit["text"]
-
-
 def everything_is_gone() -> None:
     gc.collect()
 
@@ -76,7 +72,7 @@ def everything_is_gone() -> None:
         return audit["objects"] == 0 and audit["lineage"] == 0 and not sum(audit["tasks"][1:])
 
     wait_until(gone)
-    whole()
+    wait_until_whole()
 
 
 class Runs:
@@ -123,7 +119,7 @@ def test_a_lost_result_is_computed_once_more(start: Start, tmp_path: Path, damag
     for k, ref in enumerate(refs):
         assert (whipray.get(ref) == k).all()
         assert runs.of(k) == 2
-    whole()
+    wait_until_whole()
     del refs, ref
     everything_is_gone()
 
@@ -137,7 +133,7 @@ def test_many_getters_and_tasks_share_one_run(start: Start, tmp_path: Path) -> N
     assert whipray.get(users, timeout=100) == [(7, 7)] * 60
     assert (whipray.get(ref) == 7).all()
     assert runs.of(7) == 2
-    whole()
+    wait_until_whole()
 
 
 def test_a_chain_of_which_all_is_lost(start: Start, tmp_path: Path) -> None:
@@ -152,7 +148,7 @@ def test_a_chain_of_which_all_is_lost(start: Start, tmp_path: Path) -> None:
     for k, ref in enumerate(refs):
         assert (whipray.get(ref) == k).all()
     assert runs.all() == 100
-    whole()
+    wait_until_whole()
     del refs, ref
     everything_is_gone()
 
@@ -170,7 +166,7 @@ def test_arguments_that_nobody_has_kept_are_made_again(start: Start, tmp_path: P
     assert (whipray.get(ref, timeout=100) == 29).all()
     assert [runs.of(k) for k in range(30)] == [2] * 30
     wait_until(lambda: _core.audit()["value_bytes"] <= 5 * MIB)
-    whole()
+    wait_until_whole()
     del ref
     everything_is_gone()
 
@@ -190,7 +186,7 @@ def test_fan_in(start: Start, tmp_path: Path) -> None:
     assert (whipray.get(ref, timeout=100) == 190).all()
     assert runs.of("total") == 2
     assert [runs.of(k) for k in range(20)] == [2] * 20
-    whole()
+    wait_until_whole()
 
 
 def test_several_returns(start: Start, tmp_path: Path) -> None:
@@ -216,7 +212,7 @@ def test_several_returns(start: Start, tmp_path: Path) -> None:
     lose(spilled)
     assert whipray.get(ends.remote(last), timeout=100) == (3, 3)
     assert (whipray.get(one) == 1).all() and runs.of("three") == 4
-    whole()
+    wait_until_whole()
     del one, two, last
     everything_is_gone()
 
@@ -237,7 +233,7 @@ def test_the_budget(start: Start, tmp_path: Path) -> None:
         with pytest.raises(ObjectLostError):
             whipray.get(ends.remote(lost))
     assert (runs.of(1), runs.of(2)) == (3, 1)
-    whole()
+    wait_until_whole()
 
 
 def test_what_put_stored_is_lost(start: Start, tmp_path: Path) -> None:
@@ -251,7 +247,7 @@ def test_what_put_stored_is_lost(start: Start, tmp_path: Path) -> None:
     with pytest.raises(ObjectLostError):
         whipray.get(ref)
     assert runs.of("sum") == 1
-    whole()
+    wait_until_whole()
 
 
 def test_what_is_not_lost_is_used_as_it_is(start: Start, tmp_path: Path) -> None:
@@ -263,7 +259,7 @@ def test_what_is_not_lost_is_used_as_it_is(start: Start, tmp_path: Path) -> None
     lose(spilled)
     assert (whipray.get(ref, timeout=100) == 6).all() and (view == 5).all()
     assert runs.of("sum") == 2
-    whole()
+    wait_until_whole()
 
 
 def test_a_failure_of_the_second_run_is_the_answer(start: Start, tmp_path: Path) -> None:
@@ -285,7 +281,7 @@ def test_a_failure_of_the_second_run_is_the_answer(start: Start, tmp_path: Path)
     with pytest.raises(RayTaskError):
         whipray.get(ends.remote(ref))
     assert runs.of("once") == 2
-    whole()
+    wait_until_whole()
 
 
 def test_calls_on_actors(start: Start, tmp_path: Path) -> None:
@@ -306,7 +302,7 @@ def test_calls_on_actors(start: Start, tmp_path: Path) -> None:
     with pytest.raises(ObjectLostError):
         whipray.get(once)
     assert (runs.of(1), runs.of(2)) == (2, 1)
-    whole()
+    wait_until_whole()
 
 
 def test_a_task_in_a_placement_group_runs_again_in_it(start: Start, tmp_path: Path) -> None:
@@ -333,7 +329,7 @@ def test_a_task_in_a_placement_group_runs_again_in_it(start: Start, tmp_path: Pa
         with pytest.raises(TaskPlacementGroupRemoved):
             whipray.get(ref, timeout=100)
     assert runs.of("where") == 2
-    whole()
+    wait_until_whole()
     del ref, total
     everything_is_gone()
 
@@ -356,6 +352,6 @@ def test_lineage_that_takes_too_much_memory_is_dropped(
     whipray.wait([last])
     lose(spilled)
     assert (whipray.get(last, timeout=100) == 777).all() and runs.of(777) == 2
-    whole()
+    wait_until_whole()
     del ref, last
     everything_is_gone()

@@ -17,6 +17,7 @@ import pytest
 
 import whipray
 from tests.compat.helpers import process_gone, wait_until
+from tests.integration.records import wait_until_whole
 from whipray import _core
 from whipray.exceptions import (
     GetTimeoutError,
@@ -60,11 +61,6 @@ def fill(n: int, mib: int = 4, first: int = 0) -> list[Any]:
     return [whipray.put(np.full(mib * MIB // 8, first + k)) for k in range(n)]
 
 
-def whole() -> None:
-    audit = _core.audit()
-    assert audit["violations"] == 0, audit["text"]
-
-
 @whipray.remote
 def ends(array: Any) -> tuple[int, int]:
     return int(array[0]), int(array[-1])
@@ -84,7 +80,7 @@ def test_a_working_set_of_five_stores(start: Start) -> None:
     stats = whipray_stats()
     assert stats["spilled_bytes"] >= 4 * STORE
     assert stats["restored_objects"] >= 40
-    whole()
+    wait_until_whole()
     del refs
     wait_until(lambda: not files(spilled))
     assert living_bytes() == 0
@@ -108,7 +104,7 @@ def test_arguments_and_returns_of_tasks(start: Start) -> None:
     assert whipray.get([ends.remote(ref) for ref in made]) == [(k, k) for k in range(40)]
     ready, others = whipray.wait(made, num_returns=40)  # on disk is ready
     assert len(ready) == 40 and not others
-    whole()
+    wait_until_whole()
 
 
 def test_what_a_view_shows_stays(start: Start) -> None:
@@ -126,7 +122,7 @@ def test_what_a_view_shows_stays(start: Start) -> None:
     for k, view in enumerate(views):
         assert (view == k).all()
         assert whipray.get(refs[k]) is not view
-    whole()
+    wait_until_whole()
 
 
 def test_a_get_that_may_not_wait_for_the_disk(start: Start) -> None:
@@ -149,7 +145,7 @@ def test_small_values_share_files(start: Start) -> None:
     assert whipray.get(refs[:300]) == values[:300]
     for k in range(0, 4000, 37):
         assert whipray.get(refs[k]) == values[k]
-    whole()
+    wait_until_whole()
 
 
 def test_values_of_many_kinds(start: Start) -> None:
@@ -185,7 +181,7 @@ def test_several_processes_put_at_once(start: Start) -> None:
     for k, refs in enumerate(lists):
         for j, ref in enumerate(refs):
             assert whipray.get(ref)[-1] == 1000 * k + j
-    whole()
+    wait_until_whole()
 
 
 def test_a_store_full_of_views_refuses_and_goes_on(start: Start) -> None:
@@ -227,7 +223,7 @@ def test_damaged_and_missing_files(start: Start) -> None:
         whipray.get(refs[lost[0]])
     with pytest.raises(ObjectLostError):
         whipray.get(ends.remote(refs[lost[0]]))
-    whole()
+    wait_until_whole()
 
 
 def test_a_full_disk_pushes_back_and_loses_nothing(start: Start) -> None:
@@ -239,7 +235,7 @@ def test_a_full_disk_pushes_back_and_loses_nothing(start: Start) -> None:
     assert [int(whipray.get(ref)[0]) for ref in refs] == list(range(10))
     del refs[:5]
     assert (whipray.get(fill(3)[2]) == 2).all()
-    whole()
+    wait_until_whole()
 
 
 def test_switched_off(start: Start) -> None:
