@@ -10,7 +10,6 @@
 #include "sched/task.h"
 #include "wire/messages.h"
 
-#define LOOK_MS 800u /* a cycle is reported within two looks */
 #define MAX_HOPS 32u
 #define TEXT 900u
 
@@ -147,5 +146,5 @@ static void on_look(uv_timer_t *timer) {
 void node_cycles_init(node *n) {
   uv_timer_init(n->loop, &n->cycles);
   n->cycles.data = n;
-  uv_timer_start(&n->cycles, on_look, LOOK_MS, LOOK_MS);
+  uv_timer_start(&n->cycles, on_look, NODE_LOOK_MS, NODE_LOOK_MS);
 }

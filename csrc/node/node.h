@@ -17,6 +17,10 @@
 
 #define NODE_SLOT 1u /* the daemon's own */
 
+/* The period of the looks that are worth a wake-up of an idle daemon: all at the same times.  A
+ * cycle of waits is reported within two of them. */
+#define NODE_LOOK_MS 800u
+
 typedef struct node node;
 typedef struct node_job node_job;
 typedef struct node_pool node_pool;

@@ -23,7 +23,6 @@
 #include "store/refs.h"
 
 #define TICK_MS 50u      /* while tasks run again */
-#define LOOK_MS 500u     /* for lineage that is of no use any more */
 #define LOOK_SHARE 20u   /* one part in so many of the time goes into that */
 #define LOOK_BIRTHS 65536u
 #define MAX_BYTES (UINT64_C(1) << 30)
@@ -270,7 +269,7 @@ int node_remake_init(node *n) {
   uv_timer_init(n->loop, &n->remake_tick);
   uv_timer_init(n->loop, &n->lineage_look);
   n->remake_tick.data = n->lineage_look.data = n;
-  uv_timer_start(&n->lineage_look, on_look, LOOK_MS, LOOK_MS);
+  uv_timer_start(&n->lineage_look, on_look, NODE_LOOK_MS, NODE_LOOK_MS);
   return WR_OK;
 }
 

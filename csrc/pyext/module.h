@@ -21,6 +21,7 @@
 #define WRPY_TASK_BYTES 24
 #define WRPY_SLICE_NS \
   INT64_C(500000000) /* longest sleep before signals and the session are looked at */
+#define WRPY_IDLE_NS (8 * WRPY_SLICE_NS) /* of those whom a signal or the session's end wakes */
 #define WRPY_BIG_COPY ((size_t)256 << 10) /* copies from here on run without the GIL */
 #define WRPY_BIG_ARG ((size_t)64 << 10)   /* arguments from here on become objects of their own */
 
@@ -185,6 +186,8 @@ static inline uint32_t wrpy_gen_of(wr_idx idx) {
 int wrpy_deadline(PyObject *timeout, int64_t *deadline);
 /* The part of the time until `deadline` that may be slept in one go. */
 int64_t wrpy_slice(int64_t deadline);
+/* The same of those who sleep for WRPY_IDLE_NS at most. */
+int64_t wrpy_idle(int64_t deadline);
 /* Each waits without the GIL and runs signal handlers now and then: 0 done, 1 the deadline has
  * passed, -1 with an exception.  sleep() returns as wr_wait_objects does, at `until_ns` at last. */
 int wrpy_wait_in_slices(wrpy_state *st, int (*sleep)(void *arg, int64_t until_ns), void *arg,

@@ -278,7 +278,7 @@ static PyObject *m_next_event(PyObject *module, PyObject *args) {
     if (!wrpy_sess.epoch || wrpy_sess.epoch != epoch) return no_events();
     uint8_t *body = NULL;
     size_t len = 0;
-    int64_t slice = wrpy_slice(deadline);
+    int64_t slice = wrpy_idle(deadline);
     int rc;
     WRPY_LEAVE
     rc = wr_rpc_next_event(wrpy_sess.client, &type, &body, &len, slice);
@@ -288,7 +288,7 @@ static PyObject *m_next_event(PyObject *module, PyObject *args) {
     if (rc != WR_TIMEOUT && rc != WR_INTR && rc != WR_AGAIN)
       return wrpy_fail_null(st, rc, "waiting for events");
     if (PyErr_CheckSignals()) return NULL;
-    if (rc == WR_TIMEOUT && deadline >= 0 && wrpy_slice(deadline) == 0) Py_RETURN_NONE;
+    if (rc == WR_TIMEOUT && deadline >= 0 && wrpy_idle(deadline) == 0) Py_RETURN_NONE;
   }
 }
 

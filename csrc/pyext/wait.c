@@ -18,12 +18,16 @@ int wrpy_deadline(PyObject *timeout, int64_t *deadline) {
   return 0;
 }
 
-int64_t wrpy_slice(int64_t deadline) {
-  if (deadline < 0) return WRPY_SLICE_NS;
+static int64_t until(int64_t deadline, int64_t longest) {
+  if (deadline < 0) return longest;
   int64_t left = deadline ? deadline - (int64_t)wr_os_now_ns() : 0;
   if (left <= 0) return 0;
-  return left < WRPY_SLICE_NS ? left : WRPY_SLICE_NS;
+  return left < longest ? left : longest;
 }
+
+int64_t wrpy_slice(int64_t deadline) { return until(deadline, WRPY_SLICE_NS); }
+
+int64_t wrpy_idle(int64_t deadline) { return until(deadline, WRPY_IDLE_NS); }
 
 /* ---- sleeping ------------------------------------------------------------------------------- */
 

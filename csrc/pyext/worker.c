@@ -6,7 +6,6 @@
 #include "pyext/module.h"
 
 #define CACHE 64 /* functions remembered, by their index */
-#define IDLE_NS (2 * WRPY_SLICE_NS) /* longest sleep: there is less to look at than in a wait */
 
 typedef struct {
   wr_id id;
@@ -249,7 +248,7 @@ static int run(wrpy_worker *w, const wr_job *raw) {
  * it even beside functions that never leave C. */
 static int take(wrpy_worker *w, wr_job *raw) {
   int rc = w->jobs % 64 && wrpy_sess.epoch ? wr_work_try(wrpy_sess.client, raw) : WR_AGAIN;
-  return rc == WR_AGAIN ? wrpy_next_job(raw, IDLE_NS) : rc;
+  return rc == WR_AGAIN ? wrpy_next_job(raw, WRPY_IDLE_NS) : rc;
 }
 
 static int loop(wrpy_worker *w) {
