@@ -245,6 +245,7 @@ int node_remake_init(node *n); /* WR_OK or WR_NOMEM */
 /* The value of an object in FILE or LOST can not be read: 1: its task makes it again, and its place
  * is REMAKING; 0: it will not: LOST, or an error; -1: there is no room to begin with that. */
 int node_remake(node *n, wr_idx idx, uint32_t gen);
+void node_remake_end_pool(node *n, uint32_t pool); /* all that was in it has ended */
 void node_remake_close(node *n);
 
 /* shapes.c */

@@ -65,6 +65,8 @@ node_pool *node_pool_get(node_job *job, wr_buf *env, int *rc) {
 
 void node_pool_free(node_pool *p) {
   node *n = p->job->n;
+  wr_store32(&n->seg.pools[p->idx].state, WR_POOL_CLOSED);
+  node_remake_end_pool(n, p->idx);
   node_shapes_free(n, p->idx);
   wr_store32(&n->seg.pools[p->idx].state, WR_POOL_FREE);
   n->pools[p->idx] = NULL;

@@ -51,6 +51,14 @@ static uint64_t place_of(const node *n, wr_idx i) {
 
 /* ---- beginning ------------------------------------------------------------------------------- */
 
+/* The pool of a task that is no call; NULL: it has ended, or is about to. */
+static const wr_pool *pool_of(const node *n, wr_idx task) {
+  const wr_shape *sh =
+      wr_shape_at(&n->seg, WR_TASK_SHAPE(wr_load(&wr_task_at(&n->seg, task)->tstate)));
+  const wr_pool *pool = wr_pool_at(&n->seg, sh->pool);
+  return wr_load32(&sh->state) == 1 && wr_load32(&pool->state) == WR_POOL_OPEN ? pool : NULL;
+}
+
 /* Why the object can not be made again, as from_code() in task_error.py reads it; NULL: it can, or
  * nothing is known about its task. */
 static const char *refusal(const node *n, wr_idx idx, wr_idx task) {
@@ -58,12 +66,10 @@ static const char *refusal(const node *n, wr_idx idx, wr_idx task) {
   const wr_task *t = wr_task_at(&n->seg, task ? task : idx);
   if (t->flags & WR_TF_EVICTED) return "LINEAGE_EVICTED";
   if (t->flags & WR_TF_UNPLACED) return WR_GROUP_GONE;
+  if (t->flags & WR_TF_OWNERLESS) return "TASK_CANCELLED";
   if (t->retries == 0) return task ? "MAX_ATTEMPTS_EXCEEDED" : "RETRIES_DISABLED";
   if (!task || (t->flags & WR_TF_CALL)) return NULL;
-  const wr_shape *sh = wr_shape_at(&n->seg, WR_TASK_SHAPE(wr_load(&t->tstate)));
-  int runs = wr_load32(&sh->state) == 1 &&
-             wr_load32(&wr_pool_at(&n->seg, sh->pool)->state) == WR_POOL_OPEN;
-  return runs ? NULL : "TASK_CANCELLED";
+  return pool_of(n, task) ? NULL : "TASK_CANCELLED";
 }
 
 static int grow(struct node_remakes *r) {
@@ -149,9 +155,19 @@ static int want(node *n, wr_idx idx, uint32_t gen) {
   return 0;
 }
 
+/* Its pool ends, or has: nobody would run it there. */
+static int refuse_copy(node *n, remake *m) {
+  const wr_task *t = wr_task_at(&n->seg, m->out[0]);
+  if (m->submitted || (t->flags & WR_TF_CALL) || pool_of(n, m->out[0])) return 0;
+  m->submitted = 1;
+  wr_tasks_fail(&n->sweeper.self, m->out[0], "CANCELLED", "the job of this task has ended");
+  return 1;
+}
+
 /* Submits the copy once its arguments are there or on their way.  One that nobody can make again is
  * found by the worker, as LOST. */
 static void submit(node *n, uint32_t at) {
+  if (refuse_copy(n, &n->remakes->v[at])) return;
   wr_idx copy = n->remakes->v[at].out[0];
   const wr_pins *pins = wr_tasks_pins(&n->seg, wr_task_at(&n->seg, copy));
   uint32_t names = wr_pins_count(&n->seg, pins, pins->n);
@@ -221,6 +237,13 @@ static void review(node *n) {
     if (is_done(n, &r->v[i]) && hand_over(n, &r->v[i])) drop(r, i);
   submit_all(n);
   if (!r->n) uv_timer_stop(&n->remake_tick);
+}
+
+/* Before its shapes become another's. */
+void node_remake_end_pool(node *n, uint32_t pool) {
+  struct node_remakes *r = n->remakes;
+  for (uint32_t i = 0; i < r->n; i++) (void)refuse_copy(n, &r->v[i]);
+  wr_lineage_give_up_pool(&n->sweeper.self, pool);
 }
 
 static void on_tick(uv_timer_t *timer) { review(timer->data); }

@@ -26,9 +26,12 @@ wr_idx wr_lineage_task_of(const wr_seg *s, wr_idx obj);
 /* Of a KEPT task: its k-th return. */
 wr_idx wr_lineage_return(const wr_seg *s, wr_idx task, uint32_t k);
 
-/* For whiprayd.  A KEPT task is not kept any longer, for the reason `why` (WR_TF_EVICTED or
- * WR_TF_UNPLACED): 1; 0: its process has not let go of it yet. */
+/* For whiprayd.  A KEPT task is not kept any longer, for the reason `why` (WR_TF_EVICTED,
+ * WR_TF_UNPLACED, WR_TF_OWNERLESS): 1; 0: its process has not let go of it yet. */
 int wr_lineage_give_up(wr_self *me, wr_idx task, uint16_t why);
+/* The pool ends, and all its processes have: its shapes will be another's, so what was computed
+ * in it is not kept any longer. */
+void wr_lineage_give_up_pool(wr_self *me, uint32_t pool);
 /* For whiprayd.  Clears the flag of every record that no lineage needs, whereupon it is freed, and
  * tells how many bytes the others have.  WR_NOMEM: nothing has been done. */
 int wr_lineage_collect(wr_self *me, uint64_t *bytes);

@@ -111,19 +111,40 @@ static int is_let_go(const wr_task *t) {
   return !(wr_tag_value(wr_load(&t->ret.refs)) & WR_REF_TASK);
 }
 
-/* Held meanwhile: else its last user could free the record, and another task be built in it. */
+/* Held meanwhile: else its last user could free the record, and another task be built in it.  When
+ * there is no memory for a hold, the reason is not told. */
 int wr_lineage_give_up(wr_self *me, wr_idx task, uint16_t why) {
   wr_task *t = wr_task_at(me->s, task);
   uint64_t st = wr_load(&t->tstate);
   if (WR_TASK_PHASE(st) != WR_TASK_KEPT) return 1;
   if (!is_let_go(t)) return 0;
   int rc = wr_hold_take(me, task, WR_TASK_GEN(st), NULL);
-  if (rc != WR_OK) return rc != WR_NOMEM;
-  t->flags |= why;
+  if (rc == WR_STALE) return 1;
+  if (rc == WR_OK) t->flags |= why;
   if (wr_cas(&t->tstate, &st, WR_TASK_STATE(WR_TASK_FINISHED, 0, 0, WR_TASK_GEN(st))))
     atomic_fetch_add(&me->s->h->lineage_loose, 1);
-  wr_hold_drop(me, task);
+  if (rc == WR_OK) wr_hold_drop(me, task);
   return 1;
+}
+
+typedef struct {
+  wr_self *me;
+  uint32_t pool;
+} closing;
+
+static void give_up_in_pool(void *ctx, wr_idx i) {
+  const closing *c = ctx;
+  const wr_task *t = wr_task_at(c->me->s, i);
+  uint64_t st = wr_load(&t->tstate);
+  uint32_t shape = WR_TASK_SHAPE(st);
+  if (WR_TASK_PHASE(st) != WR_TASK_KEPT || (t->flags & WR_TF_CALL)) return;
+  if (shape < WR_MAX_SHAPES && wr_shape_at(c->me->s, shape)->pool == c->pool)
+    (void)wr_lineage_give_up(c->me, i, WR_TF_OWNERLESS);
+}
+
+void wr_lineage_give_up_pool(wr_self *me, uint32_t pool) {
+  closing c = {me, pool};
+  wr_sweep_each(me->s, WR_REC_TASKS, give_up_in_pool, &c);
 }
 
 typedef struct {

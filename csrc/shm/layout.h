@@ -248,6 +248,7 @@ enum wr_task_phase {
 #define WR_TF_REMAKE 0x400u    /* whiprayd runs another task again with it; never KEPT itself */
 #define WR_TF_EVICTED 0x800u   /* was KEPT, until lineage took too much memory */
 #define WR_TF_UNPLACED 0x1000u /* was KEPT, until its placement group was removed */
+#define WR_TF_OWNERLESS 0x2000u /* was KEPT, until its job ended, and its pool with it */
 
 #define WR_CANCEL_WANTED 1u
 #define WR_CANCEL_FORCE 2u

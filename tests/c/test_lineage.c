@@ -193,3 +193,22 @@ TEST(who_sheds_leaves_what_is_pinned_meanwhile) {
   CHECK_EQ(place(id), WR_IN_LOST);
   end();
 }
+
+TEST(what_a_pool_computed_is_not_kept_beyond_its_end) {
+  begin();
+  wr_id arg = submit(ECHO(1, 5000), (wr_task_spec)ALWAYS, NULL, 0);
+  wr_id out = submit(ECHO(2, 5000), (wr_task_spec)ALWAYS, &arg, 1);
+  session_work(&x);
+  wr_creator_drop(d, arg);
+  wr_lineage_give_up_pool(&x.sweeper.self, SESSION_POOL + 1);
+  CHECK_EQ(wr_lineage_task_of(&x.seg, out.idx), out.idx);
+  wr_lineage_give_up_pool(&x.sweeper.self, SESSION_POOL);
+  for (uint32_t k = 0; k < 2; k++) {
+    CHECK_EQ(wr_lineage_task_of(&x.seg, k ? out.idx : arg.idx), 0);
+    CHECK(wr_task_at(&x.seg, k ? out.idx : arg.idx)->flags & WR_TF_OWNERLESS);
+  }
+  CHECK(pattern_is(d, out, 5000, 2));
+  CHECK_EQ(collect(), 0); /* nothing names the argument any more */
+  wr_creator_drop(d, out);
+  end();
+}

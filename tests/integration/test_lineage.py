@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -331,6 +336,74 @@ def test_a_task_in_a_placement_group_runs_again_in_it(start: Start, tmp_path: Pa
     assert runs.of("where") == 2
     wait_until_whole()
     del ref, total
+    everything_is_gone()
+
+
+@whipray.remote(num_cpus=0)
+class Keeper:
+    """Holds what drivers give it, beyond their end."""
+
+    def __init__(self) -> None:
+        self.refs: list[Any] = []
+
+    def keep(self, refs: list[Any]) -> None:
+        self.refs += refs
+
+    def all(self) -> list[Any]:
+        return self.refs
+
+
+@contextmanager
+def joined(program: str, *args: str) -> Iterator[subprocess.Popen[str]]:
+    """A driver of its own that has said "ready" and lives until the end of the block."""
+    head = """
+        import os, sys
+        import whipray
+        whipray.init("unix:" + sys.argv[1] + "/sock", log_to_driver=False)
+    """
+    text = textwrap.dedent(head) + textwrap.dedent(program)
+    text += "\nprint('ready', flush=True)\nsys.stdin.readline()\n"
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    with subprocess.Popen(
+        [sys.executable, "-c", text, _core.info()["session_dir"], *args],
+        env={"PYTHONPATH": path, "PATH": os.environ["PATH"]},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as driver:
+        assert driver.stdout is not None and driver.stdout.readline() == "ready\n"
+        yield driver
+        driver.communicate("go\n", timeout=60)
+
+
+def test_the_job_of_the_task_has_ended(start: Start, tmp_path: Path) -> None:
+    spilled, runs = start(), Runs(tmp_path)
+    keeper = Keeper.options(name="keeper", namespace="all").remote()
+    make_and_leave = """
+        import numpy as np
+        @whipray.remote
+        def make(path):
+            with open(path, "a") as file:
+                file.write("theirs\\n")
+            return np.full(1 << 17, 5)
+        ref = make.remote(sys.argv[2])
+        keeper = whipray.get_actor("keeper", "all")
+        whipray.get(keeper.keep.remote([ref]))
+        whipray.wait([ref])
+    """
+    with joined(make_and_leave, runs.path):
+        pass
+    another = "whipray.get(whipray.remote(lambda: 1).remote())"
+    with joined(another):  # its pool and its shape have the numbers of those that have gone
+        (ref,) = whipray.get(keeper.all.remote())
+        lose(spilled)
+        for _ in range(2):
+            with pytest.raises(ObjectReconstructionFailedError, match="job of its task has ended"):
+                whipray.get(ref, timeout=100)
+    assert runs.of("theirs") == 1
+    whipray.kill(keeper)
+    wait_until_whole()
+    del ref, keeper
     everything_is_gone()
 
 
