@@ -12,11 +12,6 @@ static void want_workers(void *ctx, uint32_t pool);
 int wr_client_new(wr_client **out, const wr_seg *seg, uint32_t slot, uint32_t gen, wr_conn *conn) {
   wr_client *c = wr_alloc(sizeof *c);
   if (!c) return WR_NOMEM;
-  pthread_mutexattr_t attr;
-  pthread_mutexattr_init(&attr);
-  pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
-  pthread_mutex_init(&c->lock, &attr);
-  pthread_mutexattr_destroy(&attr);
   c->seg = *seg;
   c->conn = conn;
   c->slot = slot;
@@ -43,7 +38,6 @@ void wr_client_free(wr_client *c) {
   wr_limit_free(c);
   wr_free(c->mapped);
   wr_seg_detach(&c->seg);
-  pthread_mutex_destroy(&c->lock);
   wr_free(c);
 }
 

@@ -2,11 +2,11 @@
 #ifndef WR_CLIENT_INTERNAL_H
 #define WR_CLIENT_INTERNAL_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "client/client.h"
 #include "client/conn.h"
+#include "client/mutex.h"
 #include "store/self.h"
 
 /* Calls that an actor has received and not started, oldest first.  Those for which `v` had no room
@@ -26,7 +26,7 @@ struct wr_client {
   wr_conn *conn;
   uint32_t slot, gen, pool;
   int is_worker;
-  pthread_mutex_t lock;
+  wr_mutex lock;
   wr_backlog backlog; /* of the actor this process is */
   uint32_t running;   /* tasks this process has claimed and not finished */
   uint32_t sleepers;  /* threads inside wr_wait_objects */
@@ -50,8 +50,8 @@ int wr_client_new(wr_client **out, const wr_seg *seg, uint32_t slot, uint32_t ge
 void wr_client_free(wr_client *c); /* private memory only; unmaps, closes the connection */
 wr_conn *wr_client_conn(wr_client *c);
 
-static inline void wr_lock(wr_client *c) { pthread_mutex_lock(&c->lock); }
-static inline void wr_unlock(wr_client *c) { pthread_mutex_unlock(&c->lock); }
+static inline void wr_lock(wr_client *c) { wr_mutex_lock(&c->lock); }
+static inline void wr_unlock(wr_client *c) { wr_mutex_unlock(&c->lock); }
 
 /* May this process make one more call on the actor: WR_OK, WR_LIMIT or WR_NOMEM.  The call is noted
  * once it has been built. */
