@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -112,6 +113,16 @@ def test_duplicates_are_refused(ray: Ray) -> None:
     ref = ray.put(1)
     with pytest.raises(ValueError):
         ray.wait([ref, ref])
+
+
+def test_duplicates_are_refused_in_any_order(ray: Ray) -> None:
+    refs = [ray.put(i) for i in range(4)]
+    for order in itertools.product(refs, repeat=4):
+        if len(set(order)) == len(order):
+            assert ray.wait(list(order), num_returns=4) == (list(order), [])
+        else:
+            with pytest.raises(ValueError, match="unique"):
+                ray.wait(list(order), num_returns=4)
 
 
 @pytest.mark.parametrize("count", [0, -1, 3])
