@@ -17,7 +17,7 @@
 #include "wire/unpack.h"
 
 typedef struct {
-  char name[48];
+  char name[sizeof((wr_resource *)0)->name];
   double amount;
 } node_quantity;
 

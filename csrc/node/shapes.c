@@ -11,6 +11,9 @@
 #include "wire/limits.h"
 
 #define MEMORY_SHIFT 20 /* memory counts in MiB */
+/* Every node has 1 of each resource whose name begins like this, without being told: with them
+ * Ray's libraries limit how much of something runs on a node. */
+#define IMPLICIT "node:__internal_implicit_resource_"
 
 static int is_memory(const char *name) {
   return strcmp(name, "memory") == 0 || strcmp(name, "object_store_memory") == 0;
@@ -31,6 +34,13 @@ static int add_resource(node *n, const char *name, size_t len, double amount, ui
   wr_store32(&h->nresources, idx + 1);
   *out = idx;
   return WR_OK;
+}
+
+/* A resource that is new and that a claim names: there is none of it, unless it is implicit. */
+static int add_wanted(node *n, const char *name, size_t len, uint32_t *out) {
+  size_t prefix = sizeof IMPLICIT - 1;
+  int implicit = len > prefix && memcmp(name, IMPLICIT, prefix) == 0;
+  return add_resource(n, name, len, implicit, out);
 }
 
 static int find_resource(node *n, const char *name, size_t len, uint32_t *out) {
@@ -85,7 +95,7 @@ static int read_needs(node *n, wr_cursor *c, wr_need needs[WR_SHAPE_RESOURCES], 
     if (*count == WR_SHAPE_RESOURCES) return WR_LIMIT;
     wr_need need = {0, 0};
     int rc = find_resource(n, (const char *)name.p, name.len, &need.res);
-    if (rc == WR_NOTFOUND) rc = add_resource(n, (const char *)name.p, name.len, 0, &need.res);
+    if (rc == WR_NOTFOUND) rc = add_wanted(n, (const char *)name.p, name.len, &need.res);
     if (rc != WR_OK) return rc;
     need.amount = wr_ledger_fixed(amount, n->seg.resources[need.res].unit_shift);
     if (need.amount == 0) need.amount = 1;
@@ -203,7 +213,7 @@ void node_resources_find(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
     rc = wr_in_bytes(c, &name);
     if (rc == WR_OK && name.len && memchr(name.p, 0, name.len)) rc = WR_INVAL;
     if (rc == WR_OK) rc = find_resource(n, (const char *)name.p, name.len, &res);
-    if (rc == WR_NOTFOUND) rc = add_resource(n, (const char *)name.p, name.len, 0, &res);
+    if (rc == WR_NOTFOUND) rc = add_wanted(n, (const char *)name.p, name.len, &res);
     wr_out_uint(&b, res);
   }
   if (rc == WR_OK) {

@@ -38,7 +38,7 @@
 #include "shm/atomic.h"
 
 #define WR_SEGMENT_MAGIC UINT64_C(0x3179617270696877) /* "whipray1" */
-#define WR_SEGMENT_VERSION 2u
+#define WR_SEGMENT_VERSION 3u
 
 #define WR_CHUNK_SHIFT 16
 #define WR_CHUNK ((uint64_t)1 << WR_CHUNK_SHIFT)
@@ -524,9 +524,9 @@ typedef struct {
   _Alignas(64) wr_a64 avail; /* tagged; signed fixed point */
   wr_a32 total;              /* fixed point */
   uint32_t unit_shift;       /* amounts are in units of 2^shift (memory counts in MiB) */
-  char name[48];             /* "" : free; NUL terminated */
+  char name[112];            /* "" : free; NUL terminated */
 } wr_resource;
-_Static_assert(sizeof(wr_resource) == 64, "shared layout: bump WR_SEGMENT_VERSION");
+_Static_assert(sizeof(wr_resource) == 128, "shared layout: bump WR_SEGMENT_VERSION");
 
 /* ---- placement groups ---------------------------------------------------------------------- */
 

@@ -236,6 +236,19 @@ def test_actor_waits_for_its_resource(machine: Ray) -> None:
     wait_all_free(machine)
 
 
+def test_there_is_one_of_each_implicit_resource(machine: Ray) -> None:
+    name = "node:__internal_implicit_resource_an_application:its_deployment_of_a_long_name"
+    half = machine.remote(num_cpus=0, resources={name: 0.5})(type("Half", (), {}))
+    actors = [half.remote() for _ in range(3)]
+    calls = [actor.__ray_ready__.remote() for actor in actors]
+    ready, waiting = machine.wait(calls, num_returns=2)
+    assert machine.wait(waiting, timeout=0.2)[0] == []
+    for shown in (machine.cluster_resources(), machine.nodes()[0]["Resources"]):
+        assert name not in shown
+    machine.kill(actors[calls.index(ready[0])])
+    machine.get(waiting)
+
+
 def test_options_change_the_request(machine: Ray, gate: Any) -> None:
     door = gate("door")
     task = machine.remote(num_cpus=100)(lambda: door.wait() or "ran")

@@ -14,6 +14,8 @@ from whipray._private.envs import fields as envs
 
 GRAIN = 10_000
 """Resources are counted in units of 1/GRAIN."""
+IMPLICIT_RESOURCE = "node:__internal_implicit_resource_"
+"""How the names of resources begin of which every node has 1 without being told."""
 DEFAULT_TASK_RETRIES = 3
 STREAMING, DYNAMIC = -1, -2
 """Numbers of returns that are none, as the engine's types take them."""

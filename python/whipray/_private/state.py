@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from whipray import _core
-from whipray._private import labels, machine, worker
+from whipray._private import labels, machine, options, worker
 
 TINY = 1e-9
 
@@ -22,8 +22,12 @@ def node_ip() -> str:
 
 
 def _rows() -> list[tuple[str, float, float]]:
-    """(name, total, available) of every resource, with those that mark the node."""
-    rows = [row for row in _core.resources() if row[1] > TINY]
+    """(name, total, available) of every resource, with those that mark the node.
+
+    Not those that every node has without being told; Ray keeps them to itself as well.
+    """
+    shown = (row for row in _core.resources() if not row[0].startswith(options.IMPLICIT_RESOURCE))
+    rows = [row for row in shown if row[1] > TINY]
     known = {row[0] for row in rows}
     for name in (f"node:{node_ip()}", "node:__internal_head__"):
         if name not in known:

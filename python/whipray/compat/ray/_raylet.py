@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from whipray import _core
 from whipray._core import ObjectRef
 from whipray._private import labels
-from whipray._private.options import GRAIN
+from whipray._private.options import GRAIN, IMPLICIT_RESOURCE
 from whipray.compat.facade import show
 from whipray.compat.kv import GcsClient
 from whipray.compat.series import (
@@ -27,7 +27,7 @@ ObjectID = ObjectRef
 RAY_NODE_ID_KEY = "ray.io/node-id"
 RESOURCE_UNIT_SCALING = GRAIN
 RAY_INTERNAL_NAMESPACE_PREFIX = "_ray_internal_"
-IMPLICIT_RESOURCE_PREFIX = "node:__internal_implicit_resource_"
+IMPLICIT_RESOURCE_PREFIX = IMPLICIT_RESOURCE
 GRPC_STATUS_CODE_UNAVAILABLE = 14
 GRPC_STATUS_CODE_UNKNOWN = 2
 GRPC_STATUS_CODE_DEADLINE_EXCEEDED = 4
