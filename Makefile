@@ -16,8 +16,8 @@ SUITES := $(wildcard tests/unit tests/integration tests/differential tests/compa
 export WHIPRAY_WERROR ?= 1
 
 .PHONY: help demo test setup-demo setup-test build c-test c-asan c-tsan c-one c-fuzz fuzz \
-  fuzz-long sim c-step models soak lint test-fast test-libraries test-python test-hostile faults \
-  test-asan-python build-asan \
+  fuzz-long sim c-step models soak lint test-fast test-libraries test-libraries-small \
+  test-python test-hostile faults test-asan-python build-asan \
   record-answers build-hostile instructions bench wheel clean distclean
 .NOTPARALLEL:
 
@@ -35,7 +35,8 @@ help:
 	@echo "make soak KILLS=10000   workers killed at random under a mixed load"
 	@echo "make lint        ruff, mypy, include order and other rules about the sources"
 	@echo "make test-fast   the Python unit tests only"
-	@echo "make test-libraries  published libraries that import ray, on Whipray"
+	@echo "make test-libraries  published libraries that import ray, on Whipray, and moving to a Ray"
+	@echo "make test-libraries-small  those of them that make test runs"
 	@echo "make faults      every system call and allocation of a session fails, in every way"
 	@echo "make test-asan-python  some of the tests, all of Whipray's processes under ASan and UBSan"
 	@echo "make test-hostile  the tests with tiny buffers and failpoints compiled in"
@@ -220,15 +221,28 @@ test-asan-python: setup-test build-asan
 	  PYTHONPATH=build/asan-python $(IN_VENV)/python -m pytest -q $(ASAN_PYTHON_TESTS)
 	@cat /dev/null $(ASAN_REPORTS)/* 2>/dev/null; test -z "$$(ls $(ASAN_REPORTS))"
 
-# Published libraries that import ray, in an environment of their own.
+# Published libraries that import ray, and a real Ray, in an environment of their own.  `make test`
+# runs those that are installed in a minute.
 LIBRARIES := .venv-libraries
-$(LIBRARIES)/.ready: tests/libraries/requirements.txt | $(VENV)/bin/python
-	$(VENV)/bin/python -m venv $(LIBRARIES)
+SMALL := $(addprefix tests/libraries/test_,modin.py dask.py scikit_learn.py real_ray.py)
+# $(call with_libraries,tests)
+with_libraries = PYTHONPATH=$(CURDIR)/python $(LIBRARIES)/bin/python -m pytest $(1)
+define install_libraries
 	$(LIBRARIES)/bin/python -m pip install -q --disable-pip-version-check -r $<
 	@touch $@
+endef
 
-test-libraries: $(LIBRARIES)/.ready build
-	PYTHONPATH=$(CURDIR)/python $(LIBRARIES)/bin/python -m pytest tests/libraries
+$(LIBRARIES)/bin/python: | $(VENV)/bin/python
+	$(VENV)/bin/python -m venv $(LIBRARIES)
+$(LIBRARIES)/.small: tests/libraries/requirements-small.txt | $(LIBRARIES)/bin/python
+	$(install_libraries)
+$(LIBRARIES)/.whole: tests/libraries/requirements.txt $(LIBRARIES)/.small
+	$(install_libraries)
+
+test-libraries-small: $(LIBRARIES)/.small build
+	$(call with_libraries,$(SMALL))
+test-libraries: $(LIBRARIES)/.whole build
+	$(call with_libraries,tests/libraries)
 
 # What Ray gives for the programs of tests/differential: all of them, or those named by ONLY.
 record-answers:
@@ -249,6 +263,7 @@ test: setup-test
 	@$(MAKE) --no-print-directory models
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test-python
+	@$(MAKE) --no-print-directory test-libraries-small
 	@$(MAKE) --no-print-directory test-asan-python \
 	  ASAN_PYTHON_TESTS="$(addprefix tests/compat/test_,put.py args.py generators.py zero_copy.py)"
 	@$(MAKE) --no-print-directory instructions
