@@ -46,3 +46,27 @@ def test_ppo_trains_saves_and_restores(config: Any, tmp_path: Path) -> None:
         assert restored.train()["training_iteration"] == 4
     finally:
         restored.stop()
+
+
+def test_a_runner_that_dies_is_replaced(config: Any) -> None:
+    """It is noticed by the call that it died in; see moving-from-ray on calls that wait."""
+    algorithm = config.copy(copy_frozen=False).build_algo()
+    try:
+        before = algorithm.env_runner_group.foreach_env_runner(
+            lambda runner: os.getpid(), local_env_runner=False
+        )
+        algorithm.env_runner_group.foreach_env_runner(
+            lambda runner: os._exit(1), local_env_runner=False, remote_worker_ids=[1]
+        )
+        assert algorithm.env_runner_group.num_healthy_remote_workers() == 1
+        while True:
+            state = algorithm.train()["fault_tolerance"]
+            if state["num_healthy_workers"] == 2:
+                break
+        assert state["num_remote_worker_restarts"] == 1
+        after = algorithm.env_runner_group.foreach_env_runner(
+            lambda runner: os.getpid(), local_env_runner=False
+        )
+        assert before[0] not in after and before[1] in after
+    finally:
+        algorithm.stop()
