@@ -179,6 +179,23 @@ def test_exit_actor_outside_an_actor_is_a_type_error(ray: Ray) -> None:
         ray.get(ray.remote(lambda: ray.actor.exit_actor()).remote())
 
 
+def test_exit_actor_is_a_plain_system_exit(ray: Ray, journal: Journal) -> None:
+    """A thread that ends with one, and no other class, leaves no traceback."""
+
+    class Watching(Victim):
+        def leave_now(self) -> None:
+            try:
+                ray.actor.exit_actor()
+            except BaseException as error:
+                journal.add(type(error).__name__)
+                raise
+
+    watching = ray.remote(Watching).remote()
+    watching.leave_now.remote()
+    wait_dead(ray, watching)
+    assert journal.lines() == ["SystemExit"]
+
+
 def test_exit_actor_that_is_caught_still_ends_the_actor(ray: Ray) -> None:
     class Clinging(Victim):
         def leave_now(self) -> str:

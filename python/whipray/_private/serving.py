@@ -24,10 +24,6 @@ current = _core.job_context
 """The job that a thread or coroutine serves; elsewhere `_core.current_job()` knows."""
 
 
-class ActorExit(SystemExit):
-    """Raised by exit_actor()."""
-
-
 class Actor:
     """The actor that this process is."""
 
@@ -161,7 +157,7 @@ def leave_actor() -> NoReturn:
         from whipray.exceptions import AsyncioActorExit
 
         raise AsyncioActorExit()
-    raise ActorExit(0)
+    raise SystemExit(0)
 
 
 # ---- the handlers of worker_loop -----------------------------------------------------------------
