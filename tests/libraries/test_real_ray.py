@@ -45,6 +45,7 @@ head.communicate()
 """
 
 PROGRAM = """
+import contextlib
 import sys
 import whipray as ray
 
@@ -69,8 +70,16 @@ class Counter:
         return self.n
 
 
+def join(address):
+    # Ray's client server may give up on starting a process, on a busy machine.
+    for _ in range(3):
+        with contextlib.suppress(ConnectionAbortedError):
+            return ray.init(address)
+    return ray.init(address)
+
+
 if len(sys.argv) > 1:
-    ray.init(sys.argv[1])
+    join(sys.argv[1])
 assert ray.get(ray.put({"a": 1})) == {"a": 1}
 assert ray.get([add.remote(i) for i in range(3)]) == [1, 2, 3]
 assert ray.get(nested.remote(5)) == [6, 15]
@@ -98,7 +107,7 @@ assert ray.get(nested.remote(5)) == [6, 15]
 def environment() -> dict[str, str]:
     """Without the name and without tokens, which the cluster would want; with patience."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("WHIPRAY_")}
-    patient = {"RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "300"}
+    patient = {"RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "120"}
     return {**kept, **patient, "RAY_AUTH_MODE": "disabled"}
 
 
