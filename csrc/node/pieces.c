@@ -46,6 +46,7 @@ static void drop(node_pieces *p, uint32_t at) {
   p->v[at] = p->v[--p->n];
   if (at < p->n) *wr_map32_get(&p->where, p->v[at].idx + 1) = at;
   node_file_release(p, gone.file);
+  if (gone.refs) wr_away_forget(p->me, &gone.refs);
 }
 
 int node_pieces_add(node_pieces *p, const node_piece *piece) {
@@ -77,8 +78,10 @@ void node_pieces_review(node_pieces *p, int (*keep)(void *ctx, const node_piece 
 }
 
 void node_pieces_free(node_pieces *p) {
-  for (uint32_t i = 0; i < p->n; i++)
+  for (uint32_t i = 0; i < p->n; i++) {
+    wr_free(p->v[i].refs);
     if (--p->v[i].file->users == 0) wr_free(p->v[i].file);
+  }
   wr_free(p->v);
   wr_map32_free(&p->where);
 }

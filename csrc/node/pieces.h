@@ -6,6 +6,7 @@
 
 #include "base/vec.h"
 #include "shm/layout.h"
+#include "store/away.h"
 
 typedef struct {
   uint64_t number;
@@ -17,6 +18,7 @@ typedef struct {
   uint32_t gen;
   uint64_t at, len;
   node_file *file;
+  wr_away_refs *refs; /* while the value is away; NULL: it refers to nothing, or is not away */
 } node_piece;
 
 typedef struct {
@@ -26,6 +28,7 @@ typedef struct {
   wr_map32 where; /* idx + 1 -> position in v */
   uint64_t numbers; /* of files made so far */
   uint64_t bytes;   /* of all values that are wanted */
+  wr_self *me;      /* whiprayd's, which holds what the values refer to */
 } node_pieces;
 
 #define NODE_FILE_PATH 352

@@ -20,6 +20,7 @@
 #include "os/files.h"
 #include "os/os.h"
 #include "store/away.h"
+#include "store/heap.h"
 
 #define MARGIN 16u                /* one part in so many of the store is freed beyond the need */
 #define BATCH (UINT64_C(64) << 20) /* bytes that go into one file, unless one value has more */
@@ -30,6 +31,7 @@
 #define RETRY_NS UINT64_C(1000000000)      /* after a failed write */
 #define READ_RETRY_NS UINT64_C(100000000) /* after a read for which something was short */
 #define MAX_REFUSED 100u                  /* such reads in a row */
+#define MAX_NESTED 64u                    /* values inside values that are let go of at once */
 
 typedef struct {
   node_errand errand;
@@ -162,15 +164,16 @@ static void evict(node *n, const node_spilled *v, size_t count) {
   wr_away_each_view(&n->seg, note_view, &views);
   for (size_t i = 0; i < count; i++) {
     if (!begun[i]) continue;
-    if (is_viewed(&views, v[i].idx)) {
+    node_piece *p = node_pieces_find(&n->spill->pieces, v[i].idx, v[i].gen);
+    if (is_viewed(&views, v[i].idx) || wr_away_leave(me, v[i].idx, v[i].gen, &p->refs) != WR_OK) {
       wr_away_stay(me, v[i].idx, v[i].gen);
     } else {
-      wr_away_leave(me, v[i].idx, v[i].gen);
       n->spilled_objects++;
       n->spilled_bytes += v[i].len;
       step(n);
     }
   }
+  wr_heap_make_room(me); /* what has been read back lies in spans of ours */
   wr_map32_free(&views.seen);
   wr_free(begun);
 }
@@ -191,7 +194,7 @@ static void write_in_thread(void *arg) {
 static void note_pieces(node *n, const write_job *job) {
   for (size_t i = 0; i < job->count; i++) {
     const node_spilled *v = &job->v[i];
-    node_piece p = {v->idx, v->gen, v->at, v->len, job->file};
+    node_piece p = {v->idx, v->gen, v->at, v->len, job->file, NULL};
     if (wr_away_wanted(&n->seg, v->idx, v->gen)) (void)node_pieces_add(&n->spill->pieces, &p);
   }
 }
@@ -346,8 +349,10 @@ static void on_read(void *arg) {
   node *n = job->n;
   int again = worth_another(n->spill, job->rc);
   n->spill->reading--;
+  node_piece *p = node_pieces_find(&n->spill->pieces, job->v.idx, job->v.gen);
+  wr_away_refs *none = NULL;
   wr_away_arrive(&n->sweeper.self, job->v.idx, job->v.gen,
-                 job->rc == WR_OK ? WR_IN_MEMORY : WR_IN_FILE);
+                 job->rc == WR_OK ? WR_IN_MEMORY : WR_IN_FILE, p ? &p->refs : &none);
   if (job->rc == WR_OK) {
     n->restored_objects++;
     n->restored_bytes += job->v.len;
@@ -368,7 +373,7 @@ static int start_read(node *n, const node_piece *p) {
   read_job *job = wr_alloc(sizeof *job);
   if (!job) return WR_NOMEM;
   uint8_t *dst;
-  int rc = wr_away_return(&n->sweeper.self, p->idx, p->gen, p->len, &dst);
+  int rc = wr_away_return(&n->sweeper.self, p->idx, p->gen, p->len, p->refs, &dst);
   if (rc != WR_OK) {
     wr_free(job);
     return rc;
@@ -455,10 +460,11 @@ static void on_tick(uv_timer_t *timer) {
   struct node_spill *sp = n->spill;
   uint32_t dropped = wr_load32(&n->seg.h->files_dropped), sweeps = wr_load32(&n->seg.h->sweeps);
   if (n->ending) return;
-  if (dropped != sp->dropped || sweeps != sp->sweeps) {
+  for (uint32_t k = 0; k < MAX_NESTED && (dropped != sp->dropped || sweeps != sp->sweeps); k++) {
     sp->dropped = dropped;
     sp->sweeps = sweeps;
     node_pieces_review(&sp->pieces, still_wanted, n);
+    dropped = wr_load32(&n->seg.h->files_dropped); /* what they referred to may be on disk, too */
   }
   if (sp->nfetches) serve_fetches(n);
   if (sp->crowded) wr_wake_all(&n->seg); /* sleepers give up what they have and do not use */
@@ -530,6 +536,7 @@ int node_spill_open(node *n, const node_config *cfg) {
   memset(sp, 0, sizeof *sp);
   sp->n = n;
   sp->lock_fd = -1;
+  sp->pieces.me = &n->sweeper.self;
   sp->off = cfg->no_spill;
   sp->capacity = capacity();
   choose_dir(sp, cfg, n->dir);

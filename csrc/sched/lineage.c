@@ -9,8 +9,7 @@
   (WR_TF_CREATION | WR_TF_CONTROL | WR_TF_STREAM | WR_TF_DYNAMIC | WR_TF_REMAKE | WR_TF_FAILED)
 
 static int could_be_lost(const wr_object *o) {
-  return (o->flags & WR_VAL_BLOCK) && !(o->flags & WR_VAL_FAILED) && !o->v.b.nrefs &&
-         o->v.b.len >= WR_SPILL_MIN;
+  return (o->flags & WR_VAL_BLOCK) && !(o->flags & WR_VAL_FAILED) && o->v.b.len >= WR_SPILL_MIN;
 }
 
 /* An actor that lineage keeps would not end when its handles go, and an item would keep what

@@ -1,7 +1,10 @@
 #include "store/away.h"
 
+#include <string.h>
+
 #include "base/assert.h"
 #include "base/failpoint.h"
+#include "base/mem.h"
 #include "base/status.h"
 #include "store/heap.h"
 #include "store/objects.h"
@@ -26,7 +29,7 @@ static void consider(visit *v, wr_idx idx, uint32_t gen, uint32_t mask, uint64_t
   if (WR_OBJ_PHASE(st) != WR_OBJ_READY || WR_OBJ_PLACE(st) != WR_IN_MEMORY) return;
   if ((WR_OBJ_GEN(st) & mask) != (gen & mask)) return;
   if (!(o->flags & WR_VAL_BLOCK) || (o->flags & WR_VAL_FUNC) || o->v.b.block != off) return;
-  if (o->v.b.nrefs || o->v.b.len < WR_SPILL_MIN) return;
+  if (o->v.b.len < WR_SPILL_MIN) return;
   wr_spillable c = {.idx = idx,
                     .gen = WR_OBJ_GEN(st),
                     .touched = atomic_load_explicit(&o->v.b.touched, memory_order_relaxed),
@@ -116,6 +119,54 @@ static void release(wr_self *me, wr_idx idx, uint32_t gen) {
   wr_heap_free(me, block, idx, gen);
 }
 
+/* What lies in front of a value that refers to others. */
+static uint64_t head_of(uint32_t nrefs) {
+  return nrefs ? (sizeof(wr_pins) + UINT64_C(4) * nrefs + 63) / 64 * 64 : 0;
+}
+
+static void drop_holds(wr_self *me, const wr_away_refs *refs, uint32_t n) {
+  while (n-- > 0) wr_hold_drop(me, refs->idx[n]);
+}
+
+/* Takes over what the value has pinned. */
+static int take_refs(wr_self *me, wr_idx idx, wr_away_refs **out) {
+  wr_object *o = wr_obj(me->s, idx);
+  *out = NULL;
+  if (!o->v.b.nrefs) return WR_OK;
+  wr_pins *pins = wr_pins_at(me->s, o->v.b.block);
+  uint32_t n = wr_pins_count(me->s, pins, o->v.b.nrefs);
+  wr_away_refs *refs = wr_alloc(sizeof *refs + UINT64_C(4) * n);
+  if (!refs) return WR_NOMEM;
+  memcpy(refs->idx, pins->idx, UINT64_C(4) * n);
+  for (refs->n = 0; refs->n < n; refs->n++) {
+    int rc = wr_hold_take(me, refs->idx[refs->n], 0, NULL);
+    if (rc == WR_OK) continue;
+    drop_holds(me, refs, refs->n);
+    wr_free(refs);
+    return rc;
+  }
+  wr_pins_drop(me, pins);
+  o->v.b.nrefs = 0;
+  *out = refs;
+  return WR_OK;
+}
+
+/* Their list has been in front of the value since there has been memory for it. */
+static void give_refs(wr_self *me, wr_object *o, wr_away_refs **refs) {
+  if (!*refs) return;
+  o->v.b.nrefs = (*refs)->n;
+  (void)wr_pins_take(me, wr_pins_at(me->s, o->v.b.block));
+  wr_away_forget(me, refs);
+}
+
+void wr_away_forget(wr_self *me, wr_away_refs **refs) {
+  wr_away_refs *gone = *refs;
+  if (!gone) return;
+  *refs = NULL;
+  drop_holds(me, gone, gone->n);
+  wr_free(gone);
+}
+
 int wr_away_begin(wr_seg *s, wr_idx idx, uint32_t gen) {
   return move(s, idx, gen, WR_IN_MEMORY, WR_IN_LEAVING);
 }
@@ -129,22 +180,33 @@ void wr_away_stay(wr_self *me, wr_idx idx, uint32_t gen) {
   look_for_end(me, idx, gen);
 }
 
-void wr_away_leave(wr_self *me, wr_idx idx, uint32_t gen) {
+int wr_away_leave(wr_self *me, wr_idx idx, uint32_t gen, wr_away_refs **refs) {
+  int rc = take_refs(me, idx, refs);
+  if (rc < 0) return rc;
   release(me, idx, gen);
   int moved = move(me->s, idx, gen, WR_IN_LEAVING, WR_IN_FILE);
   WR_ASSERT(WR_GUARDED || moved);
   (void)moved;
   look_for_end(me, idx, gen);
+  return WR_OK;
 }
 
-int wr_away_return(wr_self *me, wr_idx idx, uint32_t gen, uint64_t len, uint8_t **dst) {
-  uint64_t off;
+int wr_away_return(wr_self *me, wr_idx idx, uint32_t gen, uint64_t len, const wr_away_refs *refs,
+                   uint8_t **dst) {
+  uint64_t off, head = head_of(refs ? refs->n : 0);
   if (!move(me->s, idx, gen, WR_IN_FILE, WR_IN_COMING)) return WR_STALE;
-  int rc = wr_heap_alloc(me, len, idx, gen, &off);
+  int rc = wr_heap_alloc(me, head + len, idx, gen, &off);
   if (rc == WR_OK) {
     wr_object *o = wr_obj(me->s, idx);
-    o->v.b.block = o->v.b.off = off;
-    *dst = wr_at(me->s, off);
+    if (refs) {
+      wr_pins *pins = wr_at(me->s, off);
+      wr_store32(&pins->npinned, 0);
+      pins->n = refs->n;
+      memcpy(pins->idx, refs->idx, UINT64_C(4) * refs->n);
+    }
+    o->v.b.block = off;
+    o->v.b.off = off + head;
+    *dst = wr_at(me->s, off + head);
     return WR_OK;
   }
   move(me->s, idx, gen, WR_IN_COMING, WR_IN_FILE);
@@ -152,9 +214,13 @@ int wr_away_return(wr_self *me, wr_idx idx, uint32_t gen, uint64_t len, uint8_t 
   return rc;
 }
 
-void wr_away_arrive(wr_self *me, wr_idx idx, uint32_t gen, enum wr_object_place place) {
+void wr_away_arrive(wr_self *me, wr_idx idx, uint32_t gen, enum wr_object_place place,
+                    wr_away_refs **refs) {
   wr_object *o = wr_obj(me->s, idx);
-  if (place != WR_IN_MEMORY) release(me, idx, gen);
+  if (place == WR_IN_MEMORY)
+    give_refs(me, o, refs);
+  else
+    release(me, idx, gen);
   atomic_store_explicit(&o->v.b.touched, wr_load32(&me->s->h->births), memory_order_relaxed);
   int moved = move(me->s, idx, gen, WR_IN_COMING, place);
   WR_ASSERT(WR_GUARDED || moved);

@@ -192,6 +192,11 @@ static void count_of_object(void *ctx, wr_idx idx) {
   if (!lives(a->s, idx)) return;
   CHECK_NE(engine_phase(a->s, idx), WR_OBJ_DYING);
   if (!(o->flags & WR_VAL_BLOCK)) return;
+  uint32_t place = WR_OBJ_PLACE(wr_load(&o->state));
+  if (place == WR_IN_FILE || place == WR_IN_LOST) {
+    CHECK_EQ(o->v.b.block, 0);
+    return;
+  }
   CHECK(wr_heap_owned(a->s, o->v.b.block, idx, wr_gen_of(a->s, idx)));
   if (o->v.b.nrefs) count_pins(a, o->v.b.block);
 }

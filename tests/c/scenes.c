@@ -43,10 +43,11 @@ static void put_to_sleep(world *w, uint32_t slot) {
 /* An object that is on disk, as far as anybody can see, and that the driver lets go: the task's pin
  * alone keeps it. */
 static wr_id submit_with_spilled(world *w) {
+  wr_away_refs *none;
   wr_id spilled = pattern_put(w->d, 250000, 13, NULL, 0);
   CHECK(wr_away_begin(&w->x.seg, spilled.idx, spilled.gen));
   wr_away_settle();
-  wr_away_leave(&w->x.sweeper.self, spilled.idx, spilled.gen);
+  CHECK_EQ(wr_away_leave(&w->x.sweeper.self, spilled.idx, spilled.gen, &none), WR_OK);
   wr_id task = scene_submit(w->d, ECHO(11), (wr_task_spec)ALWAYS, &spilled, 1, 0);
   wr_creator_drop(w->d, spilled);
   return task;
@@ -275,11 +276,12 @@ static void act_worker(world *w, wr_client *v) {
 /* An object of the driver's is lost, and its task runs again, as far as anybody can see: after it
  * has become the argument of one task, and before it becomes that of another. */
 static void use_remade(world *w) {
+  wr_away_refs *none;
   wr_task_spec always = ALWAYS;
   wr_id id = w->remade = pattern_put(w->d, 150000, 13, NULL, 0);
   CHECK(wr_away_begin(&w->x.seg, id.idx, id.gen));
   wr_away_settle();
-  wr_away_leave(&w->x.sweeper.self, id.idx, id.gen);
+  CHECK_EQ(wr_away_leave(&w->x.sweeper.self, id.idx, id.gen, &none), WR_OK);
   scene_promise(w, (order){ORDER_ECHO, 180, 8, 0}, always, &id, 1, 1, NULL);
   CHECK(wr_remake_mark(&w->x.seg, id.idx, id.gen));
   scene_promise(w, (order){ORDER_ECHO, 181, 8, 0}, always, &id, 1, 1, NULL);

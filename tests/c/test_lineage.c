@@ -48,9 +48,11 @@ static uint64_t collect(void) {
 }
 
 static void lose(wr_id id) {
+  wr_away_refs *refs;
   CHECK(wr_away_begin(&x.seg, id.idx, id.gen));
   wr_away_settle();
-  wr_away_leave(&x.sweeper.self, id.idx, id.gen);
+  CHECK_EQ(wr_away_leave(&x.sweeper.self, id.idx, id.gen, &refs), WR_OK);
+  wr_away_forget(&x.sweeper.self, &refs);
 }
 
 /* Runs a copy of the object's task; out[] gets its returns. */

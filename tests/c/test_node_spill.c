@@ -117,14 +117,14 @@ TEST(a_file_goes_with_its_last_value) {
   }
   CHECK(strcmp(path[0], path[1]) != 0);
   for (uint32_t i = 1; i <= 200; i++) {
-    node_piece piece = {i, 1 + i % 2, 0, 10, f[i % 2]};
+    node_piece piece = {i, 1 + i % 2, 0, 10, f[i % 2], NULL};
     CHECK_EQ(node_pieces_add(&p, &piece), WR_OK);
   }
   node_file_release(&p, f[0]);
   node_file_release(&p, f[1]);
   CHECK_EQ(p.bytes, 2000);
   CHECK(node_pieces_find(&p, 7, 2) && !node_pieces_find(&p, 7, 1) && !node_pieces_find(&p, 201, 1));
-  node_piece again = {7, 3, 0, 5, f[1]}; /* the record's next object */
+  node_piece again = {7, 3, 0, 5, f[1], NULL}; /* the record's next object */
   CHECK_EQ(node_pieces_add(&p, &again), WR_OK);
   CHECK(node_pieces_find(&p, 7, 3) && !node_pieces_find(&p, 7, 2));
   CHECK_EQ(p.bytes, 1995);

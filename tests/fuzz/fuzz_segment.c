@@ -48,12 +48,13 @@ static uint64_t sum;
 
 static void spill_one(void *ctx, const wr_spillable *v) {
   wr_self *me = ctx;
+  wr_away_refs *refs;
   sum += ((const uint8_t *)wr_at(me->s, v->off))[v->len - 1];
   if (!wr_away_begin(me->s, v->idx, v->gen)) return;
-  if (v->idx & 1)
+  if ((v->idx & 1) || wr_away_leave(me, v->idx, v->gen, &refs) < 0)
     wr_away_stay(me, v->idx, v->gen);
   else
-    wr_away_leave(me, v->idx, v->gen);
+    wr_away_forget(me, &refs);
 }
 
 static void view_one(void *ctx, wr_idx idx) { (void)ctx, sum += idx; }
@@ -61,12 +62,13 @@ static void view_one(void *ctx, wr_idx idx) { (void)ctx, sum += idx; }
 /* Values leave, and what is said to be on disk comes back. */
 static void spill(wr_self *me, wr_idx idx) {
   uint8_t *dst;
+  wr_away_refs *none = NULL;
   uint32_t gen = wr_gen_of(me->s, idx);
   wr_away_each_view(me->s, view_one, NULL);
   wr_away_each(me->s, spill_one, me);
-  if (wr_away_return(me, idx, gen, 70000, &dst) != WR_OK) return;
+  if (wr_away_return(me, idx, gen, 70000, none, &dst) != WR_OK) return;
   memset(dst, 1, 70000);
-  wr_away_arrive(me, idx, gen, idx & 2 ? WR_IN_MEMORY : WR_IN_LOST);
+  wr_away_arrive(me, idx, gen, idx & 2 ? WR_IN_MEMORY : WR_IN_LOST, &none);
 }
 
 /* Lineage is looked at and given up, and values are made again. */

@@ -222,6 +222,27 @@ def test_several_returns(start: Start, tmp_path: Path) -> None:
     everything_is_gone()
 
 
+def test_a_result_that_holds_references(start: Start, tmp_path: Path) -> None:
+    spilled, runs = start(), Runs(tmp_path)
+
+    @whipray.remote
+    def nest(runs: Runs, k: int) -> Any:
+        runs.note(k)
+        return {"array": np.full(MIB // 2, k), "of": [whipray.put(k), make.remote(runs, -k)]}
+
+    refs = [nest.remote(runs, k) for k in range(1, 5)]
+    whipray.wait(refs, num_returns=4)
+    lose(spilled)
+    for k, ref in enumerate(refs, 1):
+        value = whipray.get(ref, timeout=100)
+        assert (value["array"] == k).all() and runs.of(k) == 2
+        assert whipray.get(value["of"][0]) == k
+        assert (whipray.get(value["of"][1], timeout=100) == -k).all()
+    wait_until_whole()
+    del refs, ref, value
+    everything_is_gone()
+
+
 def test_the_budget(start: Start, tmp_path: Path) -> None:
     spilled, runs = start(), Runs(tmp_path)
     ref = make.options(max_retries=2).remote(runs, 1)

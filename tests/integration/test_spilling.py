@@ -96,6 +96,35 @@ def living_bytes() -> int:
     return int(_core.audit()["value_bytes"])
 
 
+@pytest.mark.parametrize("size", [4 * MIB, 6000])
+def test_five_stores_of_values_that_hold_references(start: Start, size: int) -> None:
+    spilled = start()
+    count = 5 * STORE // size
+
+    @whipray.remote
+    def mean(value: dict[str, Any]) -> float:
+        return float(value["array"].mean())
+
+    outer = []
+    for k in range(count):
+        inner = whipray.put({"inner": k})
+        outer.append(whipray.put({"array": np.full(size // 8, k, np.float64), "of": inner}))
+    del inner
+    gc.collect()
+    wait_until_whole()
+    assert files(spilled)
+    for k, ref in enumerate(outer):
+        value = whipray.get(ref)
+        assert (value["array"] == k).all() and whipray.get(value["of"]) == {"inner": k}
+    chosen = range(0, count, max(1, count // 20))
+    assert whipray.get([mean.remote(outer[k]) for k in chosen]) == list(map(float, chosen))
+    wait_until_whole()
+    del outer, ref, value
+    gc.collect()
+    wait_until(lambda: _core.audit()["objects"] == 0 and not files(spilled))
+    wait_until_whole()
+
+
 def test_arguments_and_returns_of_tasks(start: Start) -> None:
     start()
     refs = fill(30)

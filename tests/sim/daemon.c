@@ -15,6 +15,7 @@ static struct {
   wr_id id;
   uint64_t len;
   uint8_t *bytes;
+  wr_away_refs *refs;
 } files[FILES];
 static uint32_t nfiles;
 
@@ -23,9 +24,17 @@ static struct {
   uint32_t n;
 } leaving;
 
-static void drop_file(uint32_t k) {
+static void drop_file(session *x, uint32_t k) {
+  wr_away_refs *refs = files[k].refs;
   free(files[k].bytes);
   files[k] = files[--nfiles];
+  if (refs) wr_away_forget(&x->sweeper.self, &refs);
+}
+
+/* Of objects that have been freed meanwhile. */
+static void drop_files(session *x) {
+  for (uint32_t k = nfiles; k-- > 0;)
+    if (!wr_away_wanted(&x->seg, files[k].id.idx, files[k].id.gen)) drop_file(x, k);
 }
 
 static void begin_leaving(void *ctx, const wr_spillable *v) {
@@ -55,8 +64,8 @@ static void spill(session *x) {
     memcpy(bytes, wr_at(&x->seg, v->off), v->len);
     files[nfiles].id = (wr_id){v->idx, v->gen};
     files[nfiles].len = v->len;
-    files[nfiles++].bytes = bytes;
-    wr_away_leave(&x->sweeper.self, v->idx, v->gen);
+    files[nfiles].bytes = bytes;
+    CHECK_EQ(wr_away_leave(&x->sweeper.self, v->idx, v->gen, &files[nfiles++].refs), WR_OK);
   }
 }
 
@@ -65,18 +74,19 @@ static void bring_back(session *x) {
   if (!nfiles) return;
   uint32_t k = sim_pick(nfiles);
   wr_id id = files[k].id;
-  int rc = wr_away_return(&x->sweeper.self, id.idx, id.gen, files[k].len, &dst);
+  int rc = wr_away_return(&x->sweeper.self, id.idx, id.gen, files[k].len, files[k].refs,
+                          &dst);
   if (rc == WR_OK) {
     memcpy(dst, files[k].bytes, files[k].len);
-    wr_away_arrive(&x->sweeper.self, id.idx, id.gen, WR_IN_MEMORY);
+    wr_away_arrive(&x->sweeper.self, id.idx, id.gen, WR_IN_MEMORY, &files[k].refs);
   }
-  if (rc == WR_OK || rc == WR_STALE) drop_file(k);
+  if (rc == WR_OK || rc == WR_STALE) drop_file(x, k);
 }
 
 static void lose(session *x) {
   if (!nfiles) return;
   uint32_t k = sim_pick(nfiles);
-  if (sim_lose(x, files[k].id.idx, files[k].id.gen)) drop_file(k);
+  if (sim_lose(x, files[k].id.idx, files[k].id.gen)) drop_file(x, k);
 }
 
 /* ---- deaths ---------------------------------------------------------------------------------- */
@@ -131,12 +141,13 @@ void sim_daemon_begin(void) {
   sim_session.sweeper.kill_process = on_kill;
   ndoomed = 0;
   sim_lost_begin();
-  while (nfiles) drop_file(0);
+  while (nfiles) drop_file(&sim_session, 0);
 }
 
 void sim_daemon_act(void) {
   session *x = &sim_session;
   uint32_t nactors = wr_load32(&x->seg.h->nactors);
+  drop_files(x);
   switch (sim_pick(8)) {
     case 0:
       if (nactors) kill_actor(x, sim_pick(nactors), (int)sim_pick(2));
@@ -156,4 +167,9 @@ void sim_daemon_end(void) {
   for (uint32_t i = 0; i < wr_load32(&x->seg.h->ngroups); i++)
     end_group(x, i, WR_GROUP_GEN(wr_load(&x->seg.groups[i].state)));
   sim_lost_end(x);
+  for (uint32_t before = nfiles + 1; nfiles < before;) { /* what lay in one may be in another */
+    before = nfiles;
+    drop_files(x);
+    sim_look_at_lineage(x, 0);
+  }
 }
