@@ -1,6 +1,7 @@
 /* Cancelling tasks, and finding the tasks that a task has submitted. */
 #include "base/failpoint.h"
 #include "client/internal.h"
+#include "sched/lineage.h"
 #include "sched/sweep_memory.h"
 #include "sched/task.h"
 
@@ -52,9 +53,26 @@ static int answer(wr_client *c, wr_task *t, wr_id id) {
   return 1;
 }
 
+/* The task that makes a lost value again.  It is what its original names for as long as the value
+ * is not there, and so it can be no other by then. */
+static int remaker_of(wr_client *c, wr_id *id) {
+  wr_seg *s = &c->seg;
+  if (!wr_value_remade(c, *id)) return 0;
+  wr_idx kept = wr_lineage_task_of(s, id->idx);
+  if (!kept) return 0;
+  wr_a32 *name = &wr_task_at(s, kept)->qnext;
+  wr_idx copy = wr_load32(name);
+  if (!wr_rec_is_task(s, copy)) return 0;
+  wr_id found = {copy, WR_TASK_GEN(wr_load(&wr_task_at(s, copy)->tstate))};
+  if (!(wr_task_at(s, copy)->flags & WR_TF_REMAKE)) return 0;
+  if (wr_load32(name) != copy || !wr_value_remade(c, *id)) return 0;
+  *id = found;
+  return 1;
+}
+
 int wr_task_cancel(wr_client *c, wr_id *id, int force, uint32_t *slot) {
   *slot = 0;
-  if (!wr_task_of(c, id)) return 0;
+  if (!remaker_of(c, id) && !wr_task_of(c, id)) return 0;
   wr_task *t = wr_task_at(&c->seg, id->idx);
   int done = 0;
   wr_lock(c);

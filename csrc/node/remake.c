@@ -107,6 +107,7 @@ static int begin(node *n, wr_idx task) {
     wr_free(m.out);
     return rc;
   }
+  wr_store32(&t->qnext, m.out[0]); /* for who cancels it */
   r->v[r->n++] = m;
   n->remade_tasks++;
   return WR_OK;

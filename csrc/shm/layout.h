@@ -260,7 +260,7 @@ typedef struct {
   uint32_t fn;    /* exported function, class or, for a call, the method's number */
   uint32_t actor; /* actor idx without WR_ACTOR_BIT, plus one; 0: none */
   uint32_t actor_gen;
-  wr_a32 qnext;       /* link in a mailbox */
+  wr_a32 qnext;       /* link in a mailbox; of a KEPT task whose object is REMAKING: its copy */
   uint16_t submitter; /* slot */
   uint16_t nreturns;  /* 0, 1 or more; extra ones stand after the pins */
   uint16_t ndeps;     /* the first refs of the pins are arguments to be resolved */

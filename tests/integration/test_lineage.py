@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +21,11 @@ from tests.compat.helpers import wait_until
 from tests.integration.records import wait_until_whole
 from whipray import _core
 from whipray.exceptions import (
+    ActorDiedError,
     ObjectLostError,
     ObjectReconstructionFailedError,
     RayTaskError,
+    TaskCancelledError,
     TaskPlacementGroupRemoved,
 )
 from whipray.util import placement_group, remove_placement_group
@@ -285,6 +288,127 @@ def test_what_is_not_lost_is_used_as_it_is(start: Start, tmp_path: Path) -> None
     lose(spilled)
     assert (whipray.get(ref, timeout=100) == 6).all() and (view == 5).all()
     assert runs.of("sum") == 2
+    wait_until_whole()
+
+
+@whipray.remote
+def waits(runs: Runs, k: str, gate: str) -> Any:
+    """Its second run ends when there is a file."""
+    runs.note(k)
+    while runs.of(k) > 1 and not Path(gate).exists():
+        time.sleep(0.01)
+    return np.full(MIB // 2, 3)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_cancelled_while_it_is_computed_again(start: Start, tmp_path: Path, force: bool) -> None:
+    spilled, runs = start(), Runs(tmp_path)
+    ref = waits.remote(runs, "waits", str(tmp_path / "gate"))
+    whipray.wait([ref])
+    lose(spilled)
+    user = ends.remote(ref)
+    wait_until(lambda: runs.of("waits") == 2)
+    whipray.cancel(ref, force=force)
+    for _ in range(2):
+        with pytest.raises(TaskCancelledError):
+            whipray.get(ref, timeout=100)
+    with pytest.raises((TaskCancelledError, RayTaskError)):
+        whipray.get(user, timeout=100)
+    assert runs.of("waits") == 2
+    wait_until_whole()
+    del ref, user
+    everything_is_gone()
+
+
+def test_cancelled_before_it_is_computed_again(start: Start, tmp_path: Path) -> None:
+    spilled, runs = start(), Runs(tmp_path)
+    gate = tmp_path / "gate"
+    source, other = (waits.remote(runs, k, str(gate)) for k in "ab")
+    parts = [add.remote(runs, k, source) for k in range(2)]
+    whipray.wait([source, other, *parts], num_returns=4)
+    lose(spilled)
+    user = ends.remote(parts[0])
+    wait_until(lambda: runs.of("a") == 2)  # what makes the part again waits for that
+    whipray.cancel(user)
+    whipray.cancel(parts[0])
+    with pytest.raises(TaskCancelledError):
+        whipray.get(parts[0], timeout=100)
+    gate.touch()
+    assert whipray.get(ends.remote(parts[1]), timeout=100) == (4, 4)
+    assert (runs.of(0), runs.of(1)) == (1, 2)
+    wait_until_whole()
+
+
+def test_a_group_is_removed_while_a_task_in_it_runs_again(start: Start, tmp_path: Path) -> None:
+    spilled, runs = start(), Runs(tmp_path)
+    group = placement_group([{"CPU": 1}])
+    whipray.get(group.ready(), timeout=100)
+    inside = waits.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group))
+    refs = [inside.remote(runs, k, str(tmp_path / "gate")) for k in "ab"]
+    whipray.wait(refs, num_returns=2)
+    lose(spilled)
+    users = [ends.remote(ref) for ref in refs]  # one runs, the other has to wait for its CPU
+    wait_until(lambda: runs.of("a") + runs.of("b") == 3)
+    remove_placement_group(group)
+    for ref in refs:
+        with pytest.raises(TaskPlacementGroupRemoved):
+            whipray.get(ref, timeout=100)
+    for user in users:
+        with pytest.raises(RayTaskError):
+            whipray.get(user, timeout=100)
+    assert runs.of("a") + runs.of("b") == 3
+    wait_until_whole()
+    del refs, users, ref, user
+    everything_is_gone()
+
+
+def test_the_actor_is_gone(start: Start, tmp_path: Path) -> None:
+    spilled, runs = start(), Runs(tmp_path)
+
+    @whipray.remote(max_restarts=1, max_task_retries=2)
+    class Maker:
+        def make(self, runs: Runs) -> Any:
+            runs.note("made")
+            return np.full(MIB // 2, 4)
+
+    maker = Maker.remote()
+    ref = maker.make.remote(runs)
+    whipray.wait([ref])
+    whipray.kill(maker, no_restart=False)
+    lose(spilled)
+    assert (whipray.get(ref, timeout=100) == 4).all() and runs.of("made") == 2
+    lose(spilled)
+    whipray.kill(maker)
+    for _ in range(2):
+        with pytest.raises(ActorDiedError):
+            whipray.get(ref, timeout=100)
+    assert runs.of("made") == 2
+    wait_until_whole()
+
+
+@pytest.mark.parametrize("kind", ["streaming", "dynamic"])
+@pytest.mark.filterwarnings("ignore:num_returns='dynamic'")
+def test_what_a_generator_yielded_is_not_made_again(
+    start: Start, tmp_path: Path, kind: str
+) -> None:
+    spilled, runs = start(), Runs(tmp_path)
+
+    @whipray.remote
+    def three(runs: Runs) -> Any:
+        runs.note("three")
+        for k in range(3):
+            yield np.full(MIB // 2, k)
+
+    made = three.options(num_returns=kind).remote(runs)
+    refs = list(whipray.get(made) if kind == "dynamic" else made)
+    whipray.wait(refs, num_returns=3)
+    lose(spilled)
+    for ref in refs:
+        with pytest.raises(ObjectLostError):
+            whipray.get(ref, timeout=100)
+        with pytest.raises(RayTaskError):
+            whipray.get(ends.remote(ref), timeout=100)
+    assert runs.of("three") == 1
     wait_until_whole()
 
 
