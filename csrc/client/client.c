@@ -44,6 +44,11 @@ void wr_client_free(wr_client *c) {
 wr_conn *wr_client_conn(wr_client *c) { return c->conn; }
 wr_seg *wr_client_seg(wr_client *c) { return &c->seg; }
 uint32_t wr_client_slot(const wr_client *c) { return c->slot; }
+int wr_client_actor(const wr_client *c, wr_id *id) {
+  uint32_t actor = wr_load32(&c->self.p->actor);
+  if (actor) *id = (wr_id){(actor - 1) | WR_ACTOR_BIT, c->actor_gen};
+  return actor != 0;
+}
 int wr_client_ended(const wr_client *c) {
   return c->seg.h == NULL || wr_load32(&c->seg.h->ended) || atomic_load(&c->closing) ||
          (c->conn && atomic_load(&c->conn->ended));

@@ -46,6 +46,7 @@ void wr_client_forget(
 
 wr_seg *wr_client_seg(wr_client *c);
 uint32_t wr_client_slot(const wr_client *c);
+int wr_client_actor(const wr_client *c, wr_id *id); /* 1: this process is, or becomes, an actor */
 int wr_client_ended(const wr_client *c); /* 1: the session is over */
 const char *wr_client_end_reason(const wr_client *c); /* of one that is over */
 int wr_client_socket(const wr_client *c);

@@ -98,15 +98,9 @@ static PyObject *handle_reduce(PyObject *self, PyObject *unused) {
   return st->handle_of ? Py_BuildValue("(O(O))", st->handle_of, ref) : NULL;
 }
 
-/* session[:4] | job | idx | gen, as in the ids of objects. */
-static PyObject *handle_bytes(PyObject *self, PyObject *unused) {
-  (void)unused;
-  PyObject *ref = ((wrpy_handle *)self)->ref;
-  PyObject *id = ref ? PyObject_CallMethod(ref, "binary", NULL) : NULL;
-  if (!id) {
-    if (!ref) PyErr_SetString(PyExc_ValueError, "this actor handle names no actor");
-    return NULL;
-  }
+/* session[:4] | job | idx | gen, of an id as objects have them, which it takes over. */
+static PyObject *actor_bytes(PyObject *id) {
+  if (!id) return NULL;
   char raw[WRPY_ACTOR_BYTES];
   const char *p = PyBytes_AS_STRING(id);
   memcpy(raw, p, 4);
@@ -114,6 +108,14 @@ static PyObject *handle_bytes(PyObject *self, PyObject *unused) {
   memcpy(raw + 8, p + 12, 8);
   Py_DECREF(id);
   return PyBytes_FromStringAndSize(raw, sizeof raw);
+}
+
+static PyObject *handle_bytes(PyObject *self, PyObject *unused) {
+  (void)unused;
+  PyObject *ref = ((wrpy_handle *)self)->ref;
+  if (ref) return actor_bytes(PyObject_CallMethod(ref, "binary", NULL));
+  PyErr_SetString(PyExc_ValueError, "this actor handle names no actor");
+  return NULL;
 }
 
 static int handle_traverse(PyObject *self, visitproc visit, void *arg) {
@@ -267,18 +269,32 @@ static PyObject *m_handle_from_id(PyObject *module, PyObject *bytes) {
 static PyObject *m_current_actor(PyObject *module, PyObject *unused) {
   (void)unused;
   wrpy_state *st = wrpy_state_of(module);
+  wr_id id;
   if (wrpy_attached(st)) return NULL;
-  uint32_t actor = wr_load32(&wrpy_sess.seg->procs[wr_client_slot(wrpy_sess.client)].actor);
-  if (!actor) Py_RETURN_NONE;
-  PyObject *ref = wrpy_ref_hold(st, (actor - 1) | WR_ACTOR_BIT, 0);
+  if (!wr_client_actor(wrpy_sess.client, &id)) Py_RETURN_NONE;
+  PyObject *ref = wrpy_ref_hold(st, id.idx, id.gen);
   PyObject *handle = ref ? wrpy_handle_of_ref(st, ref) : NULL;
   Py_XDECREF(ref);
   return handle;
 }
 
-static PyObject *m_actor_state(PyObject *module, PyObject *handle) {
+/* Also once the last handle has gone and the queued calls still run. */
+static PyObject *m_current_actor_bytes(PyObject *module, PyObject *unused) {
+  (void)unused;
   wr_id id;
-  if (handle_id(wrpy_state_of(module), handle, &id)) return NULL;
+  if (wrpy_attached(wrpy_state_of(module))) return NULL;
+  if (!wr_client_actor(wrpy_sess.client, &id)) Py_RETURN_NONE;
+  return actor_bytes(wrpy_id_bytes(id, WRPY_ID_BYTES));
+}
+
+static PyObject *m_actor_state(PyObject *module, PyObject *handle) {
+  wrpy_state *st = wrpy_state_of(module);
+  wr_id id;
+  if (wrpy_attached(st)) return NULL;
+  if (handle == Py_None ? !wr_client_actor(wrpy_sess.client, &id) : handle_id(st, handle, &id)) {
+    if (!PyErr_Occurred()) PyErr_SetString(PyExc_RuntimeError, "this process is no actor");
+    return NULL;
+  }
   const wr_actor *a = &wrpy_sess.seg->actors[id.idx & ~WR_ACTOR_BIT];
   return Py_BuildValue("(III)", WR_ACTOR_PHASE(wr_load(&a->state)), wr_load32(&a->restarts),
                        wr_load32(&a->last_pid));
@@ -447,6 +463,8 @@ PyMethodDef wrpy_actor_methods[] = {
     {"handle_from_id", m_handle_from_id, METH_O, "The handle whose _actor_bytes() these are."},
     {"_handle_of", m_handle_of, METH_O, "A handle around an actor's ref."},
     {"current_actor", m_current_actor, METH_NOARGS, "A handle to the actor this process is."},
-    {"actor_state", m_actor_state, METH_O, "actor_state(handle) -> (phase, restarts, pid)."},
+    {"current_actor_bytes", m_current_actor_bytes, METH_NOARGS, "_actor_bytes() of its handles."},
+    {"actor_state", m_actor_state, METH_O,
+     "actor_state(handle) -> (phase, restarts, pid); None: of the actor that this process is."},
     {NULL, NULL, 0, NULL},
 };

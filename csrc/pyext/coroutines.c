@@ -158,10 +158,11 @@ static int start(const server *s, wrpy_job *j, PyObject **task) {
   return rc;
 }
 
-/* 1: go on with the next call; 0: there is no room for more that wait; -1 with an exception. */
+/* 1: go on with the next call; 0: look around before, since one has failed, perhaps to leave, or
+ * there is no room for more that wait; -1 with an exception. */
 static int serve(const server *s, wrpy_job *j) {
   PyObject *task = NULL;
-  if (start(s, j, &task)) return wrpy_job_failed(s->failed, j) ? -1 : 1;
+  if (start(s, j, &task)) return wrpy_job_failed(s->failed, j) ? -1 : 0;
   if (WR_LIKELY(!task)) return 1;
   PyObject *heard = PyObject_CallFunctionObjArgs(s->waits, (PyObject *)j, task, NULL);
   int go_on = heard ? PyObject_IsTrue(heard) : -1;

@@ -77,7 +77,7 @@ class ActorClass(Generic[T]):
     def _setup(self, cls: type[Any], actor_options: dict[str, Any]) -> None:
         self.__dict__["__ray_metadata__"] = ActorClassMetadata(cls)
         self._default_options = actor_options
-        self._cls = cls
+        self._cls = self.__dict__["__ray_actor_class__"] = cls
         self._exports = ClassExports(self.__ray_metadata__)
         for name in ("__name__", "__qualname__", "__module__", "__doc__"):
             self.__dict__[name] = getattr(cls, name, None)
@@ -357,8 +357,6 @@ class ActorHandle(_core.ActorHandle, Generic[T]):
     is detached.
     """
 
-    __slots__ = ()
-
     @property
     def _actor_id(self) -> Any:
         from whipray._private.ids import ActorID
@@ -374,6 +372,12 @@ class ActorHandle(_core.ActorHandle, Generic[T]):
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._methods})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Programs may note something at a handle; it stays in this process, and in this object."""
+        if name in self._methods:  # they are found before anything else
+            self._methods = {key: info for key, info in self._methods.items() if key != name}
+        super().__setattr__(name, value)
 
     def _check_args(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """TypeError unless the call fits the method's signature."""
@@ -436,7 +440,7 @@ class MethodMixin:
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
         """The call as a node of a graph, see whipray.dag."""
-        from whipray.dag.nodes import bind_call
+        from whipray.dag.class_node import bind_call
 
         return bind_call(self, args, kwargs)
 

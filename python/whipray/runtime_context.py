@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from whipray.runtime_env import RuntimeEnv
 
 
+_NO_ACTOR = "This method is only available in an actor."
 _ACCELERATORS = ("GPU", "TPU", "neuron_cores", "HPU", "NPU", "RBLN", "MBLT", "TTNPU", "FURIOSA")
 """What Ray calls the kinds it knows."""
 
@@ -74,14 +75,14 @@ class RuntimeContext:
 
     def get_task_function_name(self) -> str | None:
         """module.function, or module.Class.method, of the running task."""
-        from whipray._private import loading
+        from whipray._private import exporting, loading
 
         job, actor = _job(), _actor()
         if job is None:
             return None
         if actor is None:
             return loading.full_name(job.fn)
-        return f"{actor.cls.__module__}.{actor.full_name(job)}"
+        return f"{exporting.module_of(actor.cls)}.{actor.full_name(job)}"
 
     def is_canceled(self) -> bool:
         """True once somebody has asked for the running task's cancellation."""
@@ -115,8 +116,8 @@ class RuntimeContext:
 
     def get_actor_id(self) -> str | None:
         """Id of the actor that this process is."""
-        handle = _core.current_actor() if _actor() is not None else None
-        return None if handle is None else handle._actor_bytes().hex()
+        own = _core.current_actor_bytes() if _actor() is not None else None
+        return None if own is None else own.hex()
 
     def get_actor_name(self) -> str | None:
         """Registered name of the actor, "" if it has none."""
@@ -128,13 +129,15 @@ class RuntimeContext:
         """A handle to the actor that asks; RuntimeError outside of actors."""
         handle = _core.current_actor() if _actor() is not None else None
         if handle is None:
-            raise RuntimeError("This method is only available in an actor.")
+            raise RuntimeError(_NO_ACTOR)
         return handle
 
     @property
     def was_current_actor_reconstructed(self) -> bool:
         """True if the actor was restarted at least once."""
-        return _core.actor_state(self.current_actor)[1] > 0
+        if _actor() is None:
+            raise RuntimeError(_NO_ACTOR)
+        return _core.actor_state(None)[1] > 0
 
     # -- the surroundings --
 

@@ -226,6 +226,25 @@ def test_exit_actor_of_an_async_actor(ray: Ray) -> None:
     wait_dead(ray, actor)
 
 
+def test_no_call_runs_after_exit_actor_of_an_async_actor(ray: Ray, journal: Journal) -> None:
+    @ray.remote
+    class Async:
+        async def leave_now(self) -> None:
+            ray.actor.exit_actor()
+
+        async def note(self) -> None:
+            journal.add("ran")
+
+    for _ in range(5):
+        actor = Async.remote()
+        ray.get(actor.__ray_ready__.remote())
+        with pytest.raises(ray.exceptions.ActorDiedError):
+            ray.get(actor.leave_now.remote())
+        with pytest.raises(ray.exceptions.ActorDiedError):
+            ray.get([actor.note.remote() for _ in range(3)])
+    assert journal.lines() == []
+
+
 def test_sys_exit_in_a_method_ends_the_actor(ray: Ray) -> None:
     victim = ray.remote(Victim).remote()
     victim.sys_exit.remote()

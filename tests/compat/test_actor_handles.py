@@ -255,3 +255,17 @@ def test_method_of_a_handle_as_argument(ray: Ray) -> None:
     assert ray.get(call.remote(counter.add)) == 1
     assert ray.get(call.remote(counter.add.options(name="named"))) == 2
     assert ray.get(pickle.loads(pickle.dumps(counter.add)).remote()) == 3
+
+
+def test_programs_note_things_at_a_handle(ray: Ray) -> None:
+    counter = ray.remote(Counter).remote()
+    counter.rank = 3
+    assert (counter.rank, counter) == (3, counter)
+    assert ray.get(counter.add.remote()) == 1
+    counter.add = "replaced"
+    assert counter.add == "replaced"
+    copy = pickle.loads(pickle.dumps(counter))
+    assert not hasattr(copy, "rank")
+    assert ray.get(copy.add.remote()) == 2
+    del counter.rank
+    assert not hasattr(counter, "rank")

@@ -511,3 +511,18 @@ def test_executions_in_flight_are_limited(ray: Ray, dag: Any, counter: Any) -> N
         assert ray.get(compiled.execute(1)) == 3
     finally:
         compiled.teardown()
+
+
+def test_modules_of_the_nodes(dag: Any, part: Callable[[str], Any]) -> None:
+    places = {
+        "dag_node": ["DAGNode"],
+        "function_node": ["FunctionNode"],
+        "class_node": ["ClassNode", "ClassMethodNode"],
+        "input_node": ["InputNode", "InputAttributeNode", "DAGInputData"],
+        "output_node": ["MultiOutputNode"],
+        "constants": ["PARENT_CLASS_NODE_KEY", "PREV_CLASS_METHOD_CALL_KEY", "BIND_INDEX_KEY"],
+    }
+    for module, names in places.items():
+        for name in names:
+            assert getattr(part(f"dag.{module}"), name) is getattr(dag, name)
+    assert part("dag.compiled_dag_node").CompiledDAG

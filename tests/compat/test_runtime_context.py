@@ -129,6 +129,42 @@ def test_task_function_name_is_qualified(ray: Ray) -> None:
     assert ray.get(whoami.options(name="other").remote()).endswith("whoami")
 
 
+def test_the_main_module_is_called_by_its_file(run_script: Any) -> None:
+    output = run_script(
+        """
+        def name():
+            return ray.get_runtime_context().get_task_function_name()
+
+        class Actor:
+            def method(self):
+                return name()
+
+        ray.init(**INIT)
+        print(ray.get(ray.remote(name).remote()))
+        print(ray.get(ray.remote(Actor).remote().method.remote()))
+        """
+    )
+    assert "driver.name\n" in output
+    assert "driver.Actor.method\n" in output
+
+
+def test_actor_facts_after_its_last_handle_has_gone(ray: Ray, gate: Any) -> None:
+    gone = gate()
+
+    @ray.remote
+    class Actor:
+        def facts(self) -> Any:
+            gone.wait()
+            context = ray.get_runtime_context()
+            return context.get_actor_id(), context.was_current_actor_reconstructed
+
+    actor = Actor.remote()
+    own_id, facts = actor._actor_id.hex(), actor.facts.remote()
+    del actor
+    gone.open()
+    assert ray.get(facts) == (own_id, False)
+
+
 def test_current_actor_is_a_handle_to_itself(ray: Ray) -> None:
     @ray.remote
     class Actor:

@@ -457,6 +457,15 @@ def listed() -> tuple[list[str], dict[str, str]]:
     return present, missing
 
 
+def test_what_a_module_lists_is_there() -> None:
+    on("""
+        import ray, ray.actor, ray.dag, ray.exceptions, ray.util, ray.util.queue
+        for module in (ray, ray.actor, ray.dag, ray.exceptions, ray.util, ray.util.queue):
+            assert [name for name in dir(module) if not hasattr(module, name)] == []
+        assert "RayTaskError" in dir(ray.exceptions) and "remote" in dir(ray)
+    """)
+
+
 def test_names_that_libraries_use() -> None:
     present, missing = listed()
     start = "import sys\nimport whipray.compat\nwhipray.compat.install()\n"

@@ -8,6 +8,7 @@ first.  The payloads are read by `whipray._private.loading`.
 from __future__ import annotations
 
 import io
+import os
 import sys
 import threading
 from typing import Any
@@ -53,7 +54,8 @@ class FunctionExports:
         plain = ("", ())
         base = self._refs.get(plain)
         if base is None:
-            payload = dumps_definition((self.function, full_name(self.function)), self.function)
+            name = f"{module_of(self.function)}.{short_name(self.function)}"
+            payload = dumps_definition((self.function, name), self.function)
             base = self._refs[plain] = export(payload, FUNCTION)
         if not extras:
             return base
@@ -132,6 +134,18 @@ def full_name(definition: Any) -> str:
     """`module.name` of a function or class, without the places it is nested in."""
     module = getattr(definition, "__module__", None) or "__main__"
     return f"{module}.{short_name(definition)}"
+
+
+def module_of(definition: Any) -> str:
+    """Name of its module for workers, who have another main module: that of the file instead."""
+    module = getattr(definition, "__module__", None) or "__main__"
+    if module != "__main__":
+        return str(module)
+    members = vars(definition).values() if isinstance(definition, type) else [definition]
+    codes = [code for member in members if (code := getattr(member, "__code__", None))]
+    file = codes[0].co_filename if codes else ""
+    stem, ending = os.path.splitext(os.path.basename(file))
+    return stem if ending == ".py" and os.path.isfile(file) else module
 
 
 def short_name(definition: Any) -> str:

@@ -69,7 +69,7 @@ def get_slow(refs: Any, timeout: Any) -> Any:
         return _core.get(refs, timeout=timeout)
     if isinstance(refs, _core.Stream):
         return refs
-    compiled = sys.modules.get("whipray.dag.compiled")
+    compiled = sys.modules.get("whipray.dag.compiled_dag_node")
     if compiled is not None and compiled.is_result(refs):
         return compiled.get(refs, timeout)
     if not isinstance(refs, list):

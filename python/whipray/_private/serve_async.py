@@ -134,7 +134,7 @@ class AsyncServer:
     def _pump(self) -> None:
         """Take calls until there are none, the limit is reached or the batch is full."""
         try:
-            if not self._asked and not self._retired and self._took_batch():
+            if not (self._asked or self._retired or self._leaves()) and self._took_batch():
                 self._loop.call_soon(self._pump)
         except EOFError:
             self._retire()
@@ -146,7 +146,7 @@ class AsyncServer:
     def _took_batch(self) -> bool:
         """False: there are no more calls, or no room for one; the end of one then pumps again."""
         left = BATCH
-        while left > 0 and not self._full():
+        while left > 0 and not self._full() and not self._leaves():
             taken = _core.step_jobs(left, *self._calls)
             left -= taken
             if taken:
@@ -159,6 +159,10 @@ class AsyncServer:
             self._serve(job)
             left -= 1
         return left <= 0
+
+    def _leaves(self) -> bool:
+        """A call has ended the actor, or the session is over: no other starts."""
+        return self._over is None or self._over.done()
 
     def _full(self) -> bool:
         """No call may start. Those beyond the limit of a group are kept here instead."""
@@ -179,6 +183,8 @@ class AsyncServer:
 
     def _serve(self, job: _core.Job) -> None:
         """Start a call that has come by itself."""
+        if self._leaves():
+            return
         try:
             if not self._actor.groups or self._admit(job):
                 _core.step_job(job, *self._calls)
@@ -251,7 +257,7 @@ class AsyncServer:
 
     def _start_queued(self, group: int) -> None:
         queued = self._queued[group]
-        while queued and self._counts[group] < self._limits[group]:
+        while queued and self._counts[group] < self._limits[group] and not self._leaves():
             self._total -= 1
             try:
                 _core.step_job(queued.popleft(), *self._calls)

@@ -163,6 +163,8 @@ class ThreadServer:
 
     def _take(self, pool: Pool) -> _core.Job | None:
         """The next call of the group; somebody is there for what comes after it."""
+        if self._over():
+            return None
         job = pool.jobs.popleft() if pool.jobs else self._fetch(pool)
         called = bool(pool.jobs) and self._call_thread(pool)
         if not self._away or called or (job is not None and self._full()):

@@ -102,10 +102,10 @@ class Actor:
 def _own_id() -> str | None:
     """Id of the actor that this process is, or becomes."""
     try:
-        handle = _core.current_actor()
+        own = _core.current_actor_bytes()
     except Exception:
         return None  # the session is ending
-    return None if handle is None else handle._actor_bytes().hex()
+    return None if own is None else own.hex()
 
 
 def _ready() -> bool:

@@ -52,7 +52,10 @@ class Facade(ModuleType):
         return importlib.import_module, (self.__name__,)
 
     def __dir__(self) -> list[str]:
-        return sorted({*self.__dict__, *dir(self.__dict__.get("_shown"))} - {"_shown"})
+        shown = self.__dict__.get("_shown")
+        theirs = {} if shown is None else vars(shown)
+        names = [name for name in dir(shown) if not isinstance(theirs.get(name), ModuleType)]
+        return sorted({*self.__dict__, *names} - {"_shown"})
 
 
 def _submodule(parent: str, name: str) -> ModuleType | None:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from whipray.dag.compiled import CompiledDAGFuture, CompiledDAGRef
+from whipray.dag.compiled_dag_node import CompiledDAGFuture, CompiledDAGRef
 
 __all__ = ["CompiledDAGFuture", "CompiledDAGRef"]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from whipray.compat.facade import show
+from whipray.util.placement_group import STRATEGIES
 
 show(__name__, "whipray.util.placement_group")
+
+VALID_PLACEMENT_GROUP_STRATEGIES = set(STRATEGIES)
 
 
 def _valid_resource_shape(resources: dict[str, float], bundle_specs: list[dict[str, Any]]) -> bool:

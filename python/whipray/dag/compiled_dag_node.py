@@ -13,15 +13,11 @@ from typing import Any, NoReturn
 from whipray import _core
 from whipray._private import api
 from whipray.dag import scan
-from whipray.dag.node import DAGNode
-from whipray.dag.nodes import (
-    ClassMethodNode,
-    ClassNode,
-    FunctionNode,
-    InputAttributeNode,
-    InputNode,
-    MultiOutputNode,
-)
+from whipray.dag.class_node import ClassMethodNode, ClassNode
+from whipray.dag.dag_node import DAGNode
+from whipray.dag.function_node import FunctionNode
+from whipray.dag.input_node import InputAttributeNode, InputNode
+from whipray.dag.output_node import MultiOutputNode
 
 
 def compile_graph(root: DAGNode, enable_asyncio: bool, most_in_flight: int | None) -> CompiledDAG:

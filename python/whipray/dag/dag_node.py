@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from whipray.dag import scan
 
 if TYPE_CHECKING:
-    from whipray.dag.compiled import CompiledDAG
+    from whipray.dag.compiled_dag_node import CompiledDAG
 
 _numbers = itertools.count()
 T = TypeVar("T")
@@ -171,7 +171,7 @@ class DAGNode:
         _default_communicator: Any = "create",
     ) -> CompiledDAG:
         """A graph of calls on living actors that is checked once and run many times."""
-        from whipray.dag.compiled import compile_graph
+        from whipray.dag.compiled_dag_node import compile_graph
 
         return compile_graph(self, enable_asyncio, _max_inflight_executions)
 
