@@ -381,6 +381,15 @@ static PyObject *job_cancelled(PyObject *self, void *unused) {
   return PyBool_FromLong(wr_load32(&j->job.t->cancel) != 0);
 }
 
+/* The references of everybody but this process have gone. */
+static PyObject *job_unheard(PyObject *self, void *unused) {
+  (void)unused;
+  wrpy_job *j = (wrpy_job *)self;
+  if (!j->open || j->epoch != wrpy_sess.epoch || j->nreturns != 1) Py_RETURN_FALSE;
+  uint32_t others = wr_tag_value(wr_load(wr_refs(wrpy_sess.seg, j->job.idx))) & ~WR_REF_TASK;
+  return PyBool_FromLong((others & ~WR_REF_LINEAGE) == 0);
+}
+
 /* The placement group that the task, or the actor of the call, is in. */
 static PyObject *job_group(PyObject *self, void *unused) {
   (void)unused;
@@ -417,6 +426,7 @@ static PyMethodDef methods[] = {
 static PyGetSetDef getset[] = {
     {"task_id", job_task_id, NULL, "24 bytes", NULL},
     {"cancelled", job_cancelled, NULL, "whether somebody cancelled it", NULL},
+    {"unheard", job_unheard, NULL, "whether nobody will see its value", NULL},
     {"retry_exceptions", job_retry_exceptions, NULL, NULL, NULL},
     {"streams", job_streams, NULL, "whether what it yields is read while it runs", NULL},
     {"dynamic", job_dynamic, NULL, "whether its value is the list of what it yields", NULL},

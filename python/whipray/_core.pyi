@@ -83,6 +83,7 @@ class Job:
     task_id: bytes
     group: bytes | None
     cancelled: bool
+    unheard: bool
     named: bool
     returned: bool
     name: str

@@ -200,6 +200,7 @@ def test_prints_of_the_driver_have_no_prefix(run_script: Run) -> None:
     assert "after the end" in plain(output)
 
 
+@pytest.mark.ray_differs("there both are one line")
 def test_unfinished_line_does_not_swallow_the_line_of_the_next_task(listen: Run) -> None:
     output = listen(
         """
@@ -216,3 +217,56 @@ def test_unfinished_line_does_not_swallow_the_line_of_the_next_task(listen: Run)
         prefixed("whole", "whole line"),
     )
     assert prefixed("unfinished", "no newline")(output)
+
+
+FORGOTTEN = """
+    import os, time
+    DROPPED = __file__ + ".dropped"
+
+    def wait():
+        while not os.path.exists(DROPPED):
+            time.sleep(0.01)
+
+    @ray.remote
+    def forgotten():
+        wait()
+        raise ValueError("nobody looks")
+
+    @ray.remote
+    class Actor:
+        def forgotten(self):
+            wait()
+            raise KeyError("nobody either")
+
+        def flush(self):
+            return 1
+
+    @ray.remote
+    def fetched():
+        raise ValueError("seen")
+
+    ray.init(**{**INIT, "num_cpus": 1})
+    try:
+        ray.get(fetched.remote())
+    except ValueError:
+        pass
+    forgotten.remote()
+    actor = Actor.options(num_cpus=0).remote()
+    actor.forgotten.remote()
+    open(DROPPED, "w").close()
+    ray.get([actor.flush.remote(), ray.remote(lambda: print("all done")).remote()])
+"""
+UNHANDLED = "Unhandled error (suppress with 'RAY_IGNORE_UNHANDLED_ERRORS=1'): ray::"
+
+
+def test_an_error_that_nobody_can_fetch_is_logged(listen: Run) -> None:
+    output = listen(FORGOTTEN, lambda output: output.count(UNHANDLED) == 2)
+    assert f"{UNHANDLED}forgotten()" in output
+    assert f"{UNHANDLED}Actor.forgotten()" in output
+    assert "ValueError: nobody looks" in output
+    assert "seen" not in output
+
+
+def test_errors_that_nobody_can_fetch_are_not_logged_on_request(listen: Run) -> None:
+    output = listen(FORGOTTEN, lambda output: "all done" in output, RAY_IGNORE_UNHANDLED_ERRORS="1")
+    assert "Unhandled" not in output

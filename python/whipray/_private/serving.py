@@ -19,6 +19,7 @@ from whipray._private import actor_table, failures, loading, signatures, timelin
 from whipray._private.failures import Where
 
 TASK, CREATION, CALL = 0, 1, 2
+_UNHEARD = "Unhandled error (suppress with 'RAY_IGNORE_UNHANDLED_ERRORS=1')"
 
 current = _core.job_context
 """The job that a thread or coroutine serves; elsewhere `_core.current_job()` knows."""
@@ -261,7 +262,11 @@ def failed(job: _core.Job, error: BaseException) -> BaseException | None:
         if job.retry():
             return None
     found = failures.task_failed(where(job), error)
-    return _creation_error(found) if job.kind == CREATION else found
+    if job.kind == CREATION:
+        return _creation_error(found)
+    if job.unheard and "RAY_IGNORE_UNHANDLED_ERRORS" not in os.environ:
+        print(f"{_UNHEARD}: {found}", file=sys.stderr, flush=True)
+    return found
 
 
 def _broken(job: _core.Job) -> BaseException:
