@@ -219,6 +219,7 @@ def test_listings(started: Shell) -> None:
         dump = started.whipray("debug", "dump")
         for text in ("runs a task", "Keeper n/keeper: ALIVE", "dozing: RUNNING", "CPU: 1 of 3"):
             assert text in dump
+        assert dump.count(" driver ") == 1, "who asks is not listed"
         assert "whiprayd.log" in started.whipray("logs")
         assert "not of the form" in started.whipray("list", "tasks", "-f", "x", code=1)
         driver.stdin.close()

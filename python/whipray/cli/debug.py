@@ -104,6 +104,8 @@ def _dump(options: argparse.Namespace) -> int:
 def _processes() -> Iterator[str]:
     now = time.monotonic_ns()
     for row in _core.procs():
+        if row["pid"] == os.getpid():
+            continue  # who asks
         age = (now - row["started_ns"]) / 1e9
         yield (
             f"slot {row['slot']:<4} pid {row['pid']:<8} {ROLES.get(row['role'], '?'):<7}"
