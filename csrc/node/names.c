@@ -15,12 +15,15 @@ static holder holder_of(const node_entry *e) {
   return h;
 }
 
+/* An actor to which no handle is left can not be had by its name: the name is free. */
 static int is_alive(const node *n, holder h) {
   if (h.actor & WR_GROUP_BIT) return wr_group_lives(&n->seg, h.actor & ~WR_GROUP_BIT, h.gen);
   if (h.actor >= WR_MAX_ACTORS) return 0;
-  uint64_t st = wr_load(&n->seg.actors[h.actor].state);
+  const wr_actor *a = &n->seg.actors[h.actor];
+  uint64_t st = wr_load(&a->state);
   uint32_t phase = WR_ACTOR_PHASE(st);
-  return WR_ACTOR_GEN(st) == h.gen && phase != WR_ACTOR_FREE && phase != WR_ACTOR_DEAD;
+  return WR_ACTOR_GEN(st) == h.gen && phase != WR_ACTOR_FREE && phase != WR_ACTOR_DEAD &&
+         !wr_ref_unwanted(wr_load(&a->refs));
 }
 
 /* Key: length of the namespace, the namespace, the name. */

@@ -129,6 +129,15 @@ def test_name_is_free_after_the_last_handle_went(ray: Ray, name: str) -> None:
     wait_until(lambda: free_again(ray, name))
 
 
+def test_a_name_that_finds_nobody_can_be_given_at_once(ray: Ray, name: str) -> None:
+    for start in range(10):
+        counter = ray.remote(Counter).options(name=name).remote(start)
+        assert ray.get(counter.add.remote()) == start + 1
+        del counter
+        gc.collect()
+        wait_until(lambda: free_again(ray, name))
+
+
 def test_named_actor_is_not_kept_alive_by_a_found_handle_of_a_finished_task(
     ray: Ray, name: str
 ) -> None:
