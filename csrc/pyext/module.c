@@ -16,7 +16,6 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg) {
   Py_VISIT(st->errors);
   Py_VISIT(st->hooks);
   Py_VISIT(st->await_fn);
-  Py_VISIT(st->oob_hook);
   Py_VISIT(st->ref_at);
   Py_VISIT(st->handle_of);
   Py_VISIT(st->handle_class);
@@ -46,7 +45,6 @@ static int module_clear(PyObject *module) {
   Py_CLEAR(st->errors);
   Py_CLEAR(st->hooks);
   Py_CLEAR(st->await_fn);
-  Py_CLEAR(st->oob_hook);
   Py_CLEAR(st->ref_at);
   Py_CLEAR(st->handle_of);
   Py_CLEAR(st->handle_class);

@@ -60,7 +60,6 @@ typedef struct {
   PyObject *errors;                   /* module with the exception classes */
   PyObject *hooks;                    /* module with what is rare and better said in Python */
   PyObject *await_fn;                 /* ObjectRef.__await__ */
-  PyObject *oob_hook;                 /* called when a ref is pickled outside an encode */
   PyObject *ref_at, *handle_of;       /* module functions that pickles name */
   PyObject *handle_class;             /* subclass of ActorHandle that decoding makes */
   PyObject *stream_class;             /* subclass of Stream that submitting makes */

@@ -255,8 +255,8 @@ static PyObject *ref_from_random(PyObject *cls, PyObject *unused) {
  * this process leaves the session. */
 static PyObject *reduce_out_of_band(wrpy_state *st, PyObject *self) {
   wrpy_ref *r = (wrpy_ref *)self;
-  if (st->oob_hook) {
-    PyObject *ok = PyObject_CallOneArg(st->oob_hook, self);
+  if (!(r->id.idx & WR_ACTOR_BIT)) {
+    PyObject *ok = wrpy_hook(st, "out_of_band", "(O)", self);
     if (!ok) return NULL;
     Py_DECREF(ok);
   }
@@ -384,12 +384,6 @@ static PyObject *m_set_await(PyObject *module, PyObject *fn) {
   Py_RETURN_NONE;
 }
 
-static PyObject *m_set_oob_hook(PyObject *module, PyObject *fn) {
-  wrpy_state *st = wrpy_state_of(module);
-  Py_XSETREF(st->oob_hook, fn == Py_None ? NULL : Py_NewRef(fn));
-  Py_RETURN_NONE;
-}
-
 /* A module by its name, imported when it is needed, or the module itself. */
 static PyObject *set_module(PyObject **module, PyObject **name, PyObject *v) {
   Py_CLEAR(*module);
@@ -413,7 +407,6 @@ PyMethodDef wrpy_ref_methods[] = {
     {"ref_parts", m_ref_parts, METH_O, "ref_parts(ref) -> (idx, gen)."},
     {"pin", m_pin, METH_O, "pin(ref): keeps the object until this process leaves the session."},
     {"set_await", m_set_await, METH_O, "Sets what `await ref` calls."},
-    {"set_oob_hook", m_set_oob_hook, METH_O, "Sets what runs when a ref is pickled by itself."},
     {"set_errors", m_set_errors, METH_O, "Names the module with the exception classes."},
     {"set_hooks", m_set_hooks, METH_O, "Names the module with the rarely needed functions."},
     {NULL, NULL, 0, NULL},

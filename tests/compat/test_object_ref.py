@@ -178,6 +178,24 @@ def test_reference_pickled_by_the_program_itself(ray: Ray) -> None:
     assert ray.get(pickle.loads(data)) == "outside"
 
 
+def test_pickling_by_the_program_itself_can_be_forbidden(run_script: Any) -> None:
+    output = run_script(
+        """
+        ray.init(**INIT)
+        ref = ray.put("inside")
+        try:
+            ray.cloudpickle.dumps(ref)
+        except ray.exceptions.OufOfBandObjectRefSerializationException as error:
+            assert "not allowed to serialize ray.ObjectRef " + ref.hex() in str(error)
+            print("refused")
+        print(ray.get(ray.remote(lambda refs: ray.get(refs[0])).remote([ref])))
+        """,
+        RAY_allow_out_of_band_object_ref_serialization="0",
+    )
+    assert "refused\n" in output
+    assert "inside\n" in output
+
+
 def test_pickle_keeps_the_object_alive(ray: Ray) -> None:
     data = ray.cloudpickle.dumps([ray.put(b"only in the pickle" * 10_000)])
     assert len(ray.get(pickle.loads(data)[0])) == 180_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, NoReturn
 
@@ -13,6 +14,19 @@ def auto_init() -> None:
     from whipray._private import worker
 
     worker.ensure_attached()
+
+
+def out_of_band(ref: Any) -> None:
+    """A reference is pickled where nobody counts it: refuse if the program does not want that."""
+    allowed = os.environ.get("RAY_allow_out_of_band_object_ref_serialization", "1")
+    if allowed.lower() in ("0", "false"):
+        from whipray.exceptions import OufOfBandObjectRefSerializationException
+
+        raise OufOfBandObjectRefSerializationException(
+            f"It is not allowed to serialize ray.ObjectRef {ref.hex()} outside of tasks, actors and "
+            "put: its value could not be freed before the session ends. To allow it, set "
+            "`RAY_allow_out_of_band_object_ref_serialization=1`."
+        )
 
 
 def lost_ref(ref: Any, is_actor: bool, from_other_session: bool) -> NoReturn:
