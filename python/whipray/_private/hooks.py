@@ -23,8 +23,8 @@ def out_of_band(ref: Any) -> None:
         from whipray.exceptions import OufOfBandObjectRefSerializationException
 
         raise OufOfBandObjectRefSerializationException(
-            f"It is not allowed to serialize ray.ObjectRef {ref.hex()} outside of tasks, actors and "
-            "put: its value could not be freed before the session ends. To allow it, set "
+            f"It is not allowed to serialize ray.ObjectRef {ref.hex()} by the program itself: its "
+            "value could not be freed before the session ends. To allow it, set "
             "`RAY_allow_out_of_band_object_ref_serialization=1`."
         )
 
