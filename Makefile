@@ -17,7 +17,7 @@ export WHIPRAY_WERROR ?= 1
 
 .PHONY: help demo test setup-demo setup-test build c-test c-asan c-tsan c-one c-fuzz fuzz \
   fuzz-long sim c-step models soak lint test-fast test-libraries test-libraries-small \
-  test-python test-hostile faults test-asan-python build-asan \
+  test-python test-hostile failpoints faults test-asan-python build-asan \
   record-answers build-hostile instructions bench wheel clean distclean
 .NOTPARALLEL:
 
@@ -40,6 +40,7 @@ help:
 	@echo "make faults      every system call and allocation of a session fails, in every way"
 	@echo "make test-asan-python  some of the tests, all of Whipray's processes under ASan and UBSan"
 	@echo "make test-hostile  the tests with tiny buffers and failpoints compiled in"
+	@echo "make failpoints  every role ends or stops in every way at every failpoint"
 	@echo "make record-answers RAY_PYTHON=python-with-ray  what Ray gives for tests/differential"
 	@echo "make instructions  instructions per call, compared with those recorded"
 	@echo "make bench       the benchmarks, side by side with Ray where it is installed"
@@ -204,6 +205,11 @@ faults: setup-test build
 test-hostile: setup-test build-hostile
 	PYTHONPATH=build/hostile $(IN_VENV)/python -m pytest \
 	  $(wildcard tests/integration tests/crash)
+
+# Each failpoint of each role in each way: hours.
+failpoints: setup-test build-hostile
+	WHIPRAY_FAILPOINTS=all PYTHONPATH=build/hostile $(IN_VENV)/python -m pytest -q \
+	  tests/crash/test_failpoint_matrix.py
 
 # The extension, in drivers and workers, and the daemon under ASan and UBSan.  ASAN_PYTHON_TESTS
 # names the tests.  Leaks are not looked for: CPython frees what it has interned and cached, and what

@@ -158,9 +158,12 @@ $(OBJ)/tests/c/test_node_%: $(OBJ)/tests/c/test_node_%.o $(HARNESS_OBJ) $(OBJ)/n
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LINK_FLAGS) -rdynamic $(LDFLAGS) $(filter %.o,$^) $(OBJ)/node.a $(OBJ)/core.a \
 	  $(UV_A) $(MSGPACK_A) -lpthread -ldl -lrt -o $@
-# Its own system calls fail: tests/faults/interpose.h.  ThreadSanitizer stands there itself.
+# Their own calls fail: tests/faults/interpose.h.  ThreadSanitizer stands there itself.
+FAULTS_PROGRAMS := $(filter %_faults,$(PROGRAMS))
+$(FAULTS_PROGRAMS): $(OBJ)/tests/faults/sweep.o
 ifeq ($(findstring thread,$(WHIPRAY_SANITIZE)),)
-$(OBJ)/tests/c/test_node_faults: $(OBJ)/tests/faults/linked.o
+$(FAULTS_PROGRAMS): $(OBJ)/tests/faults/linked.o
+$(FAULTS_PROGRAMS): private LDFLAGS += $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc)
 endif
 $(OBJ)/tests/faults/linked.o: tests/faults/interpose.c $(OBJ)/flags
 	@mkdir -p $(@D)

@@ -13,6 +13,10 @@
 
 #include "client/client.h"
 
+/* What the system has refused is tried again so often. */
+#define WR_RETRY_NS 10000000u
+#define WR_RETRIES 100u
+
 typedef struct wr_event {
   struct wr_event *next;
   uint32_t type;

@@ -14,9 +14,6 @@
 #include "wire/unpack.h"
 
 #define DYING_NS INT64_C(200000000)
-/* What the system has refused is tried again so often. */
-#define RETRY_NS 10000000u
-#define MAX_FAILED 100u
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
@@ -179,8 +176,8 @@ static void hung_up(wr_conn *conn, int rc) {
 /* The system has no memory for a wait: soon it may have some.  Without an end of that nothing from
  * the daemon would ever be heard. */
 static int cannot_wait(wr_conn *conn) {
-  wr_os_sleep_ns(RETRY_NS);
-  return ++conn->waits_failed < MAX_FAILED ? WR_AGAIN : WR_IO;
+  wr_os_sleep_ns(WR_RETRY_NS);
+  return ++conn->waits_failed < WR_RETRIES ? WR_AGAIN : WR_IO;
 }
 
 /* Called and left with the lock held, as the leader; reads one message, or nothing when the time is
@@ -374,9 +371,9 @@ int wr_rpc_next_event(wr_client *c, uint32_t *type, uint8_t **body, size_t *len,
 }
 
 void wr_rpc_tell(wr_client *c, uint32_t type, const void *body, size_t len) {
-  for (unsigned tries = 0; tries < MAX_FAILED; tries++) {
+  for (unsigned tries = 0; tries < WR_RETRIES; tries++) {
     if (wr_rpc_notify(c, type, body, len) != WR_IO) return;
-    wr_os_sleep_ns(RETRY_NS);
+    wr_os_sleep_ns(WR_RETRY_NS);
   }
   wr_os_shutdown(wr_client_conn(c)->sock);
 }

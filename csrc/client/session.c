@@ -318,14 +318,23 @@ int wr_client_adopt(wr_client **out, int segment_fd, int sock, uint32_t slot, ui
 
 /* ---- leaving -------------------------------------------------------------------------------- */
 
-void wr_client_detach(wr_client *c) {
+/* Without a goodbye the daemon takes back what this process has only when it is dead. */
+static void say_goodbye(wr_conn *conn) {
   static const uint8_t no_fields[] = {0x90};
-  if (!c) return;
-  wr_conn *conn = wr_client_conn(c);
   uint8_t *reply = NULL;
   size_t len;
-  wr_conn_call(conn, WR_MSG_DETACH, no_fields, sizeof no_fields, &reply, &len);
+  for (unsigned tries = 0; tries < WR_RETRIES; tries++) {
+    int rc = wr_conn_call(conn, WR_MSG_DETACH, no_fields, sizeof no_fields, &reply, &len);
+    if (rc != WR_IO) break;
+    wr_os_sleep_ns(WR_RETRY_NS);
+  }
   free(reply);
+}
+
+void wr_client_detach(wr_client *c) {
+  if (!c) return;
+  wr_conn *conn = wr_client_conn(c);
+  say_goodbye(conn);
   wr_conn_close(conn);
   int status;
   if (conn->owns_daemon) await_daemon(conn->daemon_pid, &status);

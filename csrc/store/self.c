@@ -15,7 +15,7 @@ int wr_self_init(wr_self *me, wr_seg *s, uint32_t slot, uint32_t gen) {
   uint32_t sweeps = wr_load32(&s->h->sweeps);
   me->cells.sweeps = me->tasks.sweeps = me->items.sweeps = sweeps;
   for (int i = 0; i < WR_HEAP_CLASSES; i++) me->spans[i].sweeps = sweeps;
-  return WR_OK;
+  return wr_vec64_grow(&me->reap, 1); /* letting go of little must not need memory */
 }
 
 static void close_records(wr_rec_cache *c) {

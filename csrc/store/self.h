@@ -52,7 +52,7 @@ struct wr_self {
   void *want_ctx;
 };
 
-int wr_self_init(wr_self *me, wr_seg *s, uint32_t slot, uint32_t gen);
+int wr_self_init(wr_self *me, wr_seg *s, uint32_t slot, uint32_t gen); /* WR_OK, WR_NOMEM */
 void wr_self_close(wr_self *me); /* frees private memory; shared records stay as they are */
 
 #endif

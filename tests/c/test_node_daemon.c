@@ -1,6 +1,6 @@
 /* The whole daemon, against drivers and workers written in C.  This program plays every part: run
  * as "whiprayd" it is the daemon, run with -c (as the daemon runs Python) it is the fork server. */
-#include "check.h"
+#include "server.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -40,87 +40,9 @@ static void obey(wr_client *c, const wr_job *job) {
   CHECK_EQ(wr_work_finish(c, job, 0, 0), WR_OK);
 }
 
-static _Noreturn void be_worker(int sock, uint32_t slot, uint32_t gen) {
-  wr_client *c = NULL;
-  if (wr_client_adopt(&c, 4, sock, slot, gen) != WR_OK) _exit(3);
-  for (;;) {
-    wr_job job;
-    int rc = wr_work_next(c, &job, -1);
-    if (rc == WR_OK)
-      obey(c, &job);
-    else if (rc != WR_INTR && rc != WR_TIMEOUT)
-      _exit(0);
-  }
-}
-
-static int receive_spawn(uint8_t *head, int *fds) {
-  union {
-    char bytes[CMSG_SPACE(3 * sizeof(int))];
-    struct cmsghdr align;
-  } control;
-  struct iovec iov = {head, WR_FRAME_HEADER};
-  struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-                     .msg_controllen = sizeof control};
-  ssize_t n = recvmsg(3, &m, MSG_WAITALL | MSG_CMSG_CLOEXEC);
-  if (n != (ssize_t)WR_FRAME_HEADER) return 0;
-  struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-  if (c) memcpy(fds, CMSG_DATA(c), 3 * sizeof(int));
-  return 1;
-}
-
-static void answer(uint32_t type, const uint32_t *words, uint32_t n) {
-  uint8_t out[WR_FRAME_HEADER + 12];
-  wr_head h = {4 * n, type, 0};
-  wr_head_encode(&h, out);
-  for (uint32_t i = 0; i < n; i++) wr_put_u32(out + WR_FRAME_HEADER + 4 * i, words[i]);
-  wr_os_send_all(3, out, WR_FRAME_HEADER + 4 * n);
-}
-
-static void spawn(const uint8_t *body, const int *fds) {
-  uint32_t slot = wr_get_u32(body), gen = wr_get_u32(body + 4);
-  if (getenv("TEST_NO_FORK")) {
-    answer(WR_MSG_SPAWN_FAILED, (uint32_t[]){slot, gen, EAGAIN}, 3);
-  } else {
-    int pid = (int)fork();
-    if (pid == 0) {
-      dup2(fds[1], 1);
-      dup2(fds[2], 2);
-      close(3);
-      if (getenv("TEST_DIE_EARLY")) {
-        fprintf(stderr, "no such module\n");
-        _exit(7);
-      }
-      be_worker(fds[0], slot, gen);
-    }
-    answer(WR_MSG_SPAWNED, (uint32_t[]){slot, gen, (uint32_t)pid}, 3);
-  }
-  for (int i = 0; i < 3; i++) close(fds[i]);
-}
-
-static void reap(uint32_t pid) {
-  struct rusage used = {0};
-  wait4((int)pid, NULL, 0, &used);
-  if (getenv("TEST_NO_ANSWER")) return;
-  answer(WR_MSG_REAPED, (uint32_t[]){pid, (uint32_t)used.ru_maxrss}, 2);
-}
-
-static _Noreturn void be_fork_server(void) {
-  uint8_t raw[WR_FRAME_HEADER], body[65536];
-  int fds[3] = {-1, -1, -1};
-  wr_head h;
-  if (wr_client_premap(4) != WR_OK) _exit(4);
-  answer(WR_MSG_READY, NULL, 0);
-  while (receive_spawn(raw, fds) && wr_head_decode(raw, &h) == WR_OK && h.len < sizeof body &&
-         wr_os_recv_all(3, body, h.len) == WR_OK) {
-    if (h.type == WR_MSG_SPAWN) spawn(body, fds);
-    if (h.type == WR_MSG_REAP) reap(wr_get_u32(body));
-  }
-  _exit(0);
-}
-
 __attribute__((constructor)) static void choose_part(int argc, char **argv) {
   if (argc > 0 && strcmp(argv[0], "whiprayd") == 0) _exit(node_run(3));
-  if (argc > 1 && strcmp(argv[1], "-c") == 0) be_fork_server();
+  if (argc > 1 && strcmp(argv[1], "-c") == 0) server_run(obey);
 }
 
 /* ---- the driver ------------------------------------------------------------------------------ */
@@ -133,26 +55,12 @@ static void remove_top(void) {
   CHECK_EQ(system(command), 0);
 }
 
-static void make_config(wr_buf *b, double cpus) {
-  char self[256] = "";
-  CHECK(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
-  wr_out_map(b, 4);
-  wr_out_text(b, "num_cpus");
-  wr_out_double(b, cpus);
-  wr_out_text(b, "object_store_memory");
-  wr_out_uint(b, 64u << 20);
-  wr_out_text(b, "python");
-  wr_out_text(b, self);
-  wr_out_text(b, "temp_dir");
-  wr_out_text(b, top);
-}
-
 static wr_client *start(double cpus) {
   wr_client *c = NULL;
   wr_buf b = {0};
   char err[512];
   snprintf(top, sizeof top, "/tmp/wr-test-%d", (int)getpid());
-  make_config(&b, cpus);
+  server_config(&b, cpus, 64u << 20, top);
   int rc = wr_client_start(&c, "/proc/self/exe", b.data, b.len, NULL, err, sizeof err);
   CHECK_MSG(rc == WR_OK, "%s: %s", wr_status_name(rc), err);
   wr_buf_free(&b);
@@ -181,33 +89,6 @@ static uint64_t stat_of(wr_client *c, const char *name) {
 }
 
 static int has_two_workers(void *c) { return stat_of(c, "workers") == 2; }
-
-static uint32_t ask_uint(wr_client *c, uint32_t type, wr_buf *body) {
-  uint8_t *reply;
-  size_t len;
-  uint32_t n, v;
-  CHECK_EQ(wr_rpc_call(c, type, body->data, body->len, &reply, &len), WR_OK);
-  wr_buf_free(body);
-  wr_cursor cur = wr_cursor_of(reply, len);
-  CHECK_EQ(wr_in_array(&cur, &n), WR_OK);
-  CHECK_EQ(n, 1);
-  CHECK_EQ(wr_in_u32(&cur, &v), WR_OK);
-  free(reply);
-  return v;
-}
-
-static uint16_t one_cpu_shape(wr_client *c) {
-  wr_buf b = {0};
-  wr_out_array(&b, 1);
-  wr_out_map(&b, 0);
-  uint32_t pool = ask_uint(c, WR_MSG_POOL_REG, &b);
-  wr_out_array(&b, 2);
-  wr_out_uint(&b, pool);
-  wr_out_map(&b, 1);
-  wr_out_text(&b, "CPU");
-  wr_out_double(&b, 1);
-  return (uint16_t)ask_uint(c, WR_MSG_SHAPE_REG, &b);
-}
 
 static wr_id submit(wr_client *c, uint16_t shape, const char *order, int16_t retries) {
   wr_task_spec spec = {.shape = shape, .nreturns = 1, .retries = retries};
@@ -246,8 +127,8 @@ TEST(starts_and_ends) {
 
 TEST(runs_tasks) {
   wr_client *c = start(2);
-  uint16_t shape = one_cpu_shape(c);
-  CHECK_EQ(one_cpu_shape(c), shape);
+  uint16_t shape = server_shape(c);
+  CHECK_EQ(server_shape(c), shape);
   for (int i = 0; i < 200; i++) {
     char text[16];
     snprintf(text, sizeof text, "%d", i);
@@ -261,7 +142,7 @@ TEST(runs_tasks) {
 
 TEST(replaces_dead_workers) {
   wr_client *c = start(2);
-  uint16_t shape = one_cpu_shape(c);
+  uint16_t shape = server_shape(c);
   for (int i = 0; i < 20; i++) {
     wr_id dead = submit(c, shape, "crash", 0), good = submit(c, shape, "fine", 3);
     expect(c, dead, NULL);
@@ -283,7 +164,7 @@ static int error_says(wr_client *c, wr_id id, const char *words) {
 
 TEST(says_how_a_worker_died) {
   wr_client *c = start(1);
-  wr_id dead = submit(c, one_cpu_shape(c), "crash", 0);
+  wr_id dead = submit(c, server_shape(c), "crash", 0);
   CHECK(error_says(c, dead, "signal 9 (SIGKILL"));
   CHECK(error_says(c, dead, "resident memory peaked at"));
   wr_client_detach(c);
@@ -293,7 +174,7 @@ TEST(says_how_a_worker_died) {
 TEST(does_not_wait_for_a_fork_server_that_does_not_answer) {
   setenv("TEST_NO_ANSWER", "1", 1);
   wr_client *c = start(1);
-  uint16_t shape = one_cpu_shape(c);
+  uint16_t shape = server_shape(c);
   wr_id dead = submit(c, shape, "crash", 0);
   CHECK(error_says(c, dead, "signal 9 (SIGKILL"));
   CHECK(!error_says(c, dead, "resident"));
@@ -304,7 +185,7 @@ TEST(does_not_wait_for_a_fork_server_that_does_not_answer) {
 
 TEST(forwards_output) {
   wr_client *c = start(1);
-  expect(c, submit(c, one_cpu_shape(c), "print hello", 0), "print hello");
+  expect(c, submit(c, server_shape(c), "print hello", 0), "print hello");
   uint32_t type = 0, n, slot, pid;
   uint8_t *body;
   size_t len;
@@ -390,7 +271,7 @@ static wr_client *join(const char *path) {
   wr_client *c = NULL;
   char err[512];
   wr_buf b = {0};
-  make_config(&b, 0);
+  server_config(&b, 0, 0, top);
   int rc = wr_client_join_as(&c, path, WR_ROLE_DRIVER, b.data, b.len, NULL, err, sizeof err);
   CHECK_MSG(rc == WR_OK, "%s", err);
   wr_buf_free(&b);
@@ -400,11 +281,11 @@ static wr_client *join(const char *path) {
 TEST(others_may_join_and_leave) {
   wr_client *c = start(2);
   char path[160];
-  uint16_t shape = one_cpu_shape(c);
+  uint16_t shape = server_shape(c);
   snprintf(path, sizeof path, "%s/sock", wr_client_session_dir(c));
   wr_client *other = join(path);
   CHECK_EQ(stat_of(c, "drivers"), 2);
-  expect(other, submit(other, one_cpu_shape(other), "mine", 0), "mine");
+  expect(other, submit(other, server_shape(other), "mine", 0), "mine");
   wr_client_detach(other);
   CHECK_EQ(stat_of(c, "drivers"), 1);
   CHECK_EQ(stat_of(c, "jobs"), 1);
@@ -454,7 +335,7 @@ static long cpu_ticks(int pid) {
 
 static void join_and_work(void *path) {
   wr_client *c = join(path);
-  expect(c, submit(c, one_cpu_shape(c), "mine", 0), "mine");
+  expect(c, submit(c, server_shape(c), "mine", 0), "mine");
   wr_client_detach(c);
 }
 
@@ -464,11 +345,11 @@ static void joins_when_there_is_room(int by_leaving) {
   wr_client *c = start(1);
   int daemon = wr_client_conn(c)->daemon_pid;
   char path[160];
-  uint16_t shape = one_cpu_shape(c);
+  uint16_t shape = server_shape(c);
   snprintf(path, sizeof path, "%s/sock", wr_client_session_dir(c));
   expect(c, submit(c, shape, "one", 0), "one");
   wr_client *other = join(path);
-  expect(other, submit(other, one_cpu_shape(other), "other", 0), "other");
+  expect(other, submit(other, server_shape(other), "other", 0), "other");
   limit_fds(daemon, count_fds(daemon) + 20);
   int joining = check_fork(join_and_work, path);
   check_until(somebody_waits, c);
@@ -476,7 +357,7 @@ static void joins_when_there_is_room(int by_leaving) {
   wr_os_sleep_ns(1000000000); /* in which an endless loop would use up a large part of a core */
   CHECK_LT(cpu_ticks(daemon) - before, 10);
   expect(c, submit(c, shape, "two", 0), "two");
-  expect(other, submit(other, one_cpu_shape(other), "three", 0), "three");
+  expect(other, submit(other, server_shape(other), "three", 0), "three");
   CHECK_EQ(stat_of(c, "drivers"), 2);
   if (!by_leaving) limit_fds(daemon, 0);
   wr_client_detach(other);

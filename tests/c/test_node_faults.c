@@ -4,12 +4,10 @@
 #include "check.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "../faults/interpose.h"
+#include "../faults/sweep.h"
 #include "base/status.h"
 #include "client/client.h"
 #include "node/node.h"
@@ -18,20 +16,6 @@
 #include "os/os.h"
 #include "shm/segment.h"
 #include "wire/pack.h"
-
-#define WAYS 4
-
-#ifdef __SANITIZE_THREAD__ /* stands in front of the C library itself: no call fails */
-enum { CALLS_FAIL = 0 };
-void fault_arm(int kind, long n, int way, int for_good) {
-  (void)kind, (void)n, (void)way, (void)for_good;
-}
-long fault_disarm(void) { return 0; }
-const char *fault_last(void) { return ""; }
-int fault_crash(void) { return 0; }
-#else
-enum { CALLS_FAIL = 1 };
-#endif
 
 __attribute__((constructor)) static void choose_part(int argc, char **argv) {
   if (argc > 0 && strcmp(argv[0], "whiprayd") == 0) _exit(node_run(3));
@@ -67,32 +51,10 @@ static int sessions(void) {
   return entries(path);
 }
 
-/* ---- sweeps ---------------------------------------------------------------------------------- */
+/* ---- the sweep ------------------------------------------------------------------------------- */
 
-static long step_of(long usual) {
-  const char *text = getenv("FAULTS_STEP");
-  return text ? atol(text) : usual;
-}
-
-/* What does it, and how many calls failed meanwhile: by the calls of this process, or otherwise. */
-typedef int operation(long n, int way, int for_good, long *failures);
-
-static void sweep(operation *op, long step) {
-  long met = 0;
-  for (int k = 0; k < 2 * WAYS; k++) {
-    long failures = 1, n = 1 + k % step; /* another sample for each way */
-    for (; failures; n += step) {
-      int before = entries("/proc/self/fd");
-      int rc = op(n, k / 2, k % 2, &failures);
-      CHECK_MSG(rc == WR_OK || (rc < 0 && failures), "call %ld: %s, %s", n, fault_last(),
-                wr_status_name(rc));
-      CHECK_MSG(entries("/proc/self/fd") == before, "call %ld: %s", n, fault_last());
-      CHECK_EQ(waitpid(-1, NULL, WNOHANG), -1);
-      CHECK_EQ(fault_crash(), 0);
-      met += failures != 0;
-    }
-  }
-  CHECK_GE(met, 2 * WAYS * CALLS_FAIL);
+static void each_call_fails(fault_try *attempt, long step) {
+  CHECK_GE(fault_sweep(attempt, FAULT_CALLS, fault_step(step)), 8 * FAULTS_HAPPEN);
 }
 
 /* ---- the segment ----------------------------------------------------------------------------- */
@@ -112,28 +74,28 @@ static int make_and_map(void) {
   return rc;
 }
 
-static int segment(long n, int way, int for_good, long *failures) {
-  fault_arm(FAULT_CALLS, n, way, for_good);
+static int segment(const fault *f, long *failures) {
+  fault_begin(f);
   int rc = make_and_map();
   *failures = fault_disarm();
   return rc;
 }
 
-TEST(making_and_mapping_a_segment) { sweep(segment, 1); }
+TEST(making_and_mapping_a_segment) { each_call_fails(segment, 1); }
 
 /* ---- values in files ------------------------------------------------------------------------- */
 
-static int spill(long n, int way, int for_good, long *failures) {
+static int spill(const fault *f, long *failures) {
   static uint8_t data[300000], back[sizeof data];
   static const uint8_t session[16] = "one session of x";
   char path[96];
   int error = 0;
-  memset(data, (int)n, sizeof data);
+  memset(data, (int)f->n, sizeof data);
   memset(back, 0, sizeof back);
   snprintf(path, sizeof path, "%s/values", top);
   node_spilled v = {.idx = 7, .gen = 1, .data = data, .len = sizeof data};
   const node_spill_ctx cx = {.session = session};
-  fault_arm(FAULT_CALLS, n, way, for_good);
+  fault_begin(f);
   int rc = node_spill_write(&cx, path, &v, 1, &error);
   int written = rc == WR_OK;
   if (written) rc = node_spill_read(&cx, path, &v, back);
@@ -146,7 +108,7 @@ static int spill(long n, int way, int for_good, long *failures) {
 
 TEST(values_go_to_a_file_and_come_back) {
   make_top();
-  sweep(spill, 1);
+  each_call_fails(spill, 1);
   remove_top();
 }
 
@@ -172,17 +134,17 @@ static int start_and_leave(void) {
   return rc;
 }
 
-static int driver(long n, int way, int for_good, long *failures) {
-  fault_arm(FAULT_CALLS, n, way, for_good);
+static int driver(const fault *f, long *failures) {
+  fault_begin(f);
   int rc = start_and_leave();
   *failures = fault_disarm();
   CHECK_EQ(sessions(), 0);
   return rc;
 }
 
-static int daemon_of(long n, int way, int for_good, long *failures) {
+static int daemon_of(const fault *f, long *failures) {
   char plan[64], report[96];
-  snprintf(plan, sizeof plan, "daemon:calls:%ld:%d:%d", n, way, for_good);
+  snprintf(plan, sizeof plan, "daemon:calls:%ld:%d:%d", f->n, f->way, f->for_good);
   snprintf(report, sizeof report, "%s/report", top);
   setenv("WHIPRAY_FAULT", plan, 1);
   setenv("WHIPRAY_FAULT_REPORT", report, 1);
@@ -195,12 +157,12 @@ static int daemon_of(long n, int way, int for_good, long *failures) {
 
 TEST_LIMIT(a_driver_starts_a_session_and_leaves, 3000) {
   make_top();
-  sweep(driver, step_of(11));
+  each_call_fails(driver, 11);
   remove_top();
 }
 
 TEST_LIMIT(a_daemon_starts_and_ends, 3000) {
   make_top();
-  sweep(daemon_of, step_of(23));
+  each_call_fails(daemon_of, 23);
   remove_top();
 }

@@ -28,6 +28,7 @@ SAMPLE = (
     ("task", "driver", "python", 2, 9, 1),
     ("put_large", "driver", "memory", 1, 1, 1),
     ("life", "daemon", "calls", 60, 401, 1),
+    ("life", "forker", "calls", 1, 97, 1),
     ("life", "daemon", "memory", 68, 401, 1),
     ("life", "worker", "calls", 5, 31, 1),
 )

@@ -47,6 +47,14 @@ class Spawn:
 def main() -> None:
     """Serve the daemon until it goes; returns only when it has gone."""
     control = socket.socket(fileno=CONTROL_FD)
+    try:
+        _begin(control)
+    except BaseException:
+        control.detach()  # open to the end: whiprayd kills who hangs up
+        raise
+
+
+def _begin(control: socket.socket) -> None:
     for fd in (CONTROL_FD, SEGMENT_FD):
         os.set_inheritable(fd, False)
     named = sys.argv[1:]
