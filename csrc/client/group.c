@@ -7,6 +7,7 @@
 #include "wire/pack.h"
 
 int wr_group_create(wr_client *c, const wr_group_spec *spec, wr_id *out) {
+  if (wr_over(c)) return WR_CLOSED;
   wr_lock(c);
   int rc = wr_groups_create(&c->self, spec, &out->idx, &out->gen);
   wr_unlock(c);

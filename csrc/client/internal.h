@@ -53,6 +53,12 @@ wr_conn *wr_client_conn(wr_client *c);
 static inline void wr_lock(wr_client *c) { wr_mutex_lock(&c->lock); }
 static inline void wr_unlock(wr_client *c) { wr_mutex_unlock(&c->lock); }
 
+/* Nothing is made any more in a session that is over: a loop that only makes would never end.  One
+ * load; who waits asks wr_client_ended. */
+static inline int wr_over(const wr_client *c) {
+  return wr_load32(&c->seg.h->ended) != 0;
+}
+
 /* May this process make one more call on the actor: WR_OK, WR_LIMIT or WR_NOMEM.  The call is noted
  * once it has been built. */
 int wr_limit_admit(wr_client *c, uint32_t actor);

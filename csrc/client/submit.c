@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/mem.h"
 #include "client/internal.h"
 #include "os/os.h"
@@ -28,6 +29,7 @@ static void set_call(wr_task_spec2 *to, const wr_task_spec *from) {
 
 int wr_task_create(wr_client *c, const wr_task_spec *spec, size_t len, const wr_id *refs,
                    uint32_t nrefs, uint32_t ndeps, wr_id *out, uint8_t **dst) {
+  if (WR_UNLIKELY(wr_over(c))) return WR_CLOSED;
   uint32_t nout = spec->nreturns > 1 ? spec->nreturns : 1;
   wr_idx small[64], *idx = nrefs + nout <= 64 ? small : wr_alloc(4ull * (nrefs + nout));
   if (!idx) return WR_NOMEM;

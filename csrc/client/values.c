@@ -62,6 +62,7 @@ void wr_value_mark_failed(wr_client *c, wr_idx idx) {
 }
 
 int wr_object_create(wr_client *c, wr_id *out) {
+  if (WR_UNLIKELY(wr_over(c))) return WR_CLOSED;
   wr_lock(c);
   int rc = wr_objects_create(&c->self, WR_REF_CREATOR, &out->idx, &out->gen);
   wr_unlock(c);

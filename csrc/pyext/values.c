@@ -111,6 +111,7 @@ int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len) {
     return wrpy_raise(st, "ObjectStoreFullError",
                       "an object of %zu bytes can never fit into an object store of %zu bytes: "
                       "give init() a larger object_store_memory", len, store);
+  if (wr_client_ended(wrpy_sess.client)) return wrpy_fail(st, WR_CLOSED, "waiting for room");
   int first = !room->since;
   if (first) room->seen = wr_wakeups(wrpy_sess.client);
   if (!still_patient(room)) return no_room(st, "for an object of", len);

@@ -51,6 +51,24 @@ def test_failure_travels_along_a_chain(ray: Ray) -> None:
         ray.get(ref)
 
 
+@pytest.mark.ray_differs("each error holds the texts of all before it: a chain costs its square")
+def test_the_text_of_a_long_chain_leaves_out_its_middle(ray: Ray) -> None:
+    @ray.remote
+    def downstream(x: Any) -> Any:
+        return x
+
+    ref = failing(ray)
+    for _ in range(2000):
+        ref = downstream.remote(ref)
+    with pytest.raises(KeyError) as info:
+        ray.get(ref)
+    lines = str(info.value).splitlines()
+    assert len(lines) < 60
+    shown = sum("ray::downstream()" in line for line in lines)
+    assert f"({2000 - shown} more tasks)" in lines
+    assert "ray::upstream()" in str(info.value) and "upstream broke" in lines[-1]
+
+
 def test_failure_among_many_arguments(ray: Ray) -> None:
     refs = [ray.put(i) for i in range(5)]
     refs.insert(3, failing(ray))

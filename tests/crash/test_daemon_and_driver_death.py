@@ -114,6 +114,7 @@ def users_of(directory: str) -> list[int]:
 
 
 KILL_DAEMON = """
+    import itertools
     os.kill(_core.info()["daemon_pid"], signal.SIGKILL)
     thread.join()
     print(type(load_error[0]).__name__)
@@ -124,6 +125,9 @@ KILL_DAEMON = """
         lambda: whipray.kill(counter),
         lambda: whipray.cancel(stuck),
         lambda: whipray.cluster_resources(),
+        lambda: [whipray.put(n) for n in itertools.count()],
+        lambda: [double.remote(n) for n in itertools.count()],
+        lambda: [counter.add.remote(n) for n in itertools.count()],
     ):
         try:
             action()
@@ -140,8 +144,29 @@ def test_a_killed_daemon_is_named_and_takes_its_workers_along() -> None:
     driver, directory, pids = start_driver(KILL_DAEMON, num_cpus=2, log_to_driver=False)
     assert len(pids) >= 2
     out, err = driver.communicate()
-    assert out.split("\n")[:-1] == ["RaySystemError", *["RaySystemError True"] * 6, "42"], err
+    assert out.split("\n")[:-1] == ["RaySystemError", *["RaySystemError True"] * 9, "42"], err
     assert driver.returncode == 0
+    wait_until_gone(pids, directory)
+
+
+# The view of the first array leaves no room for the second one.
+KILL_DAEMON_OF_A_FULL_STORE = """
+    view = whipray.get(whipray.put(np.zeros(20 << 20, np.uint8)))
+    killer = threading.Timer(0.5, os.kill, [_core.info()["daemon_pid"], signal.SIGKILL])
+    killer.start()
+    try:
+        whipray.put(np.ones(20 << 20, np.uint8))
+    except Exception as error:
+        print(type(error).__name__)
+"""
+
+
+def test_who_waits_for_room_hears_of_the_daemons_death() -> None:
+    driver, directory, pids = start_driver(
+        KILL_DAEMON_OF_A_FULL_STORE, num_cpus=2, object_store_memory=32 << 20, log_to_driver=False
+    )
+    out, err = driver.communicate()
+    assert out.split() == ["RaySystemError"], err
     wait_until_gone(pids, directory)
 
 

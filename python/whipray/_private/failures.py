@@ -55,7 +55,7 @@ def dependency_failed(where: Where, upstream: BaseException) -> BaseException:
     from whipray.exceptions import RayTaskError
 
     kind = type(upstream)
-    shown = f"{kind.__module__}.{kind.__qualname__}: {upstream}"
+    shown = f"{kind.__module__}.{kind.__qualname__}: {task_error.without_middle(str(upstream))}"
     text = f"Traceback (most recent call last):\n{task_error.DEPENDENCY_NOTE}\n{shown}"
     cause = upstream.cause if isinstance(upstream, RayTaskError) else upstream
     return _error(where, text, cause)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 DEPENDENCY_NOTE = "  At least one of the input arguments for this task could not be computed:"
 _MAX_CHAIN = 16
 """Causes of causes that travel with an error."""
+_SHOWN_AT_ENDS = 8
+"""Tasks at each end of a chain of failed ones that the text of an error tells of."""
+_LEFT_OUT = "\n({} more tasks)\n"
 
 
 def text(error: RayTaskError) -> str:
@@ -24,6 +27,23 @@ def text(error: RayTaskError) -> str:
     head += ")"
     lines = error.traceback_str.strip("\n").split("\n")
     return "\n".join(head if line.startswith("Traceback (most") else line for line in lines)
+
+
+def without_middle(text: str) -> str:
+    """The text of a chain of tasks that failed because of their arguments: the ends of a long one.
+
+    Each error holds the text of the one before, so a whole chain would cost the square of it."""
+    links = text.split(DEPENDENCY_NOTE)
+    if len(links) <= 2 * _SHOWN_AT_ENDS:
+        return text
+    first, last = links[:_SHOWN_AT_ENDS], links[-_SHOWN_AT_ENDS:]
+    number = sum(_tasks_in(link) for link in links[_SHOWN_AT_ENDS:-_SHOWN_AT_ENDS])
+    return DEPENDENCY_NOTE.join([*first, _LEFT_OUT.format(number), *last])
+
+
+def _tasks_in(link: str) -> int:
+    number = link.strip("\n(").partition(" ")[0]
+    return int(number) if link == _LEFT_OUT.format(number) else 1
 
 
 # ---- travelling ----------------------------------------------------------------------------------
