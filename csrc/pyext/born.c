@@ -10,10 +10,10 @@
 static struct {
   const uint8_t *from, *to; /* where blocks of the session lie */
   uint32_t epoch;
-  int forked; /* in a child: nothing here is ours */
+  wr_client *client; /* in a forked child as well, where nothing is ours: to read sizes */
 } born;
 
-static int is_ours(void) { return !born.forked && born.epoch && born.epoch == wrpy_sess.epoch; }
+static int is_ours(void) { return born.epoch && born.epoch == wrpy_sess.epoch; }
 
 static void *born_alloc(size_t size) {
   return is_ours() ? wr_loose_alloc(wrpy_sess.client, size) : NULL;
@@ -23,7 +23,7 @@ static int born_covers(const void *p) {
   return (const uint8_t *)p >= born.from && (const uint8_t *)p < born.to;
 }
 
-static size_t born_size(const void *p) { return wr_loose_size(wrpy_sess.client, p); }
+static size_t born_size(const void *p) { return wr_loose_size(born.client, p); }
 
 static void born_release(void *p) {
   if (is_ours()) wr_loose_free(wrpy_sess.client, p);
@@ -32,8 +32,6 @@ static void born_release(void *p) {
 static void before_fork(void) {
   if (is_ours()) wr_loose_before_fork(wrpy_sess.client);
 }
-
-static void in_child(void) { born.forked = 1; }
 
 /* Once NumPy is there, and not before: a worker does not import it by itself. */
 int wrpy_born_install(void) {
@@ -47,7 +45,8 @@ int wrpy_born_install(void) {
   const wr_seg *s = wrpy_sess.seg;
   born.from = s->heap;
   born.to = s->heap + s->heap_chunks * WR_CHUNK;
-  if (!born.epoch && wr_os_at_fork(before_fork, in_child) != WR_OK) return 0;
+  if (!born.epoch && wr_os_at_fork(before_fork, NULL) != WR_OK) return 0;
+  born.client = wrpy_sess.client;
   born.epoch = wrpy_sess.epoch;
   return wrpy_np_set_memory(&memory);
 }

@@ -129,8 +129,8 @@ static int add_functions(PyObject *module) {
 
 static int module_exec(PyObject *module) {
   wrpy_state *st = wrpy_state_of(module);
-  if (wrpy_codec_init(&st->codec, module) || add_types(module, st) || add_names(st) ||
-      add_functions(module))
+  if (wrpy_guard_forks() || wrpy_codec_init(&st->codec, module) || add_types(module, st) ||
+      add_names(st) || add_functions(module))
     return -1;
   st->codec.ref_type = st->ref_type;
   st->codec.ref_id = wrpy_ref_id_of;

@@ -40,6 +40,7 @@ typedef struct {
   long views;          /* zero-copy values of this session that live */
 } wrpy_session;
 extern wrpy_session wrpy_sess;
+int wrpy_guard_forks(void); /* once per process: its children leave the session alone */
 
 #define WRPY_LEAVE                         \
   {                                        \

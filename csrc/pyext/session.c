@@ -175,16 +175,35 @@ static PyObject *m_detach(PyObject *module, PyObject *unused) {
   Py_RETURN_NONE;
 }
 
-static PyObject *m_forget(PyObject *module, PyObject *unused) {
-  (void)module;
-  (void)unused;
+/* A forked child has the session of its parent in its memory and must not touch it.  It begins with
+ * code of others, which lets go of references or collects garbage: this has to come before it. */
+static int forked;
+
+static void in_child(void) {
   wr_client *c = wrpy_sess.client;
+  if (!c) return;
+  forked = 1;
   wrpy_sess.client = NULL;
   wrpy_sess.seg = NULL;
   wrpy_sess.epoch = wrpy_sess.stamp = 0;
   atomic_store(&wrpy_sess.users, 0);
-  if (c) wr_client_forget(c);
-  Py_RETURN_NONE;
+  wr_client_forget(c);
+}
+
+int wrpy_guard_forks(void) {
+  static int guarded;
+  if (!guarded && wr_os_at_fork(NULL, in_child) != WR_OK) {
+    PyErr_NoMemory();
+    return -1;
+  }
+  guarded = 1;
+  return 0;
+}
+
+static PyObject *m_forked(PyObject *module, PyObject *unused) {
+  (void)module;
+  (void)unused;
+  return PyBool_FromLong(forked);
 }
 
 static PyObject *m_attached(PyObject *module, PyObject *unused) {
@@ -323,7 +342,8 @@ PyMethodDef wrpy_session_methods[] = {
     {"adopt", m_adopt, METH_VARARGS,
      "adopt(segment_fd, socket, slot, gen) -> facts, or None: the worker was given up already."},
     {"detach", m_detach, METH_NOARGS, "Leaves the session."},
-    {"forget", m_forget, METH_NOARGS, "Drops an attachment inherited over fork."},
+    {"forked", m_forked, METH_NOARGS,
+     "Whether this process was forked from one that was in a session."},
     {"end_reason", m_end_reason, METH_NOARGS,
      "end_reason() -> why the session has ended, or None."},
     {"attached", m_attached, METH_NOARGS, "Whether this process is in a session that lives."},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,3 +72,44 @@ def test_a_child_cannot_use_the_session(session: None) -> None:
     answer, value = whipray.get(fork.remote())
     assert answer.startswith("RuntimeError: This process was forked")
     assert value == 2
+
+
+DROPS_AT_ONCE = """
+import os
+
+refs = []
+os.register_at_fork(after_in_child=refs.clear)
+
+import whipray
+from whipray import _core
+
+whipray.init(num_cpus=1)
+refs += [whipray.put(n) for n in range(100)]
+child = os.fork()
+if child == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+others = [whipray.put(-1) for _ in refs]
+print(whipray.get(refs) == list(range(100)), _core.audit()["violations"])
+"""
+
+
+def test_what_a_child_drops_before_its_own_first_line_stays_with_the_parent() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DROPS_AT_ONCE], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "True 0\n", done.stderr
+
+
+def test_a_child_may_resize_an_array_of_its_parent(session: None) -> None:
+    @whipray.remote
+    def fork() -> Any:
+        array = np.full(100_000, 5)
+
+        def resize() -> float:
+            array.resize(200_000, refcheck=False)
+            return float(array.sum())
+
+        return in_child(resize), array.sum(), array.size
+
+    assert whipray.get(fork.remote()) == ("500000.0", 500_000, 100_000)

@@ -57,7 +57,6 @@ class State:
         self.runtime_env: dict[str, Any] = {}
         self.shapes: dict[Any, int] = {}
         self.shapes_epoch = 0
-        self.forked = False
         self.hooked = False
         self.other: Any = None
         """The module of the real Ray that has taken over, see `handover`."""
@@ -77,9 +76,9 @@ class State:
 
     def clear(self) -> None:
         """Forget the session that has ended."""
-        forked, hooked = self.forked, self.hooked
+        hooked = self.hooked
         self.__init__()  # type: ignore[misc]
-        self.forked, self.hooked = forked, hooked
+        self.hooked = hooked
 
 
 state = State()
@@ -322,7 +321,7 @@ def _refuse_unknown(kwargs: dict[str, Any]) -> None:
 
 def refuse_forked() -> None:
     """A process that was forked from one with a session can have none."""
-    if state.forked:
+    if _core.forked():
         raise RuntimeError(
             "This process was forked from one that uses Whipray; a session can not be shared or "
             "started across fork. Start the process with the 'spawn' method, or call init() only "
@@ -432,7 +431,7 @@ def _refuse_ended() -> None:
 
     if state.is_worker:
         raise RaySystemError("the session of this worker has ended")
-    if _core.epoch() and not state.forked:
+    if _core.epoch():
         raise RaySystemError(
             f"the session has ended ({_core.end_reason()}), and its objects and actors with it; "
             "call shutdown() and then init() to start another one"
@@ -476,18 +475,6 @@ def _hook_once() -> None:
     import atexit
 
     atexit.register(shutdown, True)
-    guard_forks()
-
-
-def guard_forks() -> None:
-    """Once per process that attaches: a forked child must not touch its parent's session."""
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def _after_fork() -> None:
-    if _core.epoch():
-        state.forked = True
-        _core.forget()
 
 
 # ---- shapes --------------------------------------------------------------------------------------

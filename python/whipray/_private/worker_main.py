@@ -33,7 +33,6 @@ def _prepare() -> None:
     import whipray.actor  # noqa: F401 - registers the handle types
 
     worker.state.is_worker = True
-    worker.guard_forks()
     _name_of_ray()
     worker.state.namespace = os.environ.get(worker.NAMESPACE_KEY, "")
     gpus.remember()
