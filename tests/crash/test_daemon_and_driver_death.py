@@ -89,6 +89,14 @@ def start_driver(
     return driver, directory, [int(pid) for pid in pids]
 
 
+def rest_of(driver: subprocess.Popen[str]) -> tuple[str, str]:
+    """What it says after its first line: communicate() does not know of what readline() has read
+    too much."""
+    assert driver.stdout is not None and driver.stderr is not None
+    with driver:
+        return driver.stdout.read(), driver.stderr.read()
+
+
 def alive(pid: int) -> bool:
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
@@ -143,7 +151,7 @@ KILL_DAEMON = """
 def test_a_killed_daemon_is_named_and_takes_its_workers_along() -> None:
     driver, directory, pids = start_driver(KILL_DAEMON, num_cpus=2, log_to_driver=False)
     assert len(pids) >= 2
-    out, err = driver.communicate()
+    out, err = rest_of(driver)
     assert out.split("\n")[:-1] == ["RaySystemError", *["RaySystemError True"] * 9, "42"], err
     assert driver.returncode == 0
     wait_until_gone(pids, directory)
@@ -165,7 +173,7 @@ def test_who_waits_for_room_hears_of_the_daemons_death() -> None:
     driver, directory, pids = start_driver(
         KILL_DAEMON_OF_A_FULL_STORE, num_cpus=2, object_store_memory=32 << 20, log_to_driver=False
     )
-    out, err = driver.communicate()
+    out, err = rest_of(driver)
     assert out.split() == ["RaySystemError"], err
     wait_until_gone(pids, directory)
 

@@ -22,7 +22,7 @@ from whipray import _core
 from whipray.exceptions import WorkerCrashedError
 
 from .helpers import WORKER, living, wait_until, wait_until_whole, worker_pids
-from .test_daemon_and_driver_death import alive, start_driver, wait_until_gone
+from .test_daemon_and_driver_death import alive, rest_of, start_driver, wait_until_gone
 
 LONG = 60
 
@@ -224,7 +224,7 @@ def test_a_daemon_that_crashes_is_named(way: str) -> None:
     print(type(load_error[0]).__name__)
     """
     driver, directory, pids = start_driver(ending, num_cpus=2, log_to_driver=False)
-    out, err = driver.communicate()
+    out, err = rest_of(driver)
     assert out.split() == ["RaySystemError"], err
     wait_until_gone(pids, directory)
 
