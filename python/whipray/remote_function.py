@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from whipray import _core
 from whipray._private import exporting, options, signatures, strategies, worker
+
+if TYPE_CHECKING:
+    from whipray._private.generators import ObjectRefGenerator
 
 R = TypeVar("R")
 
 
 COROUTINE = 0x80
 """inspect.CO_COROUTINE, without that import."""
+
+
+class GeneratorFunction(Protocol[R]):
+    """What `@remote` makes of a function that yields, as type checkers see it."""
+
+    def remote(self, *args: Any, **kwargs: Any) -> ObjectRefGenerator[R]: ...
+    def options(self, **task_options: Any) -> CountedFunction: ...
+    def bind(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+class CountedFunction(Protocol):
+    """With `num_returns`, as type checkers see it: a reference, a list, a generator or None."""
+
+    def remote(self, *args: Any, **kwargs: Any) -> Any: ...
+    def options(self, **task_options: Any) -> CountedFunction: ...
+    def bind(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 class RemoteFunction(Generic[R]):
@@ -73,7 +92,11 @@ class RemoteFunction(Generic[R]):
         self.__dict__.pop("_unpickled", None)
         return getattr(self, name)
 
-    def options(self, **task_options: Any) -> ConfiguredFunction[R]:
+    @overload
+    def options(self, *, num_returns: int | str, **task_options: Any) -> CountedFunction: ...
+    @overload
+    def options(self, **task_options: Any) -> ConfiguredFunction[R]: ...
+    def options(self, **task_options: Any) -> Any:
         """A wrapper with `.remote` under other options; this function stays as it is."""
         options.check_task(task_options, in_options=True)
         options.check_per_yield(task_options, self._default_options)

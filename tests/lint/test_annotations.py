@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.lint.sources import ROOT
 
 PROGRAM = """
+from collections.abc import Iterator
 from typing import Any, assert_type
 
 import whipray as ray
@@ -26,6 +27,21 @@ def names(refs: list[ObjectRef[int]]) -> list[str]:
     return []
 
 
+@ray.remote(num_returns=2)
+def pair() -> tuple[int, str]:
+    return 1, "one"
+
+
+@ray.remote
+def count(n: int) -> Iterator[int]:
+    yield from range(n)
+
+
+@ray.remote(num_cpus=0)
+def count_slowly(n: int) -> Iterator[int]:
+    yield from range(n)
+
+
 class Counter:
     def up(self) -> int:
         return 1
@@ -39,6 +55,10 @@ assert_type(ref, ObjectRef[float])
 assert_type(half.options(num_cpus=1).remote(3), ObjectRef[float])
 assert_type(names.remote([]), ObjectRef[list[str]])
 assert_type(ray.get(ref), float)
+first, second = pair.remote()
+first, second = half.options(num_returns=2).remote(3)
+assert_type(count.remote(3), ray.ObjectRefGenerator[int])
+assert_type([ray.get(item) for item in count_slowly.remote(3)], list[int])
 assert_type(ray.get([ref, ref]), list[float])
 assert_type(ray.wait([ref]), tuple[list[ObjectRef[float]], list[ObjectRef[float]]])
 assert_type(ray.put({"a": 1}), ObjectRef[dict[str, int]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, Protocol, TypeVar, overload
 
@@ -10,7 +10,12 @@ from whipray import _core
 from whipray._core import ActorHandle, ObjectRef, Stream
 from whipray._private import hooks, options, signatures, worker
 from whipray.actor import ActorClass
-from whipray.remote_function import ConfiguredFunction, RemoteFunction
+from whipray.remote_function import (
+    ConfiguredFunction,
+    CountedFunction,
+    GeneratorFunction,
+    RemoteFunction,
+)
 
 T = TypeVar("T")
 W = TypeVar("W")
@@ -29,13 +34,25 @@ class Decorator(Protocol):
     @overload
     def __call__(self, given: type[T], /) -> ActorClass[T]: ...  # type: ignore[overload-overlap]
     @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, given: Callable[..., Iterator[T]], /
+    ) -> GeneratorFunction[T]: ...
+    @overload
     def __call__(self, given: Callable[..., T], /) -> RemoteFunction[T]: ...
 
 
 @overload
 def remote(definition: type[T], /) -> ActorClass[T]: ...  # type: ignore[overload-overlap]
 @overload
+def remote(  # type: ignore[overload-overlap]
+    definition: Callable[..., Iterator[T]], /
+) -> GeneratorFunction[T]: ...
+@overload
 def remote(definition: Callable[..., T], /) -> RemoteFunction[T]: ...
+@overload
+def remote(
+    *, num_returns: int | str, **task_options: Any
+) -> Callable[[Callable[..., Any]], CountedFunction]: ...
 @overload
 def remote(**task_or_actor_options: Any) -> Decorator: ...
 
