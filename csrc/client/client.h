@@ -83,7 +83,6 @@ void wr_value_mark_failed(wr_client *c, wr_idx idx); /* it will be sealed as an 
  * memory.  Free and before_fork are for blocks that have not been given away. */
 #define WR_LOOSE_HEAD 4096u
 void *wr_loose_alloc(wr_client *c, size_t size);
-int wr_loose_covers(const wr_client *c, const void *p); /* could p be such a block? */
 size_t wr_loose_size(wr_client *c, const void *p);
 void wr_loose_free(wr_client *c, void *p);
 /* Gives block p to object idx: the value begins `head` bytes before p and has `len` in all.

@@ -28,11 +28,6 @@ typedef struct {
 static notes *notes_at(wr_client *c, uint64_t run) { return wr_at(&c->seg, run); }
 static uint64_t run_of(wr_client *c, const void *p) { return wr_off(&c->seg, p) - WR_LOOSE_HEAD; }
 
-int wr_loose_covers(const wr_client *c, const void *p) {
-  const uint8_t *at = p;
-  return c->seg.heap && at >= c->seg.heap && at < c->seg.base + c->seg.h->size;
-}
-
 static void enlist(wr_client *c, uint64_t run, uint64_t size) {
   *notes_at(c, run) = (notes){.size = size, .next = c->loose};
   if (c->loose) notes_at(c, c->loose)->prev = run;

@@ -104,7 +104,7 @@ struct node_job {
 struct node_server {
   node *n;
   node_job *job;
-  int pid, ready, started_late;
+  int pid, ready;
   node_watch *watch;
   node_conn *conn;
 };

@@ -54,7 +54,7 @@ static void append_cgroup(char *out, size_t cap) {
   fclose(f);
 }
 
-static void append_limit(char *out, size_t cap, const char *name, int which) {
+static void append_limit(char *out, size_t cap, const char *name, unsigned which) {
   struct rlimit limit;
   char text[32] = "unlimited";
   if (getrlimit(which, &limit) != 0) return;

@@ -62,7 +62,6 @@ int wr_os_socketpair(int fds[2]);
 int wr_os_listen(const char *path, int backlog);
 int wr_os_connect(const char *path);
 int wr_os_peer_uid(int fd, unsigned *uid, int *pid);
-int wr_os_send_fd(int sock, const void *buf, size_t len, int fd); /* fd < 0: bytes alone */
 int wr_os_recv_fd(int sock, void *buf, size_t len, int *fd);      /* bytes read; *fd = -1: none */
 int wr_os_send_all(int sock, const void *buf, size_t len);
 /* Both, one behind the other; *sent says how many bytes went out, also after an error. */

@@ -93,30 +93,6 @@ int wr_os_send_two(int sock, const void *a, size_t a_len, const void *b, size_t 
   return WR_OK;
 }
 
-/* The descriptor travels with the first byte; what did not fit follows alone. */
-int wr_os_send_fd(int sock, const void *buf, size_t len, int fd) {
-  if (fd < 0) return wr_os_send_all(sock, buf, len);
-  if (len == 0) return WR_INVAL;
-  union {
-    char bytes[CMSG_SPACE(sizeof(int))];
-    struct cmsghdr align;
-  } control;
-  memset(&control, 0, sizeof control);
-  struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = len};
-  struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-                     .msg_controllen = sizeof control};
-  struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-  c->cmsg_level = SOL_SOCKET;
-  c->cmsg_type = SCM_RIGHTS;
-  c->cmsg_len = CMSG_LEN(sizeof(int));
-  memcpy(CMSG_DATA(c), &fd, sizeof fd);
-  ssize_t n;
-  do n = sendmsg(sock, &m, MSG_NOSIGNAL);
-  while (n < 0 && errno == EINTR);
-  if (n < 0) return broken(errno) ? WR_CLOSED : WR_IO;
-  return wr_os_send_all(sock, (const char *)buf + n, len - (size_t)n);
-}
-
 /* Keeps the first descriptor of a message and closes any that were not asked for. */
 static int take_fds(struct msghdr *m) {
   int kept = -1;

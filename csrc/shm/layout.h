@@ -143,11 +143,6 @@ enum wr_object_place {
   WR_IN_REMAKING = 6  /* its task runs again, for whiprayd, which puts the result here */
 };
 
-/* deps: head node idx:32 | 0:16 | closer slot:12 | 0:2 | done:1 | closed:1 */
-#define WR_DEPS_CLOSED ((uint64_t)1 << 63)
-#define WR_DEPS_DONE ((uint64_t)1 << 62)
-#define WR_DEPS_SLOT(d) ((uint32_t)((d) >> 48) & 0xFFF)
-
 /* flags of a value */
 #define WR_VAL_BLOCK 0x01u  /* in the heap at v[0], v[1] bytes; else inline */
 #define WR_VAL_SYSERR 0x02u /* error made by the engine: text after a code, not a pickle */
@@ -159,7 +154,7 @@ enum wr_object_place {
 typedef struct {
   _Alignas(64) wr_a64 state;
   wr_a64 refs; /* tagged */
-  wr_a64 deps;
+  wr_a64 deps; /* idx of the newest node of the list of tasks that wait; 0: none */
   uint16_t flags;   /* WR_VAL_*; written before the seal */
   uint16_t creator; /* slot that made the record */
   uint32_t len;     /* inline length; when in a block, number of contained refs, but in an extra
@@ -221,7 +216,7 @@ enum wr_task_phase {
    * From here whiprayd alone changes it. */
   WR_TASK_KEPT = 8
 };
-/* tstate: phase:4 | slot:12 | shape:12 | attempt:4 | gen:32 */
+/* tstate: phase:4 | slot:12 | shape:12 | 0:4 | gen:32 */
 #define WR_TASK_PHASE(s) ((uint32_t)((s) & 0xF))
 #define WR_TASK_SLOT(s) ((uint32_t)((s) >> 4) & 0xFFF)
 #define WR_TASK_SHAPE(s) ((uint32_t)((s) >> 16) & 0xFFF)
@@ -391,7 +386,7 @@ enum wr_proc_phase {
   WR_PROC_LIVE = 2,
   WR_PROC_DEAD = 3 /* death seen, sweep not done */
 };
-enum wr_role { WR_ROLE_DAEMON = 1, WR_ROLE_DRIVER = 2, WR_ROLE_WORKER = 3, WR_ROLE_OBSERVER = 4 };
+enum wr_role { WR_ROLE_DAEMON = 1, WR_ROLE_DRIVER = 2, WR_ROLE_WORKER = 3 };
 
 /* state: phase:8 | role:8 | pool:16 | gen:32 */
 #define WR_PROC_PHASE(s) ((uint32_t)((s) & 0xFF))

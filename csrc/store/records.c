@@ -111,9 +111,10 @@ static int refill(wr_self *me, uint32_t kind) {
   if (rc != WR_AGAIN) return rc;
   rc = adopt_orphan(me, kind);
   if (rc != WR_AGAIN) return rc;
-  uint32_t chunk;
   rc = make_room(cache_of(me, kind), kind);
-  if (rc == WR_OK) rc = claim_chunk(me, kind, &chunk);
+  if (rc < 0) return rc;
+  uint32_t chunk;
+  rc = claim_chunk(me, kind, &chunk);
   return rc < 0 ? rc : own(me, kind, chunk, 0);
 }
 

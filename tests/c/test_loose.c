@@ -25,7 +25,7 @@ TEST(a_block_becomes_a_value_in_place) {
   wr_client *c = session_client(&x, WR_ROLE_WORKER), *other = session_client(&x, WR_ROLE_DRIVER);
   uint64_t before = chunks(&x);
   uint8_t *p = wr_loose_alloc(c, LEN);
-  CHECK(p && wr_loose_covers(c, p));
+  CHECK(p != NULL);
   CHECK_EQ((uintptr_t)p % 4096, 0);
   CHECK_GE(wr_loose_size(c, p), LEN);
   wr_id id = give(c, p, 5);

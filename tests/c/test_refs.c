@@ -235,7 +235,7 @@ TEST(waiting_nodes_go_with_their_object) {
     wr_store(&node->state, WR_OBJ_STATE(WR_OBJ_NODE, 1));
     next = n;
   }
-  wr_store(&wr_obj(&p.e.s, i)->deps, next | WR_DEPS_CLOSED);
+  wr_store(&wr_obj(&p.e.s, i)->deps, next);
   engine_drop(&p.e.me, i);
   for (uint32_t c = 1; c < wr_load32(&p.e.s.h->rec_high); c++)
     for (uint32_t k = 0; k < WR_CHUNK / WR_CELL; k++)
