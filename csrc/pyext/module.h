@@ -13,6 +13,7 @@
 #include <structmember.h>
 
 #include "base/assert.h"
+#include "base/vec.h"
 #include "client/client.h"
 #include "pyext/codec.h"
 #include "wire/pack.h"
@@ -36,6 +37,7 @@ typedef struct {
   uint32_t plain;      /* its value outside of tasks that hand something on to their children */
   uint32_t last_stamp; /* never reused */
   uint64_t tag;        /* first bytes of the session's id */
+  wr_vec64 tags;       /* of all sessions so far, by epoch: a ref's id stays what it was */
   atomic_long users;   /* threads inside the client without the GIL */
   long views;          /* zero-copy values of this session that live */
 } wrpy_session;

@@ -20,9 +20,9 @@ static uint32_t get32(const uint8_t *p) {
   return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-static void id_write(uint8_t out[WRPY_ID_BYTES], wr_id id) {
-  put32(out, (uint32_t)wrpy_sess.tag);
-  put32(out + 4, (uint32_t)(wrpy_sess.tag >> 32));
+static void id_write(uint8_t out[WRPY_ID_BYTES], wr_id id, uint64_t tag) {
+  put32(out, (uint32_t)tag);
+  put32(out + 4, (uint32_t)(tag >> 32));
   put32(out + 8, 0);
   put32(out + 12, id.idx);
   put32(out + 16, id.gen);
@@ -39,11 +39,13 @@ static id_words id_read(const uint8_t *p) {
                     .index = get32(p + 24)};
 }
 
-PyObject *wrpy_id_bytes(wr_id id, Py_ssize_t n) {
+static PyObject *id_bytes(wr_id id, uint64_t tag, Py_ssize_t n) {
   uint8_t raw[WRPY_ID_BYTES];
-  id_write(raw, id);
+  id_write(raw, id, tag);
   return PyBytes_FromStringAndSize((const char *)raw, n);
 }
+
+PyObject *wrpy_id_bytes(wr_id id, Py_ssize_t n) { return id_bytes(id, wrpy_sess.tag, n); }
 
 static wrpy_ref *ref_alloc(PyTypeObject *type) {
   wrpy_ref *r = PyObject_New(wrpy_ref, type);
@@ -58,6 +60,8 @@ static wrpy_ref *ref_alloc(PyTypeObject *type) {
 
 /* The id bytes of a ref that names nothing here; borrowed, NULL for any other. */
 static PyObject *raw_of(const wrpy_ref *r) { return r->epoch ? NULL : r->raw; }
+/* Of any other: the tag of the session that it belongs to, which may have ended. */
+static uint64_t tag_of(const wrpy_ref *r) { return wrpy_sess.tags.v[r->epoch]; }
 
 static void let_go(wr_id id, enum wrpy_holds holds) {
   if (holds == WRPY_CREATOR)
@@ -168,7 +172,7 @@ static PyObject *ref_binary(PyObject *self, PyObject *unused) {
   (void)unused;
   wrpy_ref *r = (wrpy_ref *)self;
   if (raw_of(r)) return Py_NewRef(raw_of(r));
-  return wrpy_id_bytes(r->id, WRPY_ID_BYTES);
+  return id_bytes(r->id, tag_of(r), WRPY_ID_BYTES);
 }
 
 static PyObject *ref_hex(PyObject *self, PyObject *unused) {
@@ -295,7 +299,7 @@ static PyObject *ref_task(PyObject *self, PyObject *unused) {
   wrpy_ref *r = (wrpy_ref *)self;
   PyObject *raw = raw_of(r);
   if (raw) return PyBytes_FromStringAndSize(PyBytes_AS_STRING(raw), WRPY_TASK_BYTES);
-  return wrpy_id_bytes(r->task, WRPY_TASK_BYTES);
+  return id_bytes(r->task, tag_of(r), WRPY_TASK_BYTES);
 }
 
 static PyObject *ref_copy(PyObject *self, PyObject *unused) {

@@ -16,12 +16,18 @@ static void attached_as(wr_client *c) {
   memcpy(&wrpy_sess.tag, wrpy_sess.seg->h->session, sizeof wrpy_sess.tag);
   wrpy_sess.views = 0;
   wrpy_sess.epoch = ++wrpy_sess.last_epoch;
+  wrpy_sess.tags.v[wrpy_sess.epoch] = wrpy_sess.tag;
   wrpy_sess.stamp = wrpy_sess.plain = ++wrpy_sess.last_stamp;
 }
 
+/* Before this process attaches: 0, or -1 with an exception. */
 static int check_free(void) {
-  if (!wrpy_sess.client) return 0;
-  PyErr_SetString(PyExc_RuntimeError, "this process is attached to a session already");
+  if (wrpy_sess.client) {
+    PyErr_SetString(PyExc_RuntimeError, "this process is attached to a session already");
+    return -1;
+  }
+  if (wr_vec64_grow(&wrpy_sess.tags, wrpy_sess.last_epoch + 2) == WR_OK) return 0;
+  PyErr_NoMemory();
   return -1;
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -240,6 +241,23 @@ def test_references_of_an_earlier_session_are_explained(ray_fresh: Ray, start: S
     for use in (ray_fresh.get, lambda ref: ray_fresh.wait([ref]), ray_fresh.cancel):
         with pytest.raises(ray_fresh.exceptions.ObjectLostError, match="has ended in this process"):
             use(ref)
+
+
+@pytest.mark.ray_differs("in Ray the first values of two sessions may have the same id")
+def test_a_reference_of_an_earlier_session_never_names_a_new_value(
+    ray_fresh: Ray, start: Start
+) -> None:
+    start()
+    old = ray_fresh.put("old")
+    name = old.hex()
+    ray_fresh.shutdown()
+    start()
+    new = ray_fresh.put("new")
+    assert old.hex() == name != new.hex()
+    copy = pickle.loads(pickle.dumps(old))
+    assert copy.hex() == name
+    with pytest.raises(ray_fresh.exceptions.ObjectLostError):
+        ray_fresh.get(copy)
 
 
 @pytest.mark.ray_differs("Ray lets the task fail that gets such a handle")

@@ -115,6 +115,14 @@ def test_tracebacks_of_what_a_cell_defines_show_its_lines(
     assert 'return {}["key"]  # in a method' in str(caught.value)
 
 
+def test_attributes_of_an_actor_are_not_set_at_its_handle() -> None:
+    shelf = Shelf.remote()  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="'size' to set: the actor's own are set by its"):
+        shelf.size = 3
+    with pytest.raises(AttributeError):
+        del shelf.size
+
+
 def test_methods_and_placement_groups_are_shown_by_name() -> None:
     shelf = Shelf.remote()  # type: ignore[attr-defined]
     assert repr(shelf.get) == "ActorMethod(Shelf.get)"
