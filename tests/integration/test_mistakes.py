@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import traceback
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,14 @@ def test_tracebacks_of_what_a_cell_defines_show_its_lines(
     with pytest.raises(KeyError) as caught:
         whipray.get(broken.ask.remote())
     assert 'return {}["key"]  # in a method' in str(caught.value)
+
+
+def test_a_function_that_a_worker_can_not_import_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("only_here")
+    exec("def absent(): pass", vars(module))
+    monkeypatch.setitem(sys.modules, "only_here", module)
+    with pytest.raises(RuntimeError, match=r"remote function only_here[.]absent failed to"):
+        whipray.get(whipray.remote(module.absent).remote())
 
 
 def test_attributes_of_an_actor_are_not_set_at_its_handle() -> None:

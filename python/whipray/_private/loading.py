@@ -114,8 +114,11 @@ def _revive(payload: bytes) -> Any:
         found = cloudpickle.loads(payload)
         return found.revive() if isinstance(found, exporting.FromCells) else found
     except Exception:
+        from whipray._private import pickled_names
+
+        name = pickled_names.full(payload) or "or class"
         raise RuntimeError(
-            "The remote function or class failed to import on the worker. Is a library that it "
+            f"The remote function {name} failed to import on the worker. Is a library that it "
             f"needs not installed there, or not found from sys.path {sys.path}?\n\n"
             f"{traceback.format_exc()}"
         ) from None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from whipray import _core
-from whipray._private import exporting, hooks, state, worker
+from whipray._private import hooks, pickled_names, state, worker
 from whipray._private.ids import JobID, node_id_of, worker_id_of
 
 Row = dict[str, Any]
@@ -64,7 +62,7 @@ class Session:
         if export is None:
             return ""
         if export not in self._names:
-            self._names[export] = _name_of(export)
+            self._names[export] = pickled_names.shown(export)
         return self._names[export]
 
     def actor_class(self, actor: bytes) -> tuple[str, dict[int, str]]:
@@ -81,56 +79,6 @@ def _described(row: Row) -> tuple[str, dict[int, str]]:
     except Exception:
         methods = {}  # let go of meanwhile
     return row["cls_name"], {info[0]: name for name, info in methods.items()}
-
-
-class _Names(pickle.Unpickler):
-    """Reads the name beside a pickled function, and brings nothing of the function to life."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == (exporting.__name__, exporting.Alias.__name__):
-            return exporting.Alias
-        return _Nothing
-
-    def persistent_load(self, pid: Any) -> Any:
-        return None
-
-
-class _Nothing:
-    """Stands for every class and function in a pickle."""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        return object.__new__(cls)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self
-
-    def __setstate__(self, values: Any) -> None:
-        pass
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        pass
-
-    def append(self, value: Any) -> None:
-        pass
-
-    def extend(self, values: Any) -> None:
-        pass
-
-    def __hash__(self) -> int:
-        return id(self)
-
-
-def _name_of(export: bytes) -> str:
-    try:
-        value = _Names(io.BytesIO(_core.export_bytes(_core.ObjectRef(export)))).load()
-        if isinstance(value, exporting.Alias):
-            return str(value.extras.get("name") or _name_of(value.base))
-        return str(value[1]).rpartition(".")[2] if isinstance(value, tuple) else ""
-    except Exception:
-        return ""  # a pickle that does not come apart without its classes
 
 
 # ---- the kinds of rows ---------------------------------------------------------------------------
