@@ -118,8 +118,9 @@ int wrpy_job_check(wrpy_state *st, wrpy_job *j) {
   return PyErr_Occurred() ? -1 : 0;
 }
 
-int wrpy_job_args(wrpy_state *st, wrpy_job *j, PyObject ***args, Py_ssize_t *nargs,
-                  PyObject **kwnames) {
+/* Arguments in the form of vectorcall; see wrpy_dec_call. */
+static int call_args(wrpy_state *st, wrpy_job *j, PyObject ***args, Py_ssize_t *nargs,
+                     PyObject **kwnames) {
   arg_ctx a = {st, j};
   wr_dec_ctx cx = {.refs = j->job.refs,
                    .nrefs = j->job.nrefs,
@@ -132,7 +133,7 @@ int wrpy_job_args(wrpy_state *st, wrpy_job *j, PyObject ***args, Py_ssize_t *nar
 int wrpy_job_args_objects(wrpy_state *st, wrpy_job *j, PyObject **tuple, PyObject **dict) {
   PyObject **args, *kwnames;
   Py_ssize_t n;
-  if (wrpy_job_args(st, j, &args, &n, &kwnames)) return -1;
+  if (call_args(st, j, &args, &n, &kwnames)) return -1;
   *tuple = wrpy_args_tuple(args, n);
   *dict = wrpy_kwargs_dict(args + n, kwnames);
   wrpy_dec_call_free(args, n, kwnames);
@@ -157,7 +158,7 @@ static Py_ssize_t take_name(wrpy_job *j, PyObject **args, Py_ssize_t n, PyObject
 PyObject *wrpy_job_call(wrpy_state *st, wrpy_job *j, PyObject *fn) {
   PyObject **args, *kwnames;
   Py_ssize_t n;
-  if (wrpy_job_args(st, j, &args, &n, &kwnames)) return NULL;
+  if (call_args(st, j, &args, &n, &kwnames)) return NULL;
   Py_ssize_t own = j->named && n ? take_name(j, args, n, kwnames) : n;
   PyObject *result =
       PyObject_Vectorcall(fn, args, (size_t)own | PY_VECTORCALL_ARGUMENTS_OFFSET, kwnames);
@@ -194,7 +195,8 @@ static int store_one(wrpy_state *st, wrpy_job *j, uint32_t k, PyObject *value) {
   return rc;
 }
 
-int wrpy_job_store(wrpy_state *st, wrpy_job *j, PyObject *value) {
+/* Stores the value as the next return of several.  -1 with an exception: it has none yet. */
+static int store_next(wrpy_state *st, wrpy_job *j, PyObject *value) {
   if (!still_open(j)) return -1;
   if (j->stored == j->nreturns) {
     PyErr_Format(PyExc_ValueError, "all %u returns have their value", (unsigned)j->nreturns);
@@ -213,7 +215,8 @@ static int cancelled_here(const wrpy_job *j) {
   return 1;
 }
 
-int wrpy_job_yield(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error) {
+/* Stores the value as the next item of a job that streams; does not wait for room. */
+static int yield_item(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error) {
   if (!still_open(j)) return -1;
   j->began = 1;
   if (!is_error && cancelled_here(j)) return -1;
@@ -233,7 +236,7 @@ static int sleep_for_room(void *arg, int64_t until_ns) {
 }
 
 static int yield_at_pace(wrpy_state *st, wrpy_job *j, PyObject *value) {
-  if (wrpy_job_yield(st, j, value, 0)) return -1;
+  if (yield_item(st, j, value, 0)) return -1;
   if (WR_LIKELY(wr_work_has_room(wrpy_sess.client, &j->job))) return 0;
   if (wrpy_wait_in_slices(st, sleep_for_room, &j->job, -1)) return -1;
   return cancelled_here(j) ? -1 : 0;
@@ -285,7 +288,7 @@ static int store_rest(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error
 static int end_items(wrpy_state *st, wrpy_job *j, PyObject **value, int *is_error) {
   if (*is_error && j->began && !wr_load32(&j->job.t->cancel)) {
     j->skip = 0;
-    if (wrpy_job_yield(st, j, *value, 1)) return -1;
+    if (yield_item(st, j, *value, 1)) return -1;
     *value = Py_None;
     *is_error = 0;
   }
@@ -304,7 +307,8 @@ int wrpy_job_finish(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error) 
   return rc == WR_OK ? 0 : wrpy_fail(st, rc, "finishing a task");
 }
 
-int wrpy_job_retry(wrpy_state *st, wrpy_job *j) {
+/* 1 queued again, 0 no retries left, -1. */
+static int try_again(wrpy_state *st, wrpy_job *j) {
   if (!still_open(j)) return -1;
   if (j->retries == 0) return 0;
   close_job(j);
@@ -338,7 +342,7 @@ static void job_dealloc(PyObject *self) {
 }
 
 static PyObject *job_store(PyObject *self, PyObject *value) {
-  if (wrpy_job_store(wrpy_state_of_type(Py_TYPE(self)), (wrpy_job *)self, value)) return NULL;
+  if (store_next(wrpy_state_of_type(Py_TYPE(self)), (wrpy_job *)self, value)) return NULL;
   Py_RETURN_NONE;
 }
 
@@ -348,7 +352,7 @@ static PyObject *job_yield(PyObject *self, PyObject *value) {
     PyErr_SetString(PyExc_TypeError, "this job yields no items");
     return NULL;
   }
-  if (wrpy_job_yield(wrpy_state_of_type(Py_TYPE(self)), j, value, 0)) return NULL;
+  if (yield_item(wrpy_state_of_type(Py_TYPE(self)), j, value, 0)) return NULL;
   return PyBool_FromLong(wr_work_has_room(wrpy_sess.client, &j->job));
 }
 
@@ -364,7 +368,7 @@ static PyObject *job_dynamic(PyObject *self, void *unused) {
 
 static PyObject *job_retry(PyObject *self, PyObject *unused) {
   (void)unused;
-  int rc = wrpy_job_retry(wrpy_state_of_type(Py_TYPE(self)), (wrpy_job *)self);
+  int rc = try_again(wrpy_state_of_type(Py_TYPE(self)), (wrpy_job *)self);
   return rc < 0 ? NULL : PyBool_FromLong(rc);
 }
 

@@ -172,8 +172,6 @@ PyObject *wrpy_load(wrpy_state *st, wr_id id, int64_t deadline, int *is_error);
 int wrpy_bring(wrpy_state *st, wr_id id);
 PyObject *wrpy_load_or_raise(wrpy_state *st, wr_id id, int64_t deadline);
 int wrpy_timed_out(wrpy_state *st); /* -1, with GetTimeoutError set */
-/* Context that decodes contained refs into ObjectRefs. */
-void wrpy_dec_init(wr_dec_ctx *cx, wrpy_state *st, const wr_idx *refs, uint32_t nrefs);
 static inline int wrpy_phase(wr_id id) {
   uint64_t w = wr_load(&wr_obj(wrpy_sess.seg, id.idx)->state);
   return WR_OBJ_GEN(w) == id.gen ? (int)WR_OBJ_PHASE(w) : WR_STALE;
@@ -290,9 +288,7 @@ PyObject *wrpy_job_bad_argument(wrpy_state *st, wrpy_job *j, int *away);
 /* Of a task that has not begun: waits until they are.  1: one has been lost and is being made
  * again; the task is queued once it is there, and this job is done with. */
 int wrpy_job_bring_arguments(wrpy_state *st, wrpy_job *j);
-/* Arguments in the form of vectorcall; see wrpy_dec_call. */
-int wrpy_job_args(wrpy_state *st, wrpy_job *j, PyObject ***args, Py_ssize_t *nargs,
-                  PyObject **kwnames);
+/* The arguments as a tuple and a dict. */
 int wrpy_job_args_objects(wrpy_state *st, wrpy_job *j, PyObject **tuple, PyObject **dict);
 int wrpy_job_check(wrpy_state *st, wrpy_job *j); /* 0: open, and no argument is an error */
 PyObject *wrpy_job_call(wrpy_state *st, wrpy_job *j, PyObject *fn);
@@ -305,17 +301,12 @@ static inline int wrpy_is_generator(PyObject *v) {
 /* Stores what its function returned, which it takes over, and lets the task go.  -1 with an
  * exception: the job is still open, unless it was another's already. */
 int wrpy_job_answer(wrpy_state *st, wrpy_job *j, PyObject *result);
-/* Stores the value as the next return of several.  -1 with an exception: it has none yet. */
-int wrpy_job_store(wrpy_state *st, wrpy_job *j, PyObject *value);
 /* Stores the value as all returns that have none yet, and lets the task go.  -1 with an exception:
  * the job is still open. */
 int wrpy_job_finish(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error);
-/* Stores the value as the next item of a job that streams; does not wait for room. */
-int wrpy_job_yield(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error);
 /* Yields what the iterator gives, at the pace of the reader. */
 int wrpy_job_yield_all(wrpy_state *st, wrpy_job *j, PyObject *iterator);
 static inline int wrpy_job_streams(const wrpy_job *j) { return (j->flags & WR_TF_STREAM) != 0; }
-int wrpy_job_retry(wrpy_state *st, wrpy_job *j); /* 1 queued again, 0 no retries left, -1 */
 /* WR_OK, or why no job came; waits without the GIL. */
 int wrpy_next_job(wr_job *out, int64_t timeout_ns);
 wr_id wrpy_parent(wrpy_state *st); /* the task that this thread or coroutine runs; idx 0: none */

@@ -177,7 +177,7 @@ int wrpy_put_error(wrpy_state *st, PyObject *exc, wr_id *out) { return put(st, e
 
 static PyObject *make_ref(void *ctx, wr_idx idx) { return wrpy_ref_hold(ctx, idx, 0); }
 
-void wrpy_dec_init(wr_dec_ctx *cx, wrpy_state *st, const wr_idx *refs, uint32_t nrefs) {
+static void init_context(wr_dec_ctx *cx, wrpy_state *st, const wr_idx *refs, uint32_t nrefs) {
   *cx = (wr_dec_ctx){.refs = refs, .nrefs = nrefs, .make_ref = make_ref, .ctx = st};
 }
 
@@ -213,7 +213,7 @@ static WR_RARE void tell_unreadable(wrpy_state *st) {
 static PyObject *decode_view(wrpy_state *st, const wr_view *view, PyObject *base) {
   if (WR_UNLIKELY(view->is_error && view->flags & WR_VAL_SYSERR)) return engine_error(st, view);
   wr_dec_ctx cx;
-  wrpy_dec_init(&cx, st, view->refs, view->nrefs);
+  init_context(&cx, st, view->refs, view->nrefs);
   cx.base = base;
   PyObject *value = wrpy_dec_value(&st->codec, view->data, view->len, &cx);
   if (WR_UNLIKELY(!value)) tell_unreadable(st);
