@@ -137,15 +137,6 @@ static int handle_clear(PyObject *self) {
   return 0;
 }
 
-static int handle_setattro(PyObject *self, PyObject *name, PyObject *value) {
-  if (PyObject_GenericSetAttr(self, name, value) == 0) return 0;
-  if (PyErr_ExceptionMatches(PyExc_AttributeError))
-    PyErr_Format(PyExc_AttributeError,
-                 "a handle has no attribute %R to set: the actor's own are set by its methods",
-                 name);
-  return -1;
-}
-
 static void handle_dealloc(PyObject *self) {
   PyTypeObject *type = Py_TYPE(self);
   PyObject_GC_UnTrack(self);
@@ -176,7 +167,6 @@ static PyType_Slot handle_slots[] = {
     {Py_tp_traverse, handle_traverse},
     {Py_tp_clear, handle_clear},
     {Py_tp_getattro, handle_getattro},
-    {Py_tp_setattro, handle_setattro},
     {Py_tp_hash, handle_hash},
     {Py_tp_richcompare, handle_compare},
     {Py_tp_members, handle_members},

@@ -124,14 +124,6 @@ def test_a_function_that_a_worker_can_not_import_is_named(monkeypatch: pytest.Mo
         whipray.get(whipray.remote(module.absent).remote())
 
 
-def test_attributes_of_an_actor_are_not_set_at_its_handle() -> None:
-    shelf = Shelf.remote()  # type: ignore[attr-defined]
-    with pytest.raises(AttributeError, match="'size' to set: the actor's own are set by its"):
-        shelf.size = 3
-    with pytest.raises(AttributeError):
-        del shelf.size
-
-
 def test_methods_and_placement_groups_are_shown_by_name() -> None:
     shelf = Shelf.remote()  # type: ignore[attr-defined]
     assert repr(shelf.get) == "ActorMethod(Shelf.get)"
