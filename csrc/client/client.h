@@ -246,6 +246,8 @@ typedef struct {
  * Spins, then sleeps.  WR_OK, WR_CLOSED, WR_INTR, WR_TIMEOUT, WR_DEAD (retire: nothing left).
  * `concurrent`: how many of an actor's calls run now (order rules apply when the limit is 1). */
 int wr_work_next(wr_client *c, wr_job *job, int64_t timeout_ns);
+/* Calls rest(ctx) before it sleeps for want of work, without a lock; NULL: no more. */
+void wr_work_at_rest(wr_client *c, void (*rest)(void *ctx), void *ctx);
 /* The same without waiting or spinning: WR_OK or WR_AGAIN. */
 int wr_work_try(wr_client *c, wr_job *job);
 /* Whether calls lie before this actor that may be taken: a guess. */

@@ -43,6 +43,8 @@ struct wr_client {
   uint64_t loose_used, loose_looked; /* chunks of the heap in use, as counted at that time */
   uint64_t *mapped; /* a bit for each chunk of the heap that this process has mapped; hints */
   atomic_int closing;
+  void (*rest)(void *ctx); /* see wr_work_at_rest */
+  void *rest_ctx;
 };
 
 /* Takes over seg and conn. */

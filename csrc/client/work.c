@@ -104,6 +104,7 @@ static int lie_down(wr_client *c, wr_job *job, int64_t deadline_ns, uint64_t beg
     wr_pool_clear_idle(&c->seg, c->pool, c->slot);
     return WR_OK;
   }
+  if (c->rest) c->rest(c->rest_ctx);
   rc = leaving(c) ? WR_OK : wr_park(c, seen, deadline_ns);
   wr_pool_clear_idle(&c->seg, c->pool, c->slot);
   if (rc == WR_OK) wr_spin_slept(c, &c->spin_idle, began);
@@ -284,6 +285,7 @@ static int next_call(wr_client *c, uint32_t actor, wr_job *job, int64_t deadline
     wr_lock(c);
     wr_heap_make_room(&c->self);
     wr_unlock(c);
+    if (c->rest) c->rest(c->rest_ctx);
     rc = wr_park(c, m.seen, deadline_ns);
     if (rc != WR_OK) return rc;
     wr_spin_slept(c, &c->spin_idle, began);
@@ -291,6 +293,11 @@ static int next_call(wr_client *c, uint32_t actor, wr_job *job, int64_t deadline
 }
 
 /* ---- both ----------------------------------------------------------------------------------- */
+
+void wr_work_at_rest(wr_client *c, void (*rest)(void *ctx), void *ctx) {
+  c->rest = rest;
+  c->rest_ctx = ctx;
+}
 
 int wr_work_next(wr_client *c, wr_job *job, int64_t timeout_ns) {
   int64_t deadline = timeout_ns < 0 ? -1 : (int64_t)wr_os_now_ns() + timeout_ns;

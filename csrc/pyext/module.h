@@ -307,6 +307,8 @@ int wrpy_job_finish(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error);
 /* Yields what the iterator gives, at the pace of the reader. */
 int wrpy_job_yield_all(wrpy_state *st, wrpy_job *j, PyObject *iterator);
 static inline int wrpy_job_streams(const wrpy_job *j) { return (j->flags & WR_TF_STREAM) != 0; }
+/* What `ps` shows of this worker from now on while it runs nothing. */
+void wrpy_worker_rests_as(wrpy_state *st, const char *title);
 /* WR_OK, or why no job came; waits without the GIL. */
 int wrpy_next_job(wr_job *out, int64_t timeout_ns);
 wr_id wrpy_parent(wrpy_state *st); /* the task that this thread or coroutine runs; idx 0: none */

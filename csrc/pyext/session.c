@@ -319,7 +319,6 @@ static PyObject *m_next_event(PyObject *module, PyObject *args) {
 
 /* The name that listings and `ps` show for this process. */
 static PyObject *m_set_title(PyObject *module, PyObject *text) {
-  (void)module;
   const char *s = PyUnicode_AsUTF8(text);
   if (!s) return NULL;
   char comm[16];
@@ -328,6 +327,7 @@ static PyObject *m_set_title(PyObject *module, PyObject *text) {
   if (!wrpy_sess.epoch) Py_RETURN_NONE;
   wr_proc *me = &wrpy_sess.seg->procs[wr_client_slot(wrpy_sess.client)];
   PyOS_snprintf(me->title, sizeof me->title, "%s", s);
+  wrpy_worker_rests_as(wrpy_state_of(module), s);
   Py_RETURN_NONE;
 }
 

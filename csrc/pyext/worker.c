@@ -3,6 +3,7 @@
  * `handlers` is Python's side: load, construct, fill, dependency_failed, failed.  They are asked
  * when a function is met for the first time and when something goes wrong; a task that succeeds
  * runs through here alone. */
+#include "os/title.h"
 #include "pyext/module.h"
 
 #define CACHE 64 /* functions remembered, by their index */
@@ -23,7 +24,9 @@ typedef struct wrpy_worker {
   int retire;       /* as an actor, for good */
   int serving;      /* Python takes the jobs */
   uint32_t jobs;    /* so far: every now and then something rare is looked after */
-  wr_idx titled;    /* function whose name the process shows */
+  wr_idx titled;    /* function whose name listings show */
+  uint32_t shown;   /* what `ps` shows: NOTHING, RESTING, or the number of a method or function */
+  char rest[64];    /* what it shows at rest */
   cached_fn cache[CACHE];
 } wrpy_worker;
 
@@ -49,6 +52,57 @@ static wrpy_job *job_for(wrpy_worker *w, const wr_job *raw) {
   return w->job;
 }
 
+/* ---- titles ---------------------------------------------------------------------------------- */
+
+#define NOTHING UINT32_MAX
+#define RESTING (UINT32_MAX - 1)
+
+static void at_rest(void *ctx) {
+  wrpy_worker *w = ctx;
+  if (w->shown == RESTING) return;
+  w->shown = RESTING;
+  wr_os_set_title(w->rest);
+}
+
+void wrpy_worker_rests_as(wrpy_state *st, const char *title) {
+  if (!st->worker) return;
+  PyOS_snprintf(st->worker->rest, sizeof st->worker->rest, "%s", title);
+  st->worker->shown = NOTHING;
+  at_rest(st->worker);
+}
+
+/* `ray::f()`, `ray::Class.__init__`. */
+static void show_function(wrpy_worker *w, wr_idx fn, PyObject *name, int kind) {
+  if (WR_LIKELY(w->shown == fn)) return;
+  char text[128];
+  const char *s = PyUnicode_AsUTF8(name);
+  w->shown = fn;
+  if (s) {
+    PyOS_snprintf(text, sizeof text, "ray::%s%s", s, kind == WRPY_TASK ? "()" : ".__init__");
+    wr_os_set_title(text);
+  } else {
+    PyErr_Clear();
+  }
+}
+
+/* `ray::Class.method`. */
+static void show_method(wrpy_worker *w, uint32_t number) {
+  if (WR_LIKELY(w->shown == number)) return;
+  int known = w->table && number < (size_t)PyList_GET_SIZE(w->table);
+  PyObject *fn = known ? PyList_GET_ITEM(w->table, number) : NULL;
+  PyObject *name = fn ? PyObject_GetAttrString(fn, "__name__") : NULL;
+  const char *s = name && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
+  char text[128];
+  w->shown = number;
+  if (s) {
+    PyOS_snprintf(text, sizeof text, "%s.%s", w->rest, s);
+    wr_os_set_title(text);
+  }
+  Py_XDECREF(name);
+  PyErr_Clear();
+}
+
+/* The name that listings show, and what is said of its death. */
 static void show_title(wrpy_worker *w, wr_idx fn, PyObject *name) {
   if (w->titled == fn) return;
   w->titled = fn;
@@ -92,6 +146,7 @@ static int find_fn(wrpy_worker *w, wrpy_job *j) {
   Py_XSETREF(j->fn, Py_NewRef(c->fn));
   Py_XSETREF(j->name, Py_NewRef(c->name));
   show_title(w, id.idx, c->name);
+  show_function(w, id.idx, c->name, j->kind);
   return 0;
 }
 
@@ -178,6 +233,7 @@ static int run_task(wrpy_worker *w, wrpy_job *j) {
 
 static int run_call(wrpy_worker *w, wrpy_job *j) {
   Py_XSETREF(j->name, Py_XNewRef(w->name));
+  show_method(w, j->number);
   PyObject *result = wrpy_job_call_method(w->st, j, w->table);
   return result ? finish(w, j, result) : failed(w, j);
 }
@@ -201,6 +257,7 @@ static int become(wrpy_worker *w, wrpy_job *j, PyObject *table) {
     return 0;
   }
   w->serving = w->leave = 1;
+  wr_work_at_rest(wrpy_sess.client, NULL, NULL); /* its threads or its loop wait for calls */
   PyObject *done = PyObject_CallNoArgs(table);
   Py_XDECREF(done);
   return done ? 0 : -1;
@@ -312,7 +369,10 @@ static PyObject *m_worker_loop(PyObject *module, PyObject *handlers) {
   w->thread = PyThread_get_thread_ident();
   st->worker = w;
   int rc = worker_init(w, handlers);
+  wrpy_worker_rests_as(st, "ray::IDLE");
+  wr_work_at_rest(wrpy_sess.client, at_rest, w);
   if (rc == 0) rc = loop(w);
+  if (wrpy_sess.client) wr_work_at_rest(wrpy_sess.client, NULL, NULL);
   if (w->retire && wrpy_sess.epoch) wr_work_actor_exit(wrpy_sess.client);
   st->worker = NULL;
   PyObject *type, *exc, *tb;
