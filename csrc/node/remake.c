@@ -31,7 +31,8 @@
 typedef struct {
   wr_idx task;
   uint32_t gen;
-  wr_idx *out; /* returns of the copy */
+  wr_idx *out;    /* returns of the copy */
+  uint32_t *gens; /* of the task's own: when its lineage is given up meanwhile, they may be freed */
   uint32_t n;
   int submitted;
 } remake;
@@ -91,7 +92,12 @@ static int begin(node *n, wr_idx task) {
   int rc = grow(r);
   if (rc != WR_OK) return rc;
   m.n = wr_remake_returns(&n->seg, task);
-  m.out = wr_alloc(m.n * sizeof *m.out);
+  m.out = wr_alloc(m.n * (sizeof *m.out + sizeof *m.gens));
+  m.gens = m.out ? (uint32_t *)(m.out + m.n) : NULL;
+  for (uint32_t k = 0; m.out && k < m.n; k++) {
+    wr_idx own = wr_lineage_return(&n->seg, task, k);
+    m.gens[k] = own ? wr_gen_of(&n->seg, own) : 0;
+  }
   rc = m.out ? wr_map32_put(&r->of_task, task + 1, r->n) : WR_NOMEM;
   if (rc == WR_OK) rc = wr_hold_take(me, task, m.gen, NULL);
   if (rc == WR_OK) {
@@ -211,8 +217,8 @@ static int hand_over(node *n, const remake *m) {
   wr_task *t = wr_task_at(&n->seg, m->task);
   for (uint32_t k = 0; k < m->n; k++) {
     wr_idx to = wr_lineage_return(&n->seg, m->task, k);
-    if (!to) continue;
-    if (has_users(n, to, to == m->task)) (void)mark(n, to, wr_gen_of(&n->seg, to));
+    if (!to || wr_gen_of(&n->seg, to) != m->gens[k]) continue;
+    if (has_users(n, to, to == m->task)) (void)mark(n, to, m->gens[k]);
     if (wr_remake_put(me, m->out[k], to) == WR_OK) continue;
     node_spill_room(n, WR_CHUNK);
     return 0;

@@ -339,6 +339,39 @@ def test_cancelled_before_it_is_computed_again(start: Start, tmp_path: Path) -> 
     wait_until_whole()
 
 
+def test_a_return_is_freed_while_its_task_runs_again(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_max_lineage_bytes", "1")  # what is of no other use is given up
+    spilled, runs = start(), Runs(tmp_path)
+    gate = tmp_path / "gate"
+
+    @whipray.remote(num_returns=2)
+    def two(runs: Runs) -> Any:
+        runs.note("two")
+        while runs.of("two") > 1 and not gate.exists():
+            time.sleep(0.01)
+        return np.full(MIB // 2, 1), np.full(MIB // 2, 2)
+
+    first, second = two.remote(runs)
+    whipray.wait([first, second], num_returns=2)
+    lose(spilled)
+    user = ends.remote(first)
+    wait_until(lambda: runs.of("two") == 2)
+    del second
+
+    def freed() -> bool:
+        whipray.get(make.remote(runs, "other"))  # lineage goes: what is left of it is looked at
+        return not _core.audit()["lineage"]
+
+    wait_until(freed)
+    others = [whipray.put(np.full(8192, k)) for k in range(1100)]  # one of them in its record
+    gate.touch()
+    assert whipray.get(user, timeout=100) == (1, 1)
+    assert [int(whipray.get(ref)[0]) for ref in others] == list(range(1100))
+    wait_until_whole()
+
+
 def test_a_group_is_removed_while_a_task_in_it_runs_again(start: Start, tmp_path: Path) -> None:
     spilled, runs = start(), Runs(tmp_path)
     group = placement_group([{"CPU": 1}])

@@ -12,6 +12,7 @@ enum { COPIES = 32, RETURNS = 4 };
 /* The task is held; its copy has the daemon's references. */
 typedef struct {
   wr_idx task, out[RETURNS];
+  uint32_t gens[RETURNS]; /* of the task's own returns */
   uint32_t n;
   int submitted;
 } copy;
@@ -31,6 +32,10 @@ static int begin(session *x, wr_idx task) {
   wr_task *t = wr_task_at(&x->seg, task);
   copy m = {.task = task, .n = wr_remake_returns(&x->seg, task)};
   if (ncopies == COPIES || m.n > RETURNS || t->retries == 0) return WR_LIMIT;
+  for (uint32_t k = 0; k < m.n; k++) {
+    wr_idx own = wr_lineage_return(&x->seg, task, k);
+    m.gens[k] = own ? wr_gen_of(&x->seg, own) : 0;
+  }
   int rc = wr_hold_take(me, task, wr_gen_of(&x->seg, task), NULL);
   if (rc != WR_OK) return rc;
   if (t->retries > 0) t->retries--;
@@ -80,9 +85,9 @@ static int hand_over(session *x, const copy *m) {
   wr_self *me = &x->sweeper.self;
   for (uint32_t k = 0; k < m->n; k++) {
     wr_idx to = wr_lineage_return(&x->seg, m->task, k);
-    if (!to) continue;
+    if (!to || wr_gen_of(&x->seg, to) != m->gens[k]) continue;
     uint32_t users = wr_tag_value(wr_load(&wr_obj(&x->seg, to)->refs)) & ~WR_REF_LINEAGE;
-    if (users > (to == m->task)) (void)wr_remake_mark(&x->seg, to, wr_gen_of(&x->seg, to));
+    if (users > (to == m->task)) (void)wr_remake_mark(&x->seg, to, m->gens[k]);
     if (wr_remake_put(me, m->out[k], to) != WR_OK) return 0;
   }
   wr_task_at(&x->seg, m->task)->retries = wr_task_at(&x->seg, m->out[0])->retries;
