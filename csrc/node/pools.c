@@ -211,7 +211,17 @@ void node_pools_fill(node *n) {
     if (n->pools[i]) node_pool_fill(n->pools[i]);
 }
 
-/* After several failures in a row, with no worker at all, nothing would ever run: say so, end. */
+static int has_actors(const node_pool *p) {
+  const node *n = p->job->n;
+  for (uint32_t i = 0; i < WR_MAX_PROCS; i++) {
+    const node_proc *w = n->procs[i];
+    if (w && w->pool == p && w->is_actor && !w->dead && !w->killed) return 1;
+  }
+  return 0;
+}
+
+/* After several failures in a row, with no worker and no actor at all, nothing would ever run: say
+ * so, end. */
 static void failed(node_pool *p, const char *what, uint32_t failures, uint32_t limit,
                    uint64_t delay_ns) {
   node_job *job = p->job;
@@ -219,7 +229,7 @@ static void failed(node_pool *p, const char *what, uint32_t failures, uint32_t l
   node_note("%s", what);
   p->not_before_ns = wr_os_now_ns() + delay_ns;
   node_pool_counts c = count(p, 0);
-  if (failures >= limit && c.idle + c.busy + c.blocked == 0) {
+  if (failures >= limit && c.idle + c.busy + c.blocked == 0 && !has_actors(p)) {
     node_job_fail(job, what);
     return;
   }

@@ -55,3 +55,31 @@ def test_descriptors_for_workers_end_the_session_with_the_reason() -> None:
     for line in said:  # the one that waited, the one that came afterwards
         assert "the session has ended" in line
         assert "Too many open files; limits: RLIMIT_NOFILE (ulimit -n) 16" in line
+
+
+MORE_ACTORS_THAN_DESCRIPTORS = """
+@ray.remote(num_cpus=0)
+class Actor:
+    def answer(self):
+        return 1
+
+ray.init(num_cpus=1)
+actors = [Actor.remote() for _ in range(30)]
+left = {actor.answer.remote(): actor for actor in actors}
+del actors
+ready, late = ray.wait(list(left), num_returns=30, timeout=2)
+print(bool(ready), bool(late))
+while left:  # each that goes makes room
+    for ref in ray.wait(list(left))[0]:
+        ray.kill(left.pop(ref))
+print("all")
+ray.shutdown()
+"""
+
+
+def test_actors_wait_for_descriptors_while_others_live() -> None:
+    assert driver(MORE_ACTORS_THAN_DESCRIPTORS, "RLIMIT_NOFILE", 80).split() == [
+        "True",
+        "True",
+        "all",
+    ]
