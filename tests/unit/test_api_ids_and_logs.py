@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 
 import pytest
@@ -117,3 +118,10 @@ def test_marks_in_a_message_name_what_follows() -> None:
     data = b"one\n\x01wr:name=other\ntwo\n"
     found = monitor.lines_of([7, 1, b"first", True, data])
     assert found == [Line("first", 7, True, "one"), Line("other", 7, True, "two")]
+
+
+def test_a_line_is_shown_on_a_stream_that_lacks_its_letters() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    monitor._write(stream, "größe\n")
+    assert raw.getvalue() == b"gr\\xf6\\xdfe\n"

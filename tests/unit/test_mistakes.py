@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import whipray
-from whipray._private import exporting, hints, options, serialization
+from whipray._private import exporting, hints, machine, options, serialization
 
 
 class Counter:
@@ -100,3 +101,12 @@ def test_what_options_gives_is_shown_as_it_was_written() -> None:
     assert repr(task.options(num_cpus=2, name="a")) == name + ".options(num_cpus=2, name='a')"
     actor = whipray.remote(Counter)
     assert repr(actor.options(num_cpus=0)) == "ActorClass(Counter).options(num_cpus=0)"
+
+
+def test_a_removed_current_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(FileNotFoundError, match=r"has been removed.*before init"):
+        machine.job_config()

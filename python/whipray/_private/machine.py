@@ -42,13 +42,24 @@ def config(
 
 def job_config() -> dict[str, Any]:
     """The part about the workers of this driver, whether it starts a session or joins one."""
+    cwd = _current_directory()
     return {
         "python": sys.executable,
-        "sys_path": [entry or os.getcwd() for entry in sys.path],
-        "cwd": os.getcwd(),
+        "sys_path": [entry or cwd for entry in sys.path],
+        "cwd": cwd,
         "driver_pid": os.getpid(),
         "imports": [name for name in PREIMPORTED if name in sys.modules],
     }
+
+
+def _current_directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            "the current directory has been removed, and workers run in that of the driver; "
+            "change to one that exists before init()"
+        ) from None
 
 
 def spilling(given: dict[str, Any]) -> dict[str, Any]:

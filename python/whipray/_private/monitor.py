@@ -168,7 +168,10 @@ def _write(stream: IO[str] | None, text: str) -> None:
     if stream is None:
         return
     with contextlib.suppress(OSError, ValueError):
-        stream.write(text)
+        try:
+            stream.write(text)
+        except UnicodeEncodeError as error:  # what the terminal has no letter for is spelled out
+            stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
         stream.flush()
 
 
