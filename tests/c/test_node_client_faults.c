@@ -314,15 +314,7 @@ OPERATION(give_a_loose_block) {
 
 /* ---- tasks ----------------------------------------------------------------------------------- */
 
-typedef struct {
-  order o;
-  uint32_t padding;
-  wr_task_spec spec;
-  const wr_id *refs;
-  uint32_t nrefs, ndeps;
-} plan;
-
-static int submit(driver *d, plan p, wr_id *out) {
+static int submit(driver *d, task_plan p, wr_id *out) {
   uint8_t *dst;
   uint32_t n = p.spec.nreturns ? p.spec.nreturns : p.spec.nreturns++ + 1u;
   if (!(p.spec.flags & WR_TF_CALL)) p.spec.shape = d->shape;
@@ -335,15 +327,15 @@ static int submit(driver *d, plan p, wr_id *out) {
 
 OPERATION(submit_and_get) {
   wr_id id;
-  TRY(submit(d, (plan){.o = {ORDER_ECHO, 5, 3000, 0}, .padding = 500}, &id));
+  TRY(submit(d, (task_plan){.o = {ORDER_ECHO, 5, 3000, 0}, .padding = 500}, &id));
   return expect(d, id, 3000, 5);
 }
 
 OPERATION(submit_with_many_arguments) {
   wr_id all[MANY], out[3];
   for (uint32_t k = 0; k < MANY; k++) TRY(put(d, 8, k, NULL, 0, &all[k]));
-  TRY(submit(d, (plan){.o = {ORDER_ECHO, 6, BIG, 0}, .padding = BIG, .refs = all, .nrefs = MANY,
-                       .ndeps = MANY, .spec = {.nreturns = 3}}, out));
+  TRY(submit(d, (task_plan){.o = {ORDER_ECHO, 6, BIG, 0}, .padding = BIG, .refs = all,
+                            .nrefs = MANY, .ndeps = MANY, .spec = {.nreturns = 3}}, out));
   for (uint32_t k = 0; k < 3; k++) TRY(expect(d, out[k], BIG, 6 + k));
   return WR_OK;
 }
@@ -351,8 +343,8 @@ OPERATION(submit_with_many_arguments) {
 OPERATION(wait_for_some_and_for_all) {
   wr_id ids[6];
   for (uint32_t k = 0; k < 6; k++)
-    TRY(submit(d, (plan){.o = {ORDER_ECHO, k, 8, 0}, .refs = ids + k - (k > 0), .nrefs = k > 0,
-                         .ndeps = k > 0}, &ids[k]));
+    TRY(submit(d, (task_plan){.o = {ORDER_ECHO, k, 8, 0}, .refs = ids + k - (k > 0),
+                              .nrefs = k > 0, .ndeps = k > 0}, &ids[k]));
   int rc;
   do rc = wr_wait_objects(d->c, ids, 6, 2, 0, -1);
   while (rc == WR_INTR);
@@ -366,7 +358,7 @@ OPERATION(cancel) {
   wr_id ids[CPUS + 1];
   uint32_t slot;
   for (uint32_t k = 0; k <= CPUS; k++)
-    TRY(submit(d, (plan){.o = {ORDER_ECHO, k, 8, 0}}, &ids[k]));
+    TRY(submit(d, (task_plan){.o = {ORDER_ECHO, k, 8, 0}}, &ids[k]));
   for (uint32_t k = 0; k <= CPUS; k++) (void)wr_task_cancel(d->c, &ids[k], 0, &slot);
   return await(d, ids, CPUS + 1);
 }
@@ -374,7 +366,7 @@ OPERATION(cancel) {
 OPERATION(read_a_stream) {
   order o = {ORDER_STREAM, 4, 900, 5};
   wr_id out[2], next;
-  TRY(submit(d, (plan){.o = o, .spec = {.flags = WR_TF_STREAM, .nreturns = 2}}, out));
+  TRY(submit(d, (task_plan){.o = o, .spec = {.flags = WR_TF_STREAM, .nreturns = 2}}, out));
   wr_id item = out[1];
   int rc = WR_OK;
   for (uint32_t k = 0; rc == WR_OK && k < o.items; k++) {
@@ -420,8 +412,8 @@ static int make_actor(driver *d, wr_id *actor) {
   wr_id creation;
   TRY(wr_actor_create(d->c, &spec, actor));
   mine(d, *actor);
-  int rc = submit(d, (plan){.o = {ORDER_CREATE, 1, 8, 0},
-                            .spec = {.flags = WR_TF_CREATION, .actor = *actor}}, &creation);
+  int rc = submit(d, (task_plan){.o = {ORDER_CREATE, 1, 8, 0},
+                                 .spec = {.flags = WR_TF_CREATION, .actor = *actor}}, &creation);
   if (rc != WR_OK) abandon(d, *actor);
   return rc;
 }
@@ -430,8 +422,8 @@ OPERATION(call_an_actor) {
   wr_id actor, calls[3];
   TRY(make_actor(d, &actor));
   for (uint32_t k = 0; k < 3; k++)
-    TRY(submit(d, (plan){.o = {ORDER_ECHO, k, 700, 0}, .padding = 200,
-                         .spec = {.flags = WR_TF_CALL, .actor = actor}}, &calls[k]));
+    TRY(submit(d, (task_plan){.o = {ORDER_ECHO, k, 700, 0}, .padding = 200,
+                              .spec = {.flags = WR_TF_CALL, .actor = actor}}, &calls[k]));
   for (uint32_t k = 0; k < 3; k++) TRY(expect(d, calls[k], 700, k));
   return WR_OK;
 }
@@ -441,8 +433,8 @@ OPERATION(kill_an_actor) {
   TRY(make_actor(d, &actor));
   const uint64_t fields[] = {actor.idx & ~WR_ACTOR_BIT, actor.gen};
   TRY(request(d, WR_MSG_KILL_ACTOR, fields, 2, 1));
-  TRY(submit(d, (plan){.o = {ORDER_ECHO, 1, 8, 0},
-                       .spec = {.flags = WR_TF_CALL, .actor = actor}}, &call));
+  TRY(submit(d, (task_plan){.o = {ORDER_ECHO, 1, 8, 0},
+                            .spec = {.flags = WR_TF_CALL, .actor = actor}}, &call));
   TRY(await(d, &call, 1));
   CHECK_EQ(wr_object_phase_of(d->c, call), WR_OBJ_ERROR);
   return WR_OK;
@@ -504,7 +496,7 @@ OPERATION_APART(join_and_leave) {
 OPERATION_APART(leave_with_everything_in_hand) {
   wr_id ids[3];
   int rc = put(d, BIG, 1, NULL, 0, &ids[0]);
-  if (rc == WR_OK) rc = submit(d, (plan){.o = {ORDER_ECHO, 1, 8, 0}}, &ids[1]);
+  if (rc == WR_OK) rc = submit(d, (task_plan){.o = {ORDER_ECHO, 1, 8, 0}}, &ids[1]);
   if (rc == WR_OK) rc = make_actor(d, &ids[2]);
   leave(d);
   return rc;
