@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -103,3 +105,31 @@ def test_of_threads_that_call_init_one_opens_the_session() -> None:
         assert sorted(outcomes) == ["opened"] + ["twice"] * (threads_n - 1)
         assert whipray.get(echo.remote(1)) == 1
         whipray.shutdown()
+
+
+AT_EXIT = """
+import gc
+import whipray
+
+class Late:
+    def __del__(self):
+        try:
+            whipray.put(1)
+        except RuntimeError as error:
+            print(error)
+
+whipray.init(num_cpus=1)
+gc.disable()
+late = Late()
+late.itself = late
+del late
+gc.enable()
+"""
+
+
+def test_what_is_collected_at_the_end_of_the_interpreter_starts_no_session() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_EXIT], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "the interpreter is ending: no session can be started any more\n"

@@ -155,6 +155,8 @@ def init(
     if _core.epoch() and not state.is_worker:
         shutdown()  # what is left of a session that has died
     refuse_forked()
+    if sys.is_finalizing():  # no thread would ever begin to run: start() waits for that
+        raise RuntimeError("the interpreter is ending: no session can be started any more")
     job = _job_config(job_config, logging_config)
     if job is not None:
         namespace = job.ray_namespace if namespace is None else namespace
