@@ -20,12 +20,11 @@ import pytest
 
 import whipray
 from whipray import _core
-from whipray.exceptions import WorkerCrashedError
 
 from . import server_points
 from .helpers import living, wait_until, wait_until_whole, worker_pids
 from .test_daemon_and_driver_death import users_of
-from .test_failpoints import HOSTILE, PLACES, mixed
+from .test_failpoints import HOSTILE, PLACES, crashed_at
 from .test_ways_to_end import end_once, fork_server, state_of
 
 ALL = os.environ.get("WHIPRAY_FAILPOINTS") == "all"
@@ -84,16 +83,8 @@ def test_workers_at_every_place(way: str) -> None:
     before = living()
     with continuing(worker_pids):
         for place in some(PLACES, 12):
-            env = {"env_vars": {"WHIPRAY_FAILPOINT": f"{place}@7={way}"}}
-            task = mixed.options(max_retries=3, runtime_env=env)
-            pairs = [task.remote(kept, n) for n in range(3)]
-            for n, (head, inner) in enumerate(pairs):
-                try:
-                    assert whipray.get(head, timeout=120).sum() == 10 * n
-                    assert whipray.get(whipray.get(inner, timeout=120)[0]).sum() == 30_000 * n
-                except WorkerCrashedError:
-                    assert way != "stop"  # it has no retries left
-            del pairs, head, inner, task
+            crashed = crashed_at(f"{place}@7={way}", kept, tasks=3, timeout=120)
+            assert not crashed or way != "stop"
         wait_until_whole(before)
 
 

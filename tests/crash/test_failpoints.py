@@ -34,6 +34,20 @@ def mixed(array: Any, n: int) -> Any:
     return array[:10] * whipray.get(child), [inner]
 
 
+def crashed_at(failpoint: str, kept: Any, tasks: int, timeout: float) -> int:
+    """Runs tasks in workers with that failpoint; how many of them had no retries left."""
+    env = {"env_vars": {"WHIPRAY_FAILPOINT": failpoint}}
+    task = mixed.options(max_retries=3, runtime_env=env)
+    pairs, crashed = [task.remote(kept, n) for n in range(tasks)], 0
+    for n, (head, inner) in enumerate(pairs):
+        try:
+            assert whipray.get(head, timeout=timeout).sum() == 10 * n
+            assert whipray.get(whipray.get(inner, timeout=timeout)[0]).sum() == 30_000 * n
+        except WorkerCrashedError:
+            crashed += 1
+    return crashed
+
+
 @pytest.mark.skipif(not HOSTILE, reason="this build has no failpoints")
 @pytest.mark.usefixtures("session")
 @pytest.mark.parametrize("nth", [6, 9])  # not earlier: one must come to its first task
@@ -43,16 +57,7 @@ def test_workers_die_at_every_place(nth: int) -> None:
     before = living()
     deaths = _core.stats()["sweeps"]
     for place in PLACES:
-        env = {"env_vars": {"WHIPRAY_FAILPOINT": f"{place}@{nth}=kill"}}
-        task = mixed.options(max_retries=3, runtime_env=env)
-        pairs = [task.remote(kept, n) for n in range(4)]
-        for n, (head, inner) in enumerate(pairs):
-            try:
-                assert whipray.get(head, timeout=60).sum() == 10 * n
-                assert whipray.get(whipray.get(inner, timeout=60)[0]).sum() == 30_000 * n
-            except WorkerCrashedError:
-                pass  # it has no retries left
-        del pairs, head, inner, task
+        crashed_at(f"{place}@{nth}=kill", kept, tasks=4, timeout=60)
     assert _core.stats()["sweeps"] > deaths + 5
     wait_until_whole(before)
 
