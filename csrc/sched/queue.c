@@ -229,7 +229,7 @@ static int take_urgent(wr_self *me, uint32_t pool, wr_idx *task) {
   wr_store32(&p->urgent_any, 0);
   for (uint32_t k = 1, kept = 0; k <= WR_POOL_URGENT; k++) {
     wr_a32 *entry = &p->urgent[(top - k) % WR_POOL_URGENT];
-    uint32_t i = wr_load32(entry);
+    uint32_t i = wr_load32(entry), now = i;
     if (!i) continue;
     uint64_t st = wr_rec_is_task(s, i) ? wr_load(&wr_task_at(s, i)->tstate) : 0;
     uint32_t phase = WR_TASK_PHASE(st), shape = WR_TASK_SHAPE(st);
@@ -237,7 +237,7 @@ static int take_urgent(wr_self *me, uint32_t pool, wr_idx *task) {
     int taken = ours && phase == WR_TASK_QUEUED && hold_resources(me, shape) == WR_OK &&
                 claim_task(me, shape, i);
     int waits = ours && !taken && (phase == WR_TASK_QUEUED || phase == WR_TASK_WAITING);
-    if (!waits) (void)wr_cas32(entry, &i, 0);
+    if (!waits) (void)wr_cas32(entry, &now, 0); /* another may have been urged in its place */
     if ((waits || taken) && !kept++) wr_store32(&p->urgent_any, 1);
     if (!taken) continue;
     *task = i;
