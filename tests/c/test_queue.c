@@ -1,6 +1,8 @@
 /* Ready queues: order, overflow, shapes, and several workers at once. */
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/failpoint.h"
 #include "base/status.h"
 #include "sched/queue.h"
 #include "session.h"
@@ -171,6 +173,28 @@ TEST(what_is_urged_may_be_anything) {
   CHECK(!wr_queue_has_work(&x.seg, SESSION_POOL));
   close_empty(ids, N);
 }
+
+#ifdef WR_HOSTILE
+enum { URGED = WR_POOL_URGENT + 1 };
+static wr_id urged[URGED];
+
+/* All places change hands in the middle of the take. */
+static void urge_others(const char *name) {
+  if (strcmp(name, "queue.claimed") != 0) return;
+  wr_failpoint_hook = NULL;
+  for (uint32_t i = 1; i < URGED; i++) wr_queue_urge(&x.seg, urged[i].idx);
+}
+
+TEST(others_are_urged_while_one_is_taken) {
+  open_session();
+  for (uint32_t i = 0; i < URGED; i++) urged[i] = submit(SHAPE_CPU, i);
+  wr_queue_urge(&x.seg, urged[0].idx);
+  wr_failpoint_hook = urge_others;
+  run_next(urged[0]);
+  run_next(urged[URGED - 1]);
+  close_empty(urged, URGED);
+}
+#endif
 
 TEST(a_kick_wakes_one_sleeper_or_asks_for_workers) {
   open_session();
