@@ -8,9 +8,12 @@
 
 #define CACHE 64 /* functions remembered, by their index */
 
+#define TITLE 128 /* bytes of one that `ps` shows */
+
 typedef struct {
   wr_id id;
   PyObject *fn, *name;
+  char title[TITLE]; /* `ray::f()`, `ray::Class.__init__` */
 } cached_fn;
 
 typedef struct wrpy_worker {
@@ -27,6 +30,7 @@ typedef struct wrpy_worker {
   wr_idx titled;    /* function whose name listings show */
   uint32_t shown;   /* what `ps` shows: NOTHING, RESTING, or the number of a method or function */
   char rest[64];    /* what it shows at rest */
+  char (*titles)[TITLE]; /* and while a method of the actor runs, by number; NULL: none */
   cached_fn cache[CACHE];
 } wrpy_worker;
 
@@ -57,11 +61,15 @@ static wrpy_job *job_for(wrpy_worker *w, const wr_job *raw) {
 #define NOTHING UINT32_MAX
 #define RESTING (UINT32_MAX - 1)
 
+static void show(wrpy_worker *w, uint32_t number, const char *title) {
+  if (WR_LIKELY(w->shown == number)) return;
+  w->shown = number;
+  wr_os_set_title(title);
+}
+
 static void at_rest(void *ctx) {
   wrpy_worker *w = ctx;
-  if (w->shown == RESTING) return;
-  w->shown = RESTING;
-  wr_os_set_title(w->rest);
+  show(w, RESTING, w->rest);
 }
 
 void wrpy_worker_rests_as(wrpy_state *st, const char *title) {
@@ -71,35 +79,17 @@ void wrpy_worker_rests_as(wrpy_state *st, const char *title) {
   at_rest(st->worker);
 }
 
-/* `ray::f()`, `ray::Class.__init__`. */
-static void show_function(wrpy_worker *w, wr_idx fn, PyObject *name, int kind) {
-  if (WR_LIKELY(w->shown == fn)) return;
-  char text[128];
-  const char *s = PyUnicode_AsUTF8(name);
-  w->shown = fn;
-  if (s) {
-    PyOS_snprintf(text, sizeof text, "ray::%s%s", s, kind == WRPY_TASK ? "()" : ".__init__");
-    wr_os_set_title(text);
-  } else {
+/* `ray::Class.method`, of all methods of the actor. */
+static void make_titles(wrpy_worker *w) {
+  Py_ssize_t n = PyList_GET_SIZE(w->table);
+  w->titles = PyMem_Calloc((size_t)n + 1, sizeof *w->titles);
+  for (Py_ssize_t i = 0; w->titles && i < n; i++) {
+    PyObject *name = PyObject_GetAttrString(PyList_GET_ITEM(w->table, i), "__name__");
+    const char *s = name && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
+    PyOS_snprintf(w->titles[i], sizeof *w->titles, s ? "%s.%s" : "%s", w->rest, s);
+    Py_XDECREF(name);
     PyErr_Clear();
   }
-}
-
-/* `ray::Class.method`. */
-static void show_method(wrpy_worker *w, uint32_t number) {
-  if (WR_LIKELY(w->shown == number)) return;
-  int known = w->table && number < (size_t)PyList_GET_SIZE(w->table);
-  PyObject *fn = known ? PyList_GET_ITEM(w->table, number) : NULL;
-  PyObject *name = fn ? PyObject_GetAttrString(fn, "__name__") : NULL;
-  const char *s = name && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
-  char text[128];
-  w->shown = number;
-  if (s) {
-    PyOS_snprintf(text, sizeof text, "%s.%s", w->rest, s);
-    wr_os_set_title(text);
-  }
-  Py_XDECREF(name);
-  PyErr_Clear();
 }
 
 /* The name that listings show, and what is said of its death. */
@@ -132,6 +122,10 @@ static int load_fn(wrpy_worker *w, wr_id id, int kind, cached_fn *c) {
   c->id = id;
   Py_XSETREF(c->fn, Py_NewRef(PyTuple_GET_ITEM(pair, 0)));
   Py_XSETREF(c->name, Py_NewRef(PyTuple_GET_ITEM(pair, 1)));
+  const char *name = PyUnicode_AsUTF8(c->name);
+  PyErr_Clear(); /* with lone surrogates it has none */
+  PyOS_snprintf(c->title, sizeof c->title, "ray::%s%s", name ? name : "",
+                kind == WRPY_TASK ? "()" : ".__init__");
   w->jobs = 0; /* it may have brought NumPy */
   Py_DECREF(pair);
   return 0;
@@ -146,7 +140,7 @@ static int find_fn(wrpy_worker *w, wrpy_job *j) {
   Py_XSETREF(j->fn, Py_NewRef(c->fn));
   Py_XSETREF(j->name, Py_NewRef(c->name));
   show_title(w, id.idx, c->name);
-  show_function(w, id.idx, c->name, j->kind);
+  show(w, id.idx, c->title);
   return 0;
 }
 
@@ -233,7 +227,8 @@ static int run_task(wrpy_worker *w, wrpy_job *j) {
 
 static int run_call(wrpy_worker *w, wrpy_job *j) {
   Py_XSETREF(j->name, Py_XNewRef(w->name));
-  show_method(w, j->number);
+  if (w->titles && j->number < (size_t)PyList_GET_SIZE(w->table))
+    show(w, j->number, w->titles[j->number]);
   PyObject *result = wrpy_job_call_method(w->st, j, w->table);
   return result ? finish(w, j, result) : failed(w, j);
 }
@@ -254,6 +249,7 @@ static int become(wrpy_worker *w, wrpy_job *j, PyObject *table) {
   if (!w->serving && come_up(w, j)) return -1;
   if (PyList_Check(table)) {
     Py_XSETREF(w->table, Py_NewRef(table));
+    make_titles(w);
     return 0;
   }
   w->serving = w->leave = 1;
@@ -334,6 +330,7 @@ static void worker_clear(wrpy_worker *w) {
   Py_CLEAR(w->dependency_failed);
   Py_CLEAR(w->failed);
   Py_CLEAR(w->table);
+  PyMem_Free(w->titles);
   Py_CLEAR(w->name);
   Py_CLEAR(w->job);
   for (int i = 0; i < CACHE; i++) {
