@@ -40,6 +40,7 @@ class Watcher:
         self._next = 0
         self._epoch = _core.epoch()
         self._last_full = 0.0
+        self._over = False
         self._thread = threading.Thread(target=self._run, name="whipray-completion", daemon=True)
         self._thread.start()
 
@@ -53,7 +54,7 @@ class Watcher:
             key = self._next
             self._next += 1
             self._waiting[key] = (ref, loop, settle)
-        if _core.watch(ref):
+        if self._over or _core.watch(ref):  # what was added before that is settled by the thread
             with self._lock:
                 entry = self._waiting.pop(key, None)
             if entry is not None:
@@ -64,10 +65,10 @@ class Watcher:
         while True:
             try:
                 seen = _core.wait_change(seen, timeout)
+                timeout = self._look()
             except Exception:
                 self._fail_all()
                 return
-            timeout = self._look()
 
     def _look(self) -> float | None:
         """Settle what is there; returns how long to sleep at most."""
@@ -108,6 +109,7 @@ class Watcher:
 
     def _fail_all(self) -> None:
         """The session is over: whoever waits finds that out by asking for the value."""
+        self._over = True
         with self._lock:
             entries = list(self._waiting.items())
         self._settle(entries)
@@ -158,10 +160,16 @@ def stop() -> None:
 # ---- what references offer -----------------------------------------------------------------------
 
 
+def _get(ref: ObjectRef[Any]) -> Any:
+    """get(), which would start a session if that of `ref` has been shut down meanwhile."""
+    _core.phase(ref)  # raises then
+    return _core.get(ref)
+
+
 def value_or_error(ref: ObjectRef[Any]) -> tuple[Any, BaseException | None]:
     """The value of a completed object, or the exception that get() raises."""
     try:
-        return _core.get(ref), None
+        return _get(ref), None
     except BaseException as error:
         return None, error
 
@@ -252,9 +260,10 @@ def woken(ref: Awaited) -> asyncio.Future[None]:
 
 def await_ref(ref: ObjectRef[Any]) -> Generator[Any, None, Any]:
     """The iterator behind `await ref`."""
-    if _core.phase(ref) == PENDING:
-        yield from woken(ref)
-    return _core.get(ref)
+    if _core.phase(ref) != PENDING:
+        return _core.get(ref)
+    yield from woken(ref)
+    return _get(ref)
 
 
 def asyncio_future_of(ref: ObjectRef[Any]) -> asyncio.Future[Any]:
