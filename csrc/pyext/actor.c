@@ -323,10 +323,11 @@ static PyObject *method_remote(PyObject *self, PyObject *const *args, Py_ssize_t
   wrpy_state *st = wrpy_state_of_type(Py_TYPE(self));
   method_info info;
   wr_id actor;
-  if (parse_info(m->info, &info) || handle_id(st, m->handle, &actor)) return NULL;
+  if (parse_info(m->info, &info)) return NULL;
   int plain = !kwnames && nargs >= info.nmin && (info.nmax < 0 || nargs <= info.nmax);
   if (WR_UNLIKELY(!plain) && wrpy_check_args(st, m->handle, m->name, args, nargs, kwnames))
     return NULL;
+  if (handle_id(st, m->handle, &actor)) return NULL;
   wr_task_spec spec = {.fn = (uint32_t)info.number,
                        .flags = WR_TF_CALL,
                        .retries = wrpy_retries(info.retries),

@@ -101,14 +101,18 @@ int64_t wrpy_enc_register_ref(wr_enc *e, PyObject *ref);
 
 #define WRPY_DEC_NO_PICKLE 1u /* refuse what would run code */
 
-typedef struct {
+typedef struct wr_dec_ctx {
   const wr_idx *refs; /* as written by the encoding */
   uint32_t nrefs;
   unsigned flags;
   PyObject *base; /* kept alive by views of the bytes; NULL: copy buffers out */
-  PyObject *(*make_ref)(void *ctx, wr_idx idx);  /* new reference to an ObjectRef */
-  PyObject *(*resolve)(void *ctx, uint32_t k);   /* new reference to argument k's value */
+  /* new references: to an ObjectRef, to argument k's value */
+  PyObject *(*make_ref)(const struct wr_dec_ctx *cx, wr_idx idx);
+  PyObject *(*resolve)(const struct wr_dec_ctx *cx, uint32_t k);
   void *ctx;
+  uint32_t epoch;   /* for make_ref: the session that refs belong to */
+  long *unpickling; /* counts, if not NULL, while code of the program's own runs: the bytes have to
+                       stay, whatever it does */
 } wr_dec_ctx;
 
 /* Malformed bytes raise ValueError; what unpickling raises is passed on. */

@@ -104,7 +104,7 @@ static PyObject *read_argument(wrpy_dec *d, wr_rbuf *r) {
   if (t.kind != WR_TOK_EXT || t.ext != WR_EXT_REF) return wrpy_dec_token(d, r, &t);
   if (wr_read_ref(&t, &k) || k >= d->cx->nrefs || !d->cx->resolve)
     return wrpy_dec_malformed("no such argument");
-  return d->cx->resolve(d->cx->ctx, k);
+  return d->cx->resolve(d->cx, k);
 }
 
 static int read_one(wrpy_dec *d, wr_rbuf *r, call *c) {

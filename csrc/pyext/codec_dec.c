@@ -33,7 +33,7 @@ static PyObject *read_ref(wrpy_dec *d, const wr_tok *t) {
   uint32_t k;
   if (wr_read_ref(t, &k) || k >= d->cx->nrefs || !d->cx->make_ref)
     return wrpy_dec_malformed("no such reference");
-  return d->cx->make_ref(d->cx->ctx, d->cx->refs[k]);
+  return d->cx->make_ref(d->cx, d->cx->refs[k]);
 }
 
 static int read_shape(wr_rbuf *r, wrpy_array *a, size_t width) {

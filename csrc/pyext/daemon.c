@@ -12,13 +12,15 @@
 PyObject *wrpy_ask(wrpy_state *st, uint32_t type, wr_buf *body, const char *doing) {
   uint8_t *reply = NULL;
   size_t len = 0;
-  int rc = body->failed ? WR_NOMEM : WR_OK;
+  uint32_t epoch = wrpy_sess.epoch;
+  int rc = body->failed ? WR_NOMEM : epoch ? WR_OK : WR_CLOSED;
   if (rc == WR_OK) {
     WRPY_LEAVE
     rc = wr_rpc_call(wrpy_sess.client, type, body->data, body->len, &reply, &len);
     WRPY_ENTER
   }
   wr_buf_free(body);
+  if (rc == WR_OK && !wrpy_still_in(epoch)) rc = WR_CLOSED;
   PyObject *answer = rc == WR_OK ? wrpy_unpack(reply, len) : wrpy_fail_null(st, rc, doing);
   free(reply);
   return answer;
@@ -126,8 +128,13 @@ static int need_long(PyObject *spec, const char *key, long *out) {
 
 static int need_text(PyObject *spec, const char *key, const char **out) {
   PyObject *v = need(spec, key);
-  *out = !v ? NULL : v == Py_None ? "" : PyUnicode_AsUTF8(v);
-  return *out ? 0 : -1;
+  Py_ssize_t n = 0;
+  *out = !v ? NULL : v == Py_None ? "" : PyUnicode_AsUTF8AndSize(v, &n);
+  if (!*out) return -1;
+  if (strlen(*out) == (size_t)n) return 0;
+  PyErr_Format(PyExc_ValueError, "the %s of an actor must not contain null characters, as %R", key,
+               v);
+  return -1;
 }
 
 static int need_ref(wrpy_state *st, PyObject *spec, const char *key, wr_id *out) {
@@ -208,7 +215,8 @@ static PyObject *kill_actor(wrpy_state *st, wr_id actor, int no_restart) {
 
 /* Undoes what is registered of an actor whose creation failed half way, perhaps for want of memory,
  * so with none: nobody else would ever end it. */
-static void abandon(wr_id actor) {
+static void abandon(wr_id actor, uint32_t epoch) {
+  if (!wrpy_still_in(epoch)) return;
   /* msgpack: [uint 32, uint 32, true] */
   uint8_t body[12] = {0x93, 0xce, 0, 0, 0, 0, 0xce, 0, 0, 0, 0, 0xc3};
   uint32_t idx = __builtin_bswap32(actor.idx & ~WR_ACTOR_BIT), gen = __builtin_bswap32(actor.gen);
@@ -246,10 +254,11 @@ static PyObject *submit_creation(wrpy_state *st, const order *o, wr_id actor, Py
 
 /* An actor that will never run: its calls say why. */
 static PyObject *stillborn(wrpy_state *st, const order *o, wr_id actor, PyObject *ref) {
+  uint32_t epoch = wrpy_sess.epoch;
   wr_store32(&wrpy_sess.seg->actors[actor.idx & ~WR_ACTOR_BIT].cause, (uint32_t)o->cause);
   PyObject *killed = kill_actor(st, actor, 1);
   Py_XDECREF(killed);
-  if (!killed) abandon(actor);
+  if (!killed) abandon(actor, epoch);
   return killed ? wrpy_handle_make(st, Py_NewRef(ref), o->methods, o->info) : NULL;
 }
 
@@ -275,11 +284,12 @@ static PyObject *m_actor_create(PyObject *module, PyObject *args) {
                       .ns = o.ns,
                       .cls_name = o.cls_name};
   wr_id actor;
+  uint32_t epoch = wrpy_sess.epoch;
   int rc = wr_actor_create(wrpy_sess.client, &as, &actor);
   if (rc != WR_OK) return wrpy_fail_null(st, rc, "cannot create an actor");
   PyObject *ref = wrpy_ref_wrap(st, actor, WRPY_CREATOR);
   if (!ref) {
-    abandon(actor);
+    abandon(actor, epoch);
     return NULL;
   }
   PyObject *creation = NULL, *handle = NULL;
@@ -291,7 +301,7 @@ static PyObject *m_actor_create(PyObject *module, PyObject *args) {
   if (!o.name[0] || claim_name(st, &o, actor) == 0)
     creation = submit_creation(st, &o, actor, pos, kw);
   if (creation) handle = wrpy_handle_make(st, Py_NewRef(ref), o.methods, o.info);
-  if (!creation) abandon(actor);
+  if (!creation) abandon(actor, epoch);
   if (handle && !((wrpy_handle *)handle)->creation)
     ((wrpy_handle *)handle)->creation = creation; /* its error answers later calls */
   else

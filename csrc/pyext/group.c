@@ -209,13 +209,14 @@ static PyObject *m_group_ready(PyObject *module, PyObject *args) {
   PyObject *obj, *value;
   wr_id group, id;
   wr_enc enc;
+  uint32_t epoch = wrpy_sess.epoch;
   if (!PyArg_ParseTuple(args, "OO", &obj, &value) || read_id(st, obj, &group)) return NULL;
   int created = wr_group_open(wrpy_sess.seg, group.idx, group.gen);
   if (created) return wrpy_put_value(st, value, &id) ? NULL : wrpy_ref_wrap(st, id, WRPY_CREATOR);
   if (wrpy_enc_value(&st->codec, value, &enc)) return NULL;
-  int rc = wr_object_create(wrpy_sess.client, &id);
+  int rc = wrpy_still_in(epoch) ? wr_object_create(wrpy_sess.client, &id) : WR_CLOSED;
   if (rc == WR_OK && wrpy_store(st, id.idx, &enc)) {
-    wr_creator_drop(wrpy_sess.client, id);
+    if (wrpy_still_in(epoch)) wr_creator_drop(wrpy_sess.client, id);
     wrpy_enc_clear(&enc);
     return NULL;
   }

@@ -65,12 +65,12 @@ static int raise_dependency_failed(wrpy_state *st, PyObject *bad) {
   return -1;
 }
 
-static PyObject *arg_ref(void *ctx, wr_idx idx) {
-  return wrpy_ref_hold(((arg_ctx *)ctx)->st, idx, 0);
+static PyObject *arg_ref(const wr_dec_ctx *cx, wr_idx idx) {
+  return wrpy_ref_hold(((arg_ctx *)cx->ctx)->st, idx, 0);
 }
 
-static PyObject *arg_value(void *ctx, uint32_t k) {
-  arg_ctx *a = ctx;
+static PyObject *arg_value(const wr_dec_ctx *cx, uint32_t k) {
+  arg_ctx *a = cx->ctx;
   if (k >= a->j->job.ndeps) {
     PyErr_SetString(PyExc_ValueError, "malformed arguments");
     return NULL;

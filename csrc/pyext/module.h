@@ -40,6 +40,7 @@ typedef struct {
   wr_vec64 tags;       /* of all sessions so far, by epoch: a ref's id stays what it was */
   atomic_long users;   /* threads inside the client without the GIL */
   long views;          /* zero-copy values of this session that live */
+  long unpickling;     /* of values that lie in the segment; sessions come and go meanwhile */
 } wrpy_session;
 extern wrpy_session wrpy_sess;
 int wrpy_guard_forks(void); /* once per process: its children leave the session alone */
@@ -102,6 +103,13 @@ PyObject *wrpy_errors(wrpy_state *st);
 PyObject *wrpy_hook(wrpy_state *st, const char *name, const char *format, ...);
 int wrpy_attached(wrpy_state *st);      /* 0, or -1 with an exception */
 int wrpy_attached_auto(wrpy_state *st); /* the same, after starting a session if there is none */
+/* While code of the program's own pickles or unpickles, and while the GIL is let go, other threads
+ * may leave the session.  What was begun in session `epoch` must not go on then: there is no client
+ * any more, or it is that of another session, where ids name other things. */
+static inline int wrpy_still_in(uint32_t epoch) { return epoch && epoch == wrpy_sess.epoch; }
+static inline int wrpy_left(wrpy_state *st, uint32_t epoch, const char *doing) { /* 0, or -1 */
+  return WR_LIKELY(wrpy_still_in(epoch)) ? 0 : wrpy_fail(st, WR_CLOSED, doing);
+}
 
 /* ---- objectref.c --------------------------------------------------------------------------- */
 
@@ -164,6 +172,8 @@ void wrpy_copy_out(wr_enc *enc, uint8_t *dst);
 int wrpy_store(wrpy_state *st, wr_idx idx, wr_enc *enc);
 /* Encodes v and makes an object of it; *out gets the creator's reference. */
 int wrpy_put_value(wrpy_state *st, PyObject *v, wr_id *out);
+/* The same of what has been encoded in session `epoch`. */
+int wrpy_put_encoded(wrpy_state *st, wr_enc *enc, uint32_t epoch, int is_error, wr_id *out);
 int wrpy_put_error(wrpy_state *st, PyObject *exc, wr_id *out); /* the value is an error */
 /* The value of a sealed object; one on disk has until `deadline` (see wrpy_deadline) to come.
  * *is_error: it is an exception object that the caller raises. */

@@ -37,8 +37,9 @@ static int count_sealed(const wr_id *ids, Py_ssize_t n, int *failed) {
 }
 
 /* Raises the first error in the order of the list, if any of the objects has failed. */
-static int raise_first(wrpy_state *st, const wr_id *ids, Py_ssize_t n) {
+static int raise_first(wrpy_state *st, const wr_id *ids, Py_ssize_t n, uint32_t epoch) {
   for (Py_ssize_t i = 0; i < n; i++) {
+    if (wrpy_left(st, epoch, "reading an object")) return -1;
     if (wrpy_phase(ids[i]) != WR_OBJ_ERROR) continue;
     PyObject *value = wrpy_load_or_raise(st, ids[i], -1);
     Py_XDECREF(value);
@@ -47,10 +48,12 @@ static int raise_first(wrpy_state *st, const wr_id *ids, Py_ssize_t n) {
   return 0;
 }
 
-static PyObject *load_all(wrpy_state *st, const wr_id *ids, Py_ssize_t n, int64_t deadline) {
+static PyObject *load_all(wrpy_state *st, const wr_id *ids, Py_ssize_t n, uint32_t epoch,
+                          int64_t deadline) {
   PyObject *values = PyList_New(n);
   for (Py_ssize_t i = 0; values && i < n; i++) {
-    PyObject *value = wrpy_load_or_raise(st, ids[i], deadline);
+    int left = wrpy_left(st, epoch, "reading an object");
+    PyObject *value = left ? NULL : wrpy_load_or_raise(st, ids[i], deadline);
     if (value)
       PyList_SET_ITEM(values, i, value);
     else
@@ -61,13 +64,14 @@ static PyObject *load_all(wrpy_state *st, const wr_id *ids, Py_ssize_t n, int64_
 
 static PyObject *get_ids(wrpy_state *st, const wr_id *ids, Py_ssize_t n, int64_t deadline) {
   int failed = 0;
+  uint32_t epoch = wrpy_sess.epoch;
   if (!count_sealed(ids, n, &failed) && !failed) {
     int rc = wrpy_wait_sealed(st, ids, (size_t)n, (size_t)n, 1, deadline);
     if (rc) return rc > 0 ? timed_out(st) : NULL;
     failed = 1; /* perhaps */
   }
-  if (failed && raise_first(st, ids, n)) return NULL;
-  return load_all(st, ids, n, deadline);
+  if (failed && raise_first(st, ids, n, epoch)) return NULL;
+  return load_all(st, ids, n, epoch, deadline);
 }
 
 /* A copy of the list keeps the refs while other threads may change the caller's. */
@@ -215,6 +219,7 @@ static PyObject *m_wait_change(PyObject *module, PyObject *args) {
 
 /* Copies bytes into a new object that stays until the session ends. */
 static int export_new(wrpy_state *st, const Py_buffer *data, wr_id *id) {
+  uint32_t epoch = wrpy_sess.epoch;
   int rc = wr_object_create(wrpy_sess.client, id);
   if (rc != WR_OK) return wrpy_fail(st, rc, "exporting a function");
   wrpy_room room = {0};
@@ -227,7 +232,7 @@ static int export_new(wrpy_state *st, const Py_buffer *data, wr_id *id) {
     rc = wr_export_seal(wrpy_sess.client, *id, data->buf, len);
   }
   if (rc == WR_OK) return 0;
-  wr_creator_drop(wrpy_sess.client, *id);
+  if (wrpy_still_in(epoch)) wr_creator_drop(wrpy_sess.client, *id);
   return wrpy_fail(st, rc, "exporting a function");
 }
 

@@ -172,8 +172,9 @@ static PyObject *m_detach(PyObject *module, PyObject *unused) {
   Py_END_ALLOW_THREADS
   if (wrpy_sess.client != c) Py_RETURN_NONE;
   wrpy_sess.client = NULL;
-  /* Arrays that still show bytes of the segment keep the mapping for the life of the process. */
-  if (wrpy_sess.views > 0) wrpy_sess.seg->base = NULL;
+  /* Arrays that still show bytes of the segment, and values that are read just now, keep the
+   * mapping for the life of the process. */
+  if (wrpy_sess.views > 0 || wrpy_sess.unpickling > 0) wrpy_sess.seg->base = NULL;
   Py_BEGIN_ALLOW_THREADS
   wr_client_detach(c);
   Py_END_ALLOW_THREADS

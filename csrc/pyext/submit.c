@@ -19,10 +19,11 @@ static int refused(wrpy_state *st, const wr_task_spec *spec, int rc) {
   return wrpy_fail(st, rc, "submitting a task");
 }
 
-static int make_task(wrpy_state *st, const wr_task_spec *spec, wr_enc *enc, wr_id *out) {
+static int make_task(wrpy_state *st, const wr_task_spec *spec, wr_enc *enc, uint32_t epoch,
+                     wr_id *out) {
   wrpy_room room = {0};
   uint8_t *dst = NULL;
-  uint32_t epoch = wrpy_sess.epoch;
+  if (wrpy_left(st, epoch, "submitting a task")) return -1;
   for (;;) {
     int rc = wr_task_create(wrpy_sess.client, spec, enc->total, enc->refs, enc->nrefs, enc->ndeps,
                             out, &dst);
@@ -31,7 +32,7 @@ static int make_task(wrpy_state *st, const wr_task_spec *spec, wr_enc *enc, wr_i
     if (wrpy_room_wait(st, &room, enc->total)) return -1;
   }
   if (enc->total) wrpy_copy_out(enc, dst);
-  if (WR_UNLIKELY(epoch != wrpy_sess.epoch)) return wrpy_fail(st, WR_CLOSED, "submitting a task");
+  if (wrpy_left(st, epoch, "submitting a task")) return -1;
   int rc = wr_task_submit(wrpy_sess.client, out[0].idx);
   return rc == WR_OK || rc == WR_DEAD ? 0 : refused(st, spec, rc);
 }
@@ -71,11 +72,12 @@ static PyObject *wrap_returns(wrpy_state *st, const wr_task_spec *spec, const wr
   return list;
 }
 
-static PyObject *submit_encoded(wrpy_state *st, const wr_task_spec *spec, wr_enc *enc) {
+static PyObject *submit_encoded(wrpy_state *st, const wr_task_spec *spec, wr_enc *enc,
+                                uint32_t epoch) {
   wr_id few[FEW], *out = few;
   uint32_t n = spec->nreturns;
   if (n > FEW && !(out = PyMem_New(wr_id, n))) return PyErr_NoMemory();
-  PyObject *refs = make_task(st, spec, enc, out) ? NULL : wrap_returns(st, spec, out);
+  PyObject *refs = make_task(st, spec, enc, epoch, out) ? NULL : wrap_returns(st, spec, out);
   if (out != few) PyMem_Free(out);
   return refs;
 }
@@ -83,15 +85,18 @@ static PyObject *submit_encoded(wrpy_state *st, const wr_task_spec *spec, wr_enc
 /* ---- large arguments ------------------------------------------------------------------------ */
 
 /* An ObjectRef to a copy of v when v is large, else v itself; a new reference. */
-static PyObject *put_if_large(wrpy_state *st, PyObject *v) {
-  if (wrpy_is_ref(st, v)) return Py_NewRef(v);
+static PyObject *put_if_large(wrpy_state *st, PyObject *v, uint32_t epoch) {
   wr_enc enc;
-  if (wrpy_enc_value(&st->codec, v, &enc)) return NULL;
-  size_t size = enc.total;
-  wrpy_enc_clear(&enc);
-  if (size < WRPY_BIG_ARG) return Py_NewRef(v);
   wr_id id;
-  return wrpy_put_value(st, v, &id) ? NULL : wrpy_ref_wrap(st, id, WRPY_CREATOR);
+  if (wrpy_is_ref(st, v)) return Py_NewRef(v);
+  if (wrpy_enc_value(&st->codec, v, &enc)) return NULL;
+  PyObject *out = NULL;
+  if (enc.total < WRPY_BIG_ARG)
+    out = Py_NewRef(v);
+  else if (wrpy_put_encoded(st, &enc, epoch, 0, &id) == 0)
+    out = wrpy_ref_wrap(st, id, WRPY_CREATOR);
+  wrpy_enc_clear(&enc);
+  return out;
 }
 
 static void drop_all(PyObject **values, Py_ssize_t n) {
@@ -102,15 +107,15 @@ static void drop_all(PyObject **values, Py_ssize_t n) {
 /* Arguments that are large by themselves become objects: retries need no second copy of them, and
  * the task sees them in place. */
 static PyObject *submit_large(wrpy_state *st, const wr_task_spec *spec, PyObject *const *args,
-                              Py_ssize_t nargs, PyObject *kwnames) {
+                              Py_ssize_t nargs, PyObject *kwnames, uint32_t epoch) {
   Py_ssize_t n = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0), done = 0;
   PyObject **small = PyMem_New(PyObject *, (size_t)n);
   if (!small) return PyErr_NoMemory();
-  while (done < n && (small[done] = put_if_large(st, args[done]))) done++;
+  while (done < n && (small[done] = put_if_large(st, args[done], epoch))) done++;
   PyObject *refs = NULL;
   wr_enc enc;
   if (done == n && wrpy_enc_call(&st->codec, small, nargs, kwnames, &enc) == 0) {
-    refs = submit_encoded(st, spec, &enc);
+    refs = submit_encoded(st, spec, &enc, epoch);
     wrpy_enc_clear(&enc);
   }
   drop_all(small, done);
@@ -120,11 +125,12 @@ static PyObject *submit_large(wrpy_state *st, const wr_task_spec *spec, PyObject
 PyObject *wrpy_submit(wrpy_state *st, const wr_task_spec *spec, PyObject *const *args,
                       Py_ssize_t nargs, PyObject *kwnames) {
   wr_enc enc;
+  uint32_t epoch = wrpy_sess.epoch;
   if (wrpy_enc_call(&st->codec, args, nargs, kwnames, &enc)) return NULL;
   int large = enc.total >= WRPY_BIG_ARG;
-  PyObject *refs = WR_LIKELY(!large) ? submit_encoded(st, spec, &enc) : NULL;
+  PyObject *refs = WR_LIKELY(!large) ? submit_encoded(st, spec, &enc, epoch) : NULL;
   wrpy_enc_clear(&enc);
-  return WR_LIKELY(!large) ? refs : submit_large(st, spec, args, nargs, kwnames);
+  return WR_LIKELY(!large) ? refs : submit_large(st, spec, args, nargs, kwnames, epoch);
 }
 
 /* ---- TaskSubmitter -------------------------------------------------------------------------- */

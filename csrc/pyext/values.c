@@ -122,7 +122,7 @@ int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len) {
   (void)wr_wait_change(wrpy_sess.client, &room->seen, NAP_NS);
   WRPY_ENTER
   if (PyErr_CheckSignals()) return -1;
-  return epoch == wrpy_sess.epoch ? 0 : wrpy_fail(st, WR_CLOSED, "waiting for room");
+  return wrpy_left(st, epoch, "waiting for room");
 }
 
 void wrpy_copy_out(wr_enc *enc, uint8_t *dst) {
@@ -139,6 +139,7 @@ void wrpy_copy_out(wr_enc *enc, uint8_t *dst) {
 int wrpy_store(wrpy_state *st, wr_idx idx, wr_enc *enc) {
   wrpy_room room = {0};
   uint8_t *dst = NULL;
+  uint32_t epoch = wrpy_sess.epoch;
   for (;;) {
     int rc = wr_value_reserve(wrpy_sess.client, idx, enc->total, enc->refs, enc->nrefs, &dst);
     if (rc == WR_OK) break;
@@ -146,26 +147,27 @@ int wrpy_store(wrpy_state *st, wr_idx idx, wr_enc *enc) {
     if (wrpy_room_wait(st, &room, enc->total)) return -1;
   }
   wrpy_copy_out(enc, dst);
-  return 0;
+  return wrpy_left(st, epoch, "storing a value");
 }
 
-static int put_encoded(wrpy_state *st, wr_enc *enc, int is_error, wr_id *out) {
+int wrpy_put_encoded(wrpy_state *st, wr_enc *enc, uint32_t epoch, int is_error, wr_id *out) {
+  if (wrpy_left(st, epoch, "storing a value")) return -1;
   int rc = wr_object_create(wrpy_sess.client, out);
   if (rc != WR_OK) return wrpy_fail(st, rc, "creating an object");
-  uint32_t epoch = wrpy_sess.epoch;
   if (wrpy_store(st, out->idx, enc) == 0) {
     rc = wr_object_seal(wrpy_sess.client, out->idx, is_error, 0);
     if (rc == WR_OK) return 0;
     wrpy_fail(st, rc, "storing a value");
   }
-  if (epoch == wrpy_sess.epoch) wr_creator_drop(wrpy_sess.client, *out);
+  if (wrpy_still_in(epoch)) wr_creator_drop(wrpy_sess.client, *out);
   return -1;
 }
 
 static int put(wrpy_state *st, PyObject *v, int is_error, wr_id *out) {
   wr_enc enc;
+  uint32_t epoch = wrpy_sess.epoch;
   if (wrpy_enc_value(&st->codec, v, &enc)) return -1;
-  int rc = put_encoded(st, &enc, is_error, out);
+  int rc = wrpy_put_encoded(st, &enc, epoch, is_error, out);
   wrpy_enc_clear(&enc);
   return rc;
 }
@@ -175,10 +177,9 @@ int wrpy_put_error(wrpy_state *st, PyObject *exc, wr_id *out) { return put(st, e
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-static PyObject *make_ref(void *ctx, wr_idx idx) { return wrpy_ref_hold(ctx, idx, 0); }
-
-static void init_context(wr_dec_ctx *cx, wrpy_state *st, const wr_idx *refs, uint32_t nrefs) {
-  *cx = (wr_dec_ctx){.refs = refs, .nrefs = nrefs, .make_ref = make_ref, .ctx = st};
+static PyObject *make_ref(const wr_dec_ctx *cx, wr_idx idx) {
+  wrpy_state *st = cx->ctx;
+  return wrpy_left(st, cx->epoch, "reading an object") ? NULL : wrpy_ref_hold(st, idx, 0);
 }
 
 /* [code, text, extra] as an exception object. */
@@ -212,9 +213,13 @@ static WR_RARE void tell_unreadable(wrpy_state *st) {
 /* Where a view of the value is kept: base keeps it. */
 static PyObject *decode_view(wrpy_state *st, const wr_view *view, PyObject *base) {
   if (WR_UNLIKELY(view->is_error && view->flags & WR_VAL_SYSERR)) return engine_error(st, view);
-  wr_dec_ctx cx;
-  init_context(&cx, st, view->refs, view->nrefs);
-  cx.base = base;
+  wr_dec_ctx cx = {.refs = view->refs,
+                   .nrefs = view->nrefs,
+                   .base = base,
+                   .make_ref = make_ref,
+                   .ctx = st,
+                   .epoch = wrpy_sess.epoch,
+                   .unpickling = &wrpy_sess.unpickling};
   PyObject *value = wrpy_dec_value(&st->codec, view->data, view->len, &cx);
   if (WR_UNLIKELY(!value)) tell_unreadable(st);
   return value;

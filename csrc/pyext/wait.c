@@ -36,17 +36,18 @@ int wrpy_wait_in_slices(wrpy_state *st, int (*sleep)(void *arg, int64_t until_ns
                         int64_t deadline) {
   uint32_t epoch = wrpy_sess.epoch;
   for (;;) {
-    if (wrpy_sess.epoch != epoch || !epoch) return wrpy_fail(st, WR_CLOSED, "waiting for objects");
+    if (wrpy_left(st, epoch, "waiting for objects")) return -1;
     int64_t slice = wrpy_slice(deadline);
     int64_t until = slice ? (int64_t)wr_os_now_ns() + slice : 0;
     int rc;
     WRPY_LEAVE
     rc = sleep(arg, until);
     WRPY_ENTER
-    if (rc == WR_OK) return 0;
+    if (rc == WR_OK) return wrpy_left(st, epoch, "waiting for objects");
     if (rc != WR_TIMEOUT && rc != WR_INTR) return wrpy_fail(st, rc, "waiting for objects");
     if (PyErr_CheckSignals()) return -1;
-    if (rc == WR_TIMEOUT && wrpy_slice(deadline) == 0) return 1;
+    if (rc == WR_TIMEOUT && wrpy_slice(deadline) == 0)
+      return wrpy_left(st, epoch, "waiting for objects") ? -1 : 1;
   }
 }
 
