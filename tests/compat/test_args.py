@@ -115,6 +115,21 @@ def test_large_and_small_arguments_together(ray: Ray) -> None:
     assert kwargs == {"k": big, "s": 2}
 
 
+def test_a_large_argument_is_pickled_at_most_twice(ray: Ray) -> None:
+    """Once to see that it is large, and then as an object of its own."""
+
+    class Counts:
+        pickled = 0
+
+        def __reduce__(self) -> Any:
+            Counts.pickled += 1
+            return bytes, (100_000,)
+
+    task = ray.remote(lambda value, other: (len(value), other))
+    assert ray.get(task.remote(Counts(), 5)) == (100_000, 5)
+    assert Counts.pickled <= 2
+
+
 def test_many_medium_arguments(ray: Ray) -> None:
     parts = [bytes([i]) * 60_000 for i in range(12)]
     args, _ = ray.get(ray.remote(collect).remote(*parts))

@@ -88,6 +88,47 @@ def test_wrong_arguments_are_told_with_the_signature(
     assert "inspect.py" not in files
 
 
+@pytest.mark.parametrize("option", ["name", "namespace"])
+def test_a_name_with_a_null_character_names_no_other_actor(option: str) -> None:
+    names = {"name": "shelf", "namespace": "house"}
+    names[option] += "\0er"
+    with pytest.raises(ValueError, match="null characters"):
+        Shelf.options(**names).remote()
+    with pytest.raises(ValueError, match="Failed to look up actor"):
+        whipray.get_actor("shelf", "house")
+
+
+NO_REFS: list[tuple[Callable[[], Any], type[Exception], str]] = [
+    (lambda: scale, ValueError, r"has not been called: `\.remote\(\.\.\.\)` gives an ObjectRef"),
+    (lambda: Shelf.remote().get, ValueError, "has not been called"),
+    (lambda: Shelf, ValueError, "is a class"),
+    (lambda: Shelf.remote(), ValueError, "call a method of it"),
+    (lambda: (scale.remote(1),), ValueError, r"make a list of it: get\(list\(\.\.\.\)\)"),
+    (lambda: (scale.remote(i) for i in range(2)), ValueError, "make a list of it"),
+    (lambda: {"a": scale.remote(1)}, ValueError, r"get\(list\(\.\.\.values\(\)\)\)"),
+    (lambda: [[scale.remote(1)]], TypeError, "get each of the inner lists"),
+    (lambda: [scale.remote(1), scale], TypeError, "has not been called"),
+]
+
+
+@pytest.mark.parametrize(("given", "kind", "text"), NO_REFS)
+def test_get_of_what_is_no_reference_says_what_to_do(
+    given: Callable[[], Any], kind: type[Exception], text: str
+) -> None:
+    with pytest.raises(kind, match=text):
+        whipray.get(given())
+
+
+def test_a_handle_says_that_it_has_methods_only() -> None:
+    shelf = Shelf.remote()
+    with pytest.raises(
+        AttributeError, match=r"'ActorHandle' object has no attribute 'n'\. .*methods"
+    ) as caught:
+        shelf.n  # noqa: B018
+    assert (caught.value.name, caught.value.obj) == ("n", shelf)
+    assert not hasattr(shelf, "__len__") and "get" in dir(shelf)
+
+
 CELL = """
 def broken():
     table = {}

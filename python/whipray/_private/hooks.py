@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from whipray import _core
@@ -89,14 +90,39 @@ def get_slow(refs: Any, timeout: Any) -> Any:
     if not isinstance(refs, list):
         raise ValueError(
             f"Invalid type of object refs, {type(refs)}, is given. 'object_refs' must either be "
-            "an ObjectRef or a list of ObjectRefs."
+            f"an ObjectRef or a list of ObjectRefs.{_instead(refs)}"
         )
     for ref in refs:
         if not isinstance(ref, _core.ObjectRef):
             raise TypeError(
                 f"Attempting to call `get` on the value {ref!r}, which is not an ray.ObjectRef."
+                f"{_instead(ref)}"
             )
     return _core.get(list(refs), timeout=timeout)
+
+
+def _instead(given: Any) -> str:
+    """What whoever asked for this value may have had in mind."""
+    from whipray.actor import ActorClass
+    from whipray.remote_function import ConfiguredFunction, RemoteFunction
+
+    if isinstance(given, RemoteFunction | ConfiguredFunction | _core.ActorMethod):
+        return f" {given!r} has not been called: `.remote(...)` gives an ObjectRef."
+    if isinstance(given, ActorClass):
+        return (
+            f" {given!r} is a class: `.remote(...)` makes an actor, whose methods give ObjectRefs."
+        )
+    if isinstance(given, _core.ActorHandle):
+        return (
+            " This is an actor: call a method of it with `.remote(...)`, and get what that gives."
+        )
+    if isinstance(given, list):
+        return " Lists in lists are not looked into: get each of the inner lists."
+    if isinstance(given, dict):
+        return " To get the values of a dict, give their list: get(list(...values()))."
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes):
+        return " Only a list will do: make a list of it: get(list(...))."
+    return ""
 
 
 def sleeps_in_actor() -> None:
