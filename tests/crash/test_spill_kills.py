@@ -59,3 +59,41 @@ def test_workers_die_while_values_come_and_go(spilled: Path) -> None:
     del refs, more, sums
     wait_until_whole(before)
     wait_until(lambda: not [p for p in spilled.rglob("*") if p.name.isdigit()])
+
+
+@whipray.remote(max_retries=-1)
+def wrap(parcel: Any, k: int) -> Any:
+    """A value that refers to what the given one refers to, and to one of the worker's own."""
+    ref, array = parcel
+    return [ref, whipray.put(np.full(MIB // 8, 3 * k)), array + 1]
+
+
+@whipray.remote(max_retries=-1)
+def weigh(parcel: Any) -> int:
+    first, second, array = parcel
+    return int(whipray.get(first)[-1]) + int(whipray.get(second)[0]) + int(array[-1])
+
+
+def test_workers_die_while_values_that_hold_references_come_and_go(spilled: Path) -> None:
+    before = living()
+    assert before["objects"] == 0
+    waits = Waits()
+    with Killer(60, waits) as killer:
+        for round_ in range(ROUNDS):
+            inner = [whipray.put(np.full(MIB // 8, k)) for k in range(20)]
+            parcels = [whipray.put([ref, np.full(MIB // 8, 2 * k)]) for k, ref in enumerate(inner)]
+            del inner  # on disk or in memory, the parcels keep them
+            wrapped = [wrap.remote(parcel, k) for k, parcel in enumerate(parcels)]
+            sums = [weigh.remote(parcel) for parcel in wrapped]
+            assert waits.get(sums) == [6 * k + 1 for k in range(20)], round_
+            assert [path for path in spilled.rglob("*") if path.name.isdigit()]
+            for k in range(0, 20, 3):
+                ref, array = waits.get(parcels[k])
+                assert (waits.get(ref) == k).all() and (array == 2 * k).all()
+                kept, own, more = waits.get(wrapped[k])
+                assert (waits.get(own) == 3 * k).all() and (more == 2 * k + 1).all()
+                assert (waits.get(kept) == k).all()
+    assert killer.left < 60
+    del parcels, wrapped, sums, ref, array, kept, own, more
+    wait_until_whole(before)
+    wait_until(lambda: not [p for p in spilled.rglob("*") if p.name.isdigit()])
