@@ -14,6 +14,7 @@
 #include "sched/actor.h"
 #include "sched/group_end.h"
 #include "sched/remake.h"
+#include "store/refs.h"
 
 const char *const kill_places[] = {
     "actor.alive", "actor.bound", "actor.claim", "actor.exit", "actor.failed", "actor.fetched",
@@ -146,6 +147,25 @@ static void open_gate(world *w) {
   kill_promise(w, w->remade, 0, 0, MUST_FAIL);
 }
 
+/* The next step of whiprayd. */
+static void end_move(world *w) {
+  wr_self *daemon = &w->x.sweeper.self;
+  wr_id id = w->moving;
+  if (!id.idx) return;
+  if (WR_OBJ_PLACE(wr_load(&wr_obj(&w->x.seg, id.idx)->state)) == WR_IN_LEAVING)
+    wr_away_stay(daemon, id.idx, id.gen);
+  else
+    wr_away_arrive(daemon, id.idx, id.gen, WR_IN_MEMORY, &w->carried);
+}
+
+/* What the copy of a task has made is the value of the task, as whiprayd finds when it looks. */
+static void hand_copy_over(world *w) {
+  wr_self *daemon = &w->x.sweeper.self;
+  if (!w->copy) return;
+  CHECK_EQ(wr_remake_put(daemon, w->copy, w->copied), WR_OK);
+  wr_refs_clear(daemon, w->copy, wr_gen_of(&w->x.seg, w->copy), WR_REF_CREATOR);
+}
+
 /* Detached actors end only when they are killed. */
 static void end_detached(world *w) {
   wr_seg *s = &w->x.seg;
@@ -180,6 +200,8 @@ static void drop_promise(wr_client *d, const promise *p) {
 
 static void close_world(world *w) {
   open_gate(w);
+  session_work(&w->x);
+  hand_copy_over(w);
   session_work(&w->x);
   if (wr_load32(&w->x.seg.h->ngroups)) end_groups(w);
   for (uint32_t i = 0; i < w->npromised; i++) check_promise(w, &w->promised[i]);
@@ -258,6 +280,7 @@ void kill_settle(world *w, uint32_t slot) {
     return;
   }
   sweep_twice(w, slot);
+  end_move(w);
   close_world(w);
 }
 

@@ -8,6 +8,7 @@
 #define KILL_H
 
 #include "session.h"
+#include "store/away.h"
 
 typedef struct {
   wr_id id;
@@ -34,6 +35,9 @@ typedef struct {
   stream_promise streams[8];
   uint32_t nstreams;
   wr_id remade;        /* its task runs again, and has failed after the victim's death; or 0 */
+  wr_idx copy, copied; /* one that runs again, and the task that it copies; or 0 */
+  wr_id moving;        /* a value that whiprayd is moving at the victim's death; or 0 */
+  wr_away_refs *carried; /* what it refers to, while it is not in memory */
   wr_id gate;          /* pending; the driver seals it after the victim's death */
   wr_id small, large;  /* values of the driver: 100 bytes of seed 1, 200000 of seed 2 */
   wr_id alive, gone;   /* an actor that runs, and one that is dead */
@@ -50,7 +54,7 @@ typedef struct {
 } scenario;
 
 /* A driver, a worker, kinds of actors and others: together they pass every failpoint (scenes.c). */
-#define KILL_SCENES 10u
+#define KILL_SCENES 11u
 extern const scenario *const kill_scenes[KILL_SCENES];
 /* What scenes are made of: an actor of the driver's that has been created (op ORDER_BROKEN: that
  * has failed); a task; the description of a call; a task of the driver's with a promise of its
@@ -59,6 +63,10 @@ wr_id scene_actor(world *w, uint32_t op);
 wr_id scene_submit(wr_client *c, order o, wr_task_spec spec, const wr_id *refs, uint32_t nrefs,
                    uint32_t ndeps);
 wr_task_spec scene_call(wr_id actor);
+/* Two tasks of the driver's: the first has an argument that, now that it is QUEUED, is remade. */
+void scene_remade(world *w);
+/* Seals an export with bytes of the seed, and finds the one that has them. */
+wr_id scene_export(wr_client *c, uint32_t seed, wr_id *found);
 void scene_promise(world *w, order o, wr_task_spec spec, const wr_id *refs, uint32_t nrefs,
                    uint32_t ndeps, wr_id *out);
 

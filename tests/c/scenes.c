@@ -5,9 +5,10 @@
 
 #include "sched/group.h"
 #include "sched/ledger.h"
+#include "sched/lineage.h"
 #include "sched/queue.h"
 #include "sched/remake.h"
-#include "store/away.h"
+#include "sched/task.h"
 #include "shm/ring.h"
 
 #define ECHO(seed) (order){ORDER_ECHO, seed, 8, 0}
@@ -64,17 +65,24 @@ static void prepare_driver(world *w) {
   put_to_sleep(w, sleeper);
 }
 
+wr_id scene_export(wr_client *c, uint32_t seed, wr_id *found) {
+  uint8_t bytes[200], *dst;
+  wr_id id;
+  pattern_fill(bytes, sizeof bytes, seed);
+  CHECK_EQ(wr_object_create(c, &id), WR_OK);
+  CHECK_EQ(wr_value_reserve(c, id.idx, sizeof bytes, NULL, 0, &dst), WR_OK);
+  memcpy(dst, bytes, sizeof bytes);
+  CHECK_EQ(wr_export_seal(c, id, bytes, sizeof bytes), WR_OK);
+  CHECK(wr_export_find(c, bytes, sizeof bytes, found));
+  return id;
+}
+
 /* As if two processes brought the same function. */
 static void export_twice(wr_client *v) {
-  uint8_t bytes[200], *dst;
-  wr_id first, second;
-  pattern_fill(bytes, sizeof bytes, 77);
-  CHECK_EQ(wr_object_create(v, &first), WR_OK);
-  CHECK_EQ(wr_value_reserve(v, first.idx, sizeof bytes, NULL, 0, &dst), WR_OK);
-  memcpy(dst, bytes, sizeof bytes);
-  CHECK_EQ(wr_export_seal(v, first, bytes, sizeof bytes), WR_OK);
-  CHECK(wr_export_find(v, bytes, sizeof bytes, &second));
-  CHECK(second.idx == first.idx && second.gen == first.gen);
+  wr_id found, first = scene_export(v, 77, &found);
+  CHECK(found.idx == first.idx && found.gen == first.gen);
+  (void)scene_export(v, 77, &found);
+  CHECK(found.idx == first.idx && found.gen == first.gen);
 }
 
 /* Puts, gets and lets go. */
@@ -266,16 +274,18 @@ static void prepare_worker(world *w) {
 }
 
 static void act_worker(world *w, wr_client *v) {
+  wr_job job;
   (void)w;
   work_all(v);
   work_all(v); /* lies down and gets up again */
+  while (wr_work_next(v, &job, 1000000) == WR_OK) work_run(v, &job); /* sleeps */
 }
 
 /* ---- a worker whose results could be lost ---------------------------------------------------- */
 
 /* An object of the driver's is lost, and its task runs again, as far as anybody can see: after it
  * has become the argument of one task, and before it becomes that of another. */
-static void use_remade(world *w) {
+void scene_remade(world *w) {
   wr_away_refs *none;
   wr_task_spec always = ALWAYS;
   wr_id id = w->remade = pattern_put(w->d, 150000, 13, NULL, 0);
@@ -303,7 +313,7 @@ static void prepare_lineage(world *w) {
   wr_creator_drop(w->d, out[0]);
   wr_creator_drop(w->d, out[2]);
   kill_promise(w, out[1], 3000, 175, 0);
-  use_remade(w);
+  scene_remade(w);
 }
 
 static void act_lineage(world *w, wr_client *v) {
@@ -313,6 +323,41 @@ static void act_lineage(world *w, wr_client *v) {
       CHECK_EQ(wr_work_postpone(v, &job), WR_OK);
     else
       work_run(v, &job);
+}
+
+/* ---- who cancels a task that runs again ------------------------------------------------------ */
+
+/* A value of the driver's is lost, and a copy of its task is queued that makes it again. */
+static void prepare_copy(world *w) {
+  wr_self *daemon = &w->x.sweeper.self;
+  wr_task_spec always = ALWAYS;
+  wr_away_refs *none;
+  wr_id refs[2] = {w->small, w->large}, id;
+  session_client(&w->x, WR_ROLE_WORKER);
+  id = scene_submit(w->d, (order){ORDER_ECHO, 190, 5000, 0}, always, refs, 2, 1);
+  kill_promise(w, id, 5000, 190, 1);
+  session_work(&w->x);
+  CHECK(wr_away_begin(&w->x.seg, id.idx, id.gen));
+  wr_away_settle();
+  CHECK_EQ(wr_away_leave(daemon, id.idx, id.gen, &none), WR_OK);
+  w->copied = wr_lineage_task_of(&w->x.seg, id.idx);
+  CHECK_EQ(w->copied, id.idx);
+  CHECK_EQ(wr_remake_build(daemon, w->copied, &w->copy), WR_OK);
+  wr_store32(&wr_task_at(&w->x.seg, w->copied)->qnext, w->copy);
+  CHECK(wr_remake_mark(&w->x.seg, id.idx, id.gen));
+  scene_promise(w, ECHO(191), always, &id, 1, 1, NULL); /* waits for it */
+  CHECK_EQ(wr_tasks_submit(daemon, w->copy), WR_OK);
+}
+
+static void act_cancel_copy(world *w, wr_client *v) {
+  wr_id id = {w->copied, wr_gen_of(&v->seg, w->copied)};
+  uint32_t slot;
+  CHECK_EQ(wr_hold(v, id.idx, id.gen, NULL), WR_OK);
+  CHECK_EQ(wr_task_cancel(v, &id, 0, &slot), 1);
+  CHECK_EQ(id.idx, w->copy);
+  id = (wr_id){w->copied, wr_gen_of(&v->seg, w->copied)};
+  CHECK_EQ(wr_task_cancel(v, &id, 0, &slot), 0); /* once is enough */
+  wr_unhold(v, (wr_id){w->copied, wr_gen_of(&v->seg, w->copied)});
 }
 
 /* ---- a process that reads what it yields ---------------------------------------------------- */
@@ -470,6 +515,7 @@ const scenario *const kill_scenes[KILL_SCENES] = {
     &(const scenario){"driver", WR_ROLE_DRIVER, prepare_driver, act_driver, NULL},
     &(const scenario){"worker", WR_ROLE_WORKER, prepare_worker, act_worker, NULL},
     &(const scenario){"worker with lineage", WR_ROLE_WORKER, prepare_lineage, act_lineage, NULL},
+    &(const scenario){"who cancels a copy", WR_ROLE_DRIVER, prepare_copy, act_cancel_copy, NULL},
     &(const scenario){"reader", WR_ROLE_WORKER, prepare_reader, act_reader, NULL},
     &(const scenario){"restarting actor", WR_ROLE_WORKER, prepare_lasting, act_actor, NULL},
     &(const scenario){"mortal actor", WR_ROLE_WORKER, prepare_mortal, act_actor, NULL},

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "os/os.h"
 #include "sched/actor.h"
+#include "store/heap.h"
 
 #define ALWAYS (wr_task_spec){.retries = -1}
 #define ECHO(seed, len) (order){ORDER_ECHO, seed, len, 0}
@@ -125,6 +126,81 @@ static void act_loose_free(world *w, wr_client *v) {
   wr_loose_free(v, has.block);
 }
 
+/* ---- exports --------------------------------------------------------------------------------- */
+
+static void stage_exported(world *w) { (void)scene_export(w->d, 77, &has.other); }
+static void act_export(world *w, wr_client *v) {
+  (void)w;
+  has.id = scene_export(v, 77, &has.other);
+}
+
+/* ---- values that come and go ----------------------------------------------------------------- */
+
+static void stage_leaving(world *w) {
+  w->moving = pattern_put(w->d, 250000, 13, &w->small, 1);
+  CHECK(wr_away_begin(&w->x.seg, w->moving.idx, w->moving.gen));
+  wr_away_settle();
+}
+static void stage_coming(world *w) {
+  wr_self *daemon = &w->x.sweeper.self;
+  uint8_t *dst;
+  stage_leaving(w);
+  CHECK_EQ(wr_away_leave(daemon, w->moving.idx, w->moving.gen, &w->carried), WR_OK);
+  CHECK_EQ(wr_away_return(daemon, w->moving.idx, w->moving.gen, 250000, w->carried, &dst), WR_OK);
+  pattern_fill(dst, 250000, 13);
+}
+/* Nothing but a task's pin keeps it. */
+static void pin_moving(world *w) {
+  w->task = scene_submit(w->d, ECHO(11, 8), ALWAYS, &w->moving, 1, 0);
+  kill_promise(w, w->task, 8, 11, 1);
+  wr_creator_drop(w->d, w->moving);
+}
+static void stage_pinned_leaving(world *w) {
+  stage_leaving(w);
+  pin_moving(w);
+}
+static void stage_pinned_coming(world *w) {
+  stage_coming(w);
+  pin_moving(w);
+}
+static void stage_seen_leaving(world *w) {
+  stage_leaving(w);
+  kill_promise(w, w->moving, 250000, 13, 0);
+}
+static void stage_seen_coming(world *w) {
+  stage_coming(w);
+  kill_promise(w, w->moving, 250000, 13, 0);
+}
+static void act_view(world *w, wr_client *v) {
+  CHECK_EQ(wr_view_hold(v, w->large), WR_OK);
+  CHECK(pattern_is(v, w->large, 200000, 2));
+  wr_view_unhold(v, w->large);
+}
+static void act_view_moving(world *w, wr_client *v) {
+  CHECK_EQ(wr_view_hold(v, w->moving), WR_OK);
+  CHECK_EQ(wr_value_fetch(v, w->moving, (int64_t)wr_os_now_ns() + 1), WR_TIMEOUT);
+  wr_view_unhold(v, w->moving);
+}
+
+/* The victim is the daemon. */
+static void stage_spillable(world *w) {
+  wr_id refs[2] = {w->small, w->large};
+  has.id = pattern_put(w->d, 250000, 13, refs, 2);
+}
+static void act_spill(world *w, wr_client *v) {
+  CHECK(wr_away_begin(&v->seg, has.id.idx, has.id.gen));
+  wr_away_settle();
+  CHECK_EQ(wr_away_leave(&v->self, has.id.idx, has.id.gen, &w->carried), WR_OK);
+}
+static void act_bring_back(world *w, wr_client *v) {
+  uint8_t *dst;
+  CHECK_EQ(wr_away_return(&v->self, has.id.idx, has.id.gen, 250000, w->carried, &dst), WR_OK);
+  pattern_fill(dst, 250000, 13);
+  wr_away_arrive(&v->self, has.id.idx, has.id.gen, WR_IN_MEMORY, &w->carried);
+}
+
+/* ---- waiting --------------------------------------------------------------------------------- */
+
 static void act_wait(world *w, wr_client *v) {
   int64_t soon = (int64_t)wr_os_now_ns() + 1;
   CHECK_EQ(wr_wait_objects(v, &w->gate, 1, 1, 0, soon), WR_TIMEOUT);
@@ -211,6 +287,36 @@ static void ready_claimed(world *w, wr_client *v) {
   act_submit(w, v);
   act_claim(w, v);
   act_run(w, v);
+}
+/* ---- a worker that gives up ------------------------------------------------------------------ */
+
+/* Its task, whose argument is made again. */
+static void act_postpone(world *w, wr_client *v) {
+  (void)w;
+  CHECK_EQ(wr_work_postpone(v, &has.job), WR_OK);
+}
+/* Itself: whiprayd has asked it to leave. */
+static void ready_unwanted(world *w, wr_client *v) {
+  ready_claimed(w, v);
+  wr_store32(&v->self.p->quit, 1);
+}
+/* Waiting, inside a task: its CPU goes back and comes again. */
+static void act_give_up_wait(world *w, wr_client *v) {
+  wr_id both[2] = {w->gate, w->small};
+  int64_t soon = (int64_t)wr_os_now_ns() + 1;
+  CHECK_EQ(wr_wait_objects(v, both, 2, 2, 0, soon), WR_TIMEOUT);
+}
+/* Memory that it has cut into blocks and does not use. */
+static void ready_spans(world *w, wr_client *v) {
+  wr_id ids[6];
+  warm_up(w, v);
+  for (uint32_t k = 0; k < 6; k++) ids[k] = pattern_put(v, 400u << k, k, NULL, 0);
+  for (uint32_t k = 0; k < 6; k++) wr_creator_drop(v, ids[k]);
+  atomic_fetch_add(&v->seg.h->room_wanted, 1);
+}
+static void act_give_room(world *w, wr_client *v) {
+  (void)w;
+  wr_heap_make_room(&v->self);
 }
 static void act_lie_down(world *w, wr_client *v) {
   (void)w;
@@ -348,6 +454,13 @@ static const scenario operations[] = {
     DRIVER("loose run, alloc", nothing, act_loose_alloc, warm_up),
     DRIVER("loose run, give", nothing, act_loose_give, ready_loose),
     DRIVER("loose run, free", nothing, act_loose_free, ready_loose),
+    DRIVER("export", nothing, act_export, warm_up),
+    DRIVER("export, again", stage_exported, act_export, warm_up),
+    DRIVER("view", nothing, act_view, warm_up),
+    DRIVER("view, value leaving", stage_seen_leaving, act_view_moving, warm_up),
+    DRIVER("view, value coming", stage_seen_coming, act_view_moving, warm_up),
+    DRIVER("release, value leaving", stage_pinned_leaving, act_cancel, warm_up),
+    DRIVER("release, value coming", stage_pinned_coming, act_cancel, warm_up),
     DRIVER("wait", nothing, act_wait, warm_up),
     DRIVER("submit", nothing, act_submit, warm_up),
     DRIVER("submit, waits", nothing, act_submit_waiting, warm_up),
@@ -368,11 +481,17 @@ static const scenario operations[] = {
     WORKER("claim, two resources", stage_gpu, act_claim, ready_claimed),
     WORKER("submit and wait in a task", stage_gpu, act_run, ready_running),
     WORKER("lie down", nothing, act_lie_down, ready_claimed),
+    WORKER("give up a task", scene_remade, act_postpone, ready_running),
+    WORKER("give up waiting", stage_nested, act_give_up_wait, ready_running),
+    WORKER("give up room", nothing, act_give_room, ready_spans),
+    WORKER("give up, told to", nothing, act_leave, ready_unwanted),
     WORKER("become an actor", stage_calls, act_run, ready_running),
     WORKER("mailbox take, claim", stage_calls, act_claim, ready_actor),
     WORKER("complete a call", stage_calls, act_run, ready_call),
     WORKER("put calls back", stage_calls, act_put_back, ready_actor),
     WORKER("retire", stage_last_call, act_leave, ready_leaving),
+    {"spill", WR_ROLE_DAEMON, stage_spillable, act_spill, NULL},
+    {"bring back", WR_ROLE_DAEMON, stage_spillable, act_bring_back, act_spill},
     {"sweep a driver", WR_ROLE_DAEMON, stage_dead_driver, sweep, NULL},
     {"sweep a worker", WR_ROLE_DAEMON, stage_dead_worker, sweep, NULL},
     {"sweep an actor", WR_ROLE_DAEMON, stage_dead_actor, sweep, NULL},
