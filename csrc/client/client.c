@@ -1,4 +1,5 @@
 #include "base/assert.h"
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "client/internal.h"
 #include "client/spin.h"
@@ -73,6 +74,7 @@ int wr_park(wr_client *c, uint32_t seen, int64_t deadline_ns) {
   }
   wr_swap32(&p->park, 1); /* a full barrier: pairs with wr_wake */
   if (wr_events(c) != seen || wr_client_ended(c)) return WR_OK;
+  WR_FAILPOINT("park.sleep");
   return wr_os_futex_wait(&p->park, 1, left);
 }
 

@@ -49,7 +49,6 @@
 #define WR_MAX_ACTORS 16384u
 #define WR_MAX_POOLS 256u
 #define WR_MAX_SHAPES 256u
-#define WR_POOL_URGENT 256u
 #define WR_MAX_RESOURCES 64u
 #define WR_SHAPE_RESOURCES 8u
 #define WR_REC_CHUNKS 131072u /* 8 GiB of records */
@@ -57,9 +56,11 @@
 #ifdef WR_HOSTILE
 #define WR_RING_SHORT 64u
 #define WR_RING_LONG 16384u
+#define WR_POOL_URGENT 4u
 #else
 #define WR_RING_SHORT 65536u
 #define WR_RING_LONG 4194304u
+#define WR_POOL_URGENT 256u
 #endif
 #define WR_SPILL_MIN 1024u  /* bytes: smaller values are never spilled, and need no view */
 #define WR_INLINE_VALUE 32u /* bytes of a value inside an object record */

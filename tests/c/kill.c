@@ -29,7 +29,7 @@ const char *const kill_places[] = {
     "group.removing", "group.returned", "group.taken", "group.waiting",
     "heap.block", "heap.claim", "heap.freed", "heap.given", "heap.run.first", "heap.run.freed",
     "heap.span.empty", "heap.span.raw", "heap.unclaim", "keep.dropped", "keep.kept", "keep.named",
-    "ledger.cpu_given", "loose.made", "postpone.begin", "queue.claimed",
+    "ledger.cpu_given", "loose.made", "park.sleep", "postpone.begin", "queue.claimed",
     "queue.gathered", "queue.picked", "queue.push", "queue.resources", "queue.taken",
     "queue.want", "reap.claimed", "reap.due",
     "reap.dying", "reap.free", "reap.node", "reap.value", "rec.adopt", "rec.claim",

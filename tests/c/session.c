@@ -92,9 +92,9 @@ uint32_t session_slot(session *x, enum wr_role role) {
 }
 
 wr_client *session_attach(session *x, uint32_t slot) {
-  wr_seg seg;
+  wr_seg seg = x->seg;
   wr_client *c = NULL;
-  CHECK_EQ(wr_seg_attach(&seg, dup(x->seg.fd)), WR_OK);
+  if (!x->one_mapping) CHECK_EQ(wr_seg_attach(&seg, dup(x->seg.fd)), WR_OK);
   uint32_t gen = WR_PROC_GEN(wr_load(&x->seg.procs[slot].state));
   CHECK_EQ(wr_client_new(&c, &seg, slot, gen, NULL), WR_OK);
   x->clients[slot] = c;
@@ -129,7 +129,12 @@ int session_reap(session *x, uint32_t slot) {
 }
 
 void session_drop(session *x, uint32_t slot) {
-  if (x->clients[slot]) wr_client_free(x->clients[slot]);
+  wr_client *c = x->clients[slot];
+  if (c && x->one_mapping) { /* it stays */
+    c->seg.base = NULL;
+    c->seg.fd = -1;
+  }
+  if (c) wr_client_free(c);
   x->clients[slot] = NULL;
 }
 

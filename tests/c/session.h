@@ -22,6 +22,7 @@ typedef struct {
   wr_seg seg;
   wr_sweeper sweeper;
   uint32_t next_slot;
+  int one_mapping; /* clients made here use that of the test: many are made faster */
   int pids[64];           /* of forked peers, by slot */
   wr_client *clients[64]; /* made here, by slot */
   uint32_t to_kill;       /* slot that the last sweep asked to be killed; 0: none */
@@ -66,8 +67,9 @@ enum order_op {
   ORDER_CREATE = 6, /* the constructor of an actor */
   ORDER_BROKEN = 7, /* a constructor that fails */
   ORDER_PART = 8,   /* as ECHO, and every return but the first is an error */
-  ORDER_STREAM = 9  /* yields `items` values of seed + 1, seed + 2, ... that contain its references,
+  ORDER_STREAM = 9, /* yields `items` values of seed + 1, seed + 2, ... that contain its references,
                      * whatever the reader does, then as ECHO */
+  ORDER_AWAIT = 10  /* as ECHO; in the simulation it submits `items` tasks and waits first */
 };
 typedef struct {
   uint32_t op, seed, len, items;

@@ -52,10 +52,12 @@ static uint32_t some_refs(sim_proc *p, wr_id *refs, uint32_t most, uint32_t *nde
 /* ---- tasks and values ------------------------------------------------------------------------ */
 
 static void submit(sim_proc *p) {
-  static const uint32_t ops[] = {ORDER_ECHO, ORDER_NEST, ORDER_FAIL, ORDER_PART, ORDER_RETRY};
+  static const uint32_t ops[] = {ORDER_ECHO, ORDER_NEST, ORDER_FAIL, ORDER_PART, ORDER_RETRY,
+                                 ORDER_AWAIT, ORDER_AWAIT};
   wr_id refs[3], out[3];
   uint32_t ndeps, n = some_refs(p, refs, 3, &ndeps), returns = 1 + sim_pick(3);
-  task_plan t = {.o = {ops[sim_pick(5)], new_seed(), sim_pick(2) ? 20 : 3000, 0},
+  uint32_t op = ops[sim_pick(7)], items = op == ORDER_AWAIT ? sim_pick(4) : 0;
+  task_plan t = {.o = {op, new_seed(), sim_pick(2) ? 20 : 3000, items},
                  .padding = sim_pick(200), .refs = refs, .nrefs = n, .ndeps = ndeps,
                  .spec = {.shape = (uint16_t)sim_pick(SESSION_SHAPES),
                           .nreturns = (uint16_t)returns, .retries = (int16_t)sim_pick(5)}};
@@ -112,10 +114,10 @@ static void make_actor(sim_proc *p) {
 }
 
 static void call_once(sim_proc *p, wr_id actor) {
-  static const uint32_t ops[] = {ORDER_ECHO, ORDER_NEST, ORDER_FAIL};
+  static const uint32_t ops[] = {ORDER_ECHO, ORDER_NEST, ORDER_FAIL, ORDER_AWAIT};
   wr_id refs[3], out[2];
   uint32_t ndeps, n = some_refs(p, refs, 3, &ndeps);
-  task_plan t = {.o = {ops[sim_pick(3)], new_seed(), 20, p->who}, .refs = refs, .nrefs = n,
+  task_plan t = {.o = {ops[sim_pick(4)], new_seed(), 20, p->who}, .refs = refs, .nrefs = n,
                  .ndeps = ndeps,
                  .spec = {.flags = WR_TF_CALL, .actor = actor, .nreturns = 2,
                           .retries = (int16_t)(sim_pick(4) - 1)}};
@@ -133,6 +135,59 @@ static void call(sim_proc *p) {
   else
     for (uint32_t n = 1 + sim_pick(4); n; n--) call_once(p, actor);
 }
+
+/* ---- waiting --------------------------------------------------------------------------------- */
+
+/* A task of this one; it may wait for tasks of its own, and for the one before. */
+static wr_id submit_child(sim_proc *p, const wr_job *job, uint32_t items, const wr_id *before) {
+  wr_id id;
+  int nested = items && sim_pick(2);
+  task_plan t = {.o = {nested ? ORDER_AWAIT : ORDER_ECHO, new_seed(), 20, nested ? items : 0},
+                 .refs = before, .nrefs = before != NULL, .ndeps = before != NULL,
+                 .spec = {.shape = (uint16_t)sim_pick(SESSION_SHAPES),
+                          .retries = (int16_t)(sim_pick(4) - 1), .parent = {job->idx, job->gen}}};
+  plan_submit(p->c, &t, &id);
+  return id;
+}
+
+/* On an actor whose handle the task has been given. */
+static wr_id call_given(sim_proc *p, const wr_job *job, wr_idx actor) {
+  wr_id id;
+  uint64_t st = wr_load(&p->c->seg.actors[actor & ~WR_ACTOR_BIT].state);
+  task_plan t = {.o = {ORDER_ECHO, new_seed(), 20, p->who},
+                 .spec = {.flags = WR_TF_CALL, .actor = {actor, WR_ACTOR_GEN(st)},
+                          .retries = (int16_t)(sim_pick(4) - 1), .parent = {job->idx, job->gen}}};
+  plan_submit(p->c, &t, &id);
+  return id;
+}
+
+/* Tasks of its own, calls of its own, and what it was given. */
+static void await_children(sim_proc *p, const wr_job *job, const order *o) {
+  wr_id ids[SIM_WAITS];
+  uint32_t n = 0, own, items = job->t->flags & WR_TF_CALL ? 1 : o->items;
+  for (uint32_t k = 0; k < items; k++, n++)
+    ids[n] = submit_child(p, job, items - 1, k && sim_pick(2) ? &ids[n - 1] : NULL);
+  for (uint32_t k = 0; k < job->nrefs && n < SIM_WAITS; k++)
+    if (job->refs[k] & WR_ACTOR_BIT) ids[n++] = call_given(p, job, job->refs[k]);
+  own = n;
+  for (uint32_t k = 0; k < job->nrefs && n < SIM_WAITS; k++)
+    if (!(job->refs[k] & WR_ACTOR_BIT))
+      ids[n++] = (wr_id){job->refs[k], wr_gen_of(&p->c->seg, job->refs[k])};
+  sim_await(p, ids, n);
+  for (uint32_t k = 0; k < own; k++) wr_creator_drop(p->c, ids[k]);
+}
+
+static void await_some(sim_proc *p) {
+  wr_id ids[SIM_WAITS];
+  uint32_t n = 0;
+  for (uint32_t k = 0; k < 3 && p->nown; k++) {
+    wr_id id = p->own[sim_pick(p->nown)].id;
+    if (!is_actor(id)) ids[n++] = id;
+  }
+  sim_await(p, ids, n);
+}
+
+/* ---- working --------------------------------------------------------------------------------- */
 
 /* The calls of one caller begin in the order of their submission; after a death of the actor the
  * one that ran may begin again, and no other. */
@@ -159,11 +214,12 @@ static void note_begun(const wr_job *job, const order *o) {
 static void work(sim_proc *p) {
   wr_job job;
   order o;
-  int rc = sim_pick(2) ? wr_work_try(p->c, &job) : wr_work_next(p->c, &job, 0);
+  int rc = sim_calm || sim_pick(2) ? wr_work_next(p->c, &job, -1) : wr_work_try(p->c, &job);
   if (rc == WR_DEAD) p->leaving = 1;
   if (rc != WR_OK) return;
   memcpy(&o, job.args, sizeof o);
   note_begun(&job, &o);
+  if (o.op == ORDER_AWAIT) await_children(p, &job, &o);
   work_run(p->c, &job);
   if (o.op == ORDER_BROKEN) p->leaving = 1; /* a constructor that fails ends its process */
 }
@@ -244,9 +300,9 @@ static void remove_group(sim_proc *p) {
 
 void sim_act(sim_proc *p) {
   static void (*const acts[])(sim_proc *) = {
-      submit, submit, put, put, call, call, call, look, look, borrow, cancel, begin_stream,
-      read_stream, read_stream, make_group, await_group, remove_group, drop_one, drop_one,
-      drop_one};
+      submit, submit, submit, put, put, call, call, call, look, look, borrow, cancel, await_some,
+      begin_stream, read_stream, read_stream, make_group, await_group, remove_group, drop_one,
+      drop_one, drop_one};
   if (p->worker)
     work(p);
   else

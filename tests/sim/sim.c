@@ -6,7 +6,8 @@
  *
  * Every process is a coroutine that gives way at failpoints, in the middle of operations.  Some
  * never come back: they are dead, and the daemon sweeps while the others stand where they are.
- * When all have been let finish, the session is audited; in the end nothing may be left. */
+ * Some sleep until they are woken.  When all others have been let finish, the session is audited,
+ * and nobody may sleep on what has come; in the end nothing may be left. */
 #include "sim.h"
 
 #include <signal.h>
@@ -22,14 +23,21 @@
 #error "the simulation needs a hostile build: its processes give way at failpoints"
 #endif
 
-enum { STACK = 256 << 10, STEPS = 16 * SIM_PROCS, AUDIT_EVERY = 36, NOTE_EVERY = 100 };
+enum {
+  STACK = 256 << 10,
+  STEPS = 16 * SIM_PROCS,
+  AUDIT_EVERY = 40,
+  NOTE_EVERY = 100,
+  RESTLESS = 200000 /* steps until all are at rest: far more than it takes */
+};
 
 session sim_session;
 sim_proc sim_procs[SIM_PROCS];
+int sim_calm;
 static sim_proc *current;
 static ucontext_t home;
 static uint64_t state, seed;
-static uint32_t born;
+static uint32_t born, cpus;
 
 static uint64_t next(void) { /* xorshift64* */
   state ^= state >> 12;
@@ -39,10 +47,12 @@ static uint64_t next(void) { /* xorshift64* */
 }
 uint32_t sim_pick(uint32_t n) { return (uint32_t)(next() >> 33) % n; }
 
+void sim_leave(void) { (void)swapcontext(&current->ctx, &home); }
+
 void sim_give_way(const char *name) {
-  (void)name;
-  if (!current || sim_pick(3)) return;
-  (void)swapcontext(&current->ctx, &home);
+  if (!current) return;
+  if (!sim_pick(3)) sim_leave();
+  if (strcmp(name, "park.sleep") == 0) sim_sleep(current);
 }
 
 /* ---- failures -------------------------------------------------------------------------------- */
@@ -85,8 +95,8 @@ static void be_born(sim_proc *p, int worker) {
   p->c = session_client(&sim_session, worker ? WR_ROLE_WORKER : WR_ROLE_DRIVER);
   p->slot = p->c->slot;
   p->who = ++born;
-  p->busy = p->leaving = 0;
-  p->nown = p->nstreams = p->ngroups = 0;
+  p->busy = p->asleep = p->leaving = 0;
+  p->nown = p->nstreams = p->ngroups = p->nwaits = 0;
   (void)getcontext(&p->ctx);
   p->ctx.uc_stack.ss_sp = p->stack;
   p->ctx.uc_stack.ss_size = STACK;
@@ -105,9 +115,23 @@ static void replace_dead(void) {
     if (!sim_procs[i].c) be_born(&sim_procs[i], sim_procs[i].worker);
 }
 
-static void finish_operations(void) {
-  for (int i = 0; i < SIM_PROCS; i++)
-    while (sim_procs[i].busy) go_on(&sim_procs[i]);
+static int comes_to_rest(const sim_proc *p, int all) {
+  if (p->busy) return sim_asleep(p);
+  return !all || !p->worker || p->leaving;
+}
+
+/* All operations end, or sleep; all: and workers do what they can. */
+static void rest(int all) {
+  uint32_t steps = 0, before;
+  sim_calm = all;
+  do {
+    before = steps;
+    for (int i = 0; i < SIM_PROCS; i++)
+      for (; !comes_to_rest(&sim_procs[i], all); go_on(&sim_procs[i]))
+        if (++steps == RESTLESS) sim_fail("the processes do not come to rest");
+  } while (steps != before);
+  sim_calm = 0;
+  sim_check_rest(all);
 }
 
 static void audit(int is_end) {
@@ -121,7 +145,7 @@ static void audit(int is_end) {
              (unsigned long long)out.objects, (unsigned long long)out.value_bytes,
              (unsigned long long)out.holds, (unsigned long long)out.actors,
              (unsigned long long)out.lineage);
-  if (session_free_amount(&sim_session, WR_RES_CPU) != (int32_t)SESSION_CPUS ||
+  if (session_free_amount(&sim_session, WR_RES_CPU) != (int32_t)cpus ||
       session_free_amount(&sim_session, 1) != (int32_t)SESSION_GPUS)
     sim_fail("%d CPUs and %d GPUs are free", session_free_amount(&sim_session, WR_RES_CPU),
              session_free_amount(&sim_session, 1));
@@ -132,9 +156,25 @@ static void step(sim_proc *p) {
     sim_die(p); /* wherever it is */
   else if (sim_pick(8) == 0)
     sim_daemon_act();
+  else if (sim_asleep(p))
+    sim_rouse(p);
   else
     go_on(p);
   replace_dead();
+}
+
+static sim_proc *somebody(void) {
+  sim_proc *p = &sim_procs[sim_pick(SIM_PROCS)];
+  for (int n = 0; n < 4 && sim_asleep(p); n++) p = &sim_procs[sim_pick(SIM_PROCS)];
+  return p;
+}
+
+/* Fewer than there are workers, as a rule. */
+static void set_cpus(void) {
+  wr_resource *r = &sim_session.seg.resources[WR_RES_CPU];
+  cpus = 1 + sim_pick(SESSION_CPUS);
+  wr_store32(&r->total, cpus * WR_RES_SCALE);
+  wr_store(&r->avail, wr_tag_make(cpus * WR_RES_SCALE, 0, 0));
 }
 
 static void run(uint64_t s) {
@@ -143,13 +183,15 @@ static void run(uint64_t s) {
   born = 0;
   sim_acts_reset();
   session_open(&sim_session, 16u << 20);
+  sim_session.one_mapping = 1;
+  set_cpus();
   sim_daemon_begin();
   for (int i = 0; i < SIM_PROCS; i++) be_born(&sim_procs[i], i < SIM_WORKERS);
   wr_failpoint_hook = sim_give_way;
   for (int k = 1; k <= STEPS; k++) {
-    step(&sim_procs[sim_pick(SIM_PROCS)]);
+    step(somebody());
     if (k % AUDIT_EVERY) continue;
-    finish_operations();
+    rest((int)sim_pick(2));
     audit(0);
   }
   /* What is queued goes, too. */

@@ -10,7 +10,14 @@
 
 #include "../c/session.h"
 
-enum { SIM_PROCS = 9, SIM_WORKERS = 5, SIM_OWN = 48, SIM_STREAMS = 3, SIM_GROUPS = 3 };
+enum {
+  SIM_PROCS = 10,
+  SIM_WORKERS = 6,
+  SIM_OWN = 48,
+  SIM_STREAMS = 3,
+  SIM_GROUPS = 3,
+  SIM_WAITS = 6
+};
 
 /* An object with the creator's reference, or an actor.  If it has a value, and no error, that is a
  * pattern of `len` bytes. */
@@ -31,24 +38,39 @@ typedef struct {
   uint32_t slot, who; /* who: its number among all that the run has seen */
   int worker;
   int busy;    /* inside an operation */
+  int asleep;  /* and there it sleeps, until it is woken */
   int leaving; /* it ends by itself */
   sim_own own[SIM_OWN];
   sim_reading streams[SIM_STREAMS];
   wr_id groups[SIM_GROUPS];
   uint32_t nown, nstreams, ngroups;
+  wr_id waits[SIM_WAITS]; /* what it waits for, and how many of them */
+  uint32_t nwaits, want;
+  int stop_on_error;
 } sim_proc;
 
 extern session sim_session;
 extern sim_proc sim_procs[SIM_PROCS];
+extern int sim_calm; /* workers go on until there is nothing to do for them */
 
 uint32_t sim_pick(uint32_t n);    /* 0 .. n - 1 */
 void sim_give_way(const char *);  /* perhaps */
+void sim_leave(void);             /* for certain */
 /* Says how to see it again, and ends the program. */
 void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* acts.c: one operation of a process; and what all of them have in common, forgotten. */
 void sim_act(sim_proc *p);
 void sim_acts_reset(void);
+
+/* sleep.c: the calling process sleeps until it is woken; does it?  Has it get up without a reason,
+ * or for another one.  Waits for some objects, at most SIM_WAITS.  What must hold when nobody is in
+ * the middle of an operation but who sleeps there (all: and workers have done what they could). */
+void sim_sleep(sim_proc *p);
+int sim_asleep(const sim_proc *p);
+void sim_rouse(sim_proc *p);
+void sim_await(sim_proc *p, const wr_id *ids, uint32_t n);
+void sim_check_rest(int all);
 
 /* daemon.c: takes over a session that has been opened; one act of the daemon's own; the death of a
  * process, and of all whom the sweep asks to be killed; the end of all that outlives processes. */
