@@ -53,11 +53,11 @@ static int crowded(wr_client *c, uint64_t more) {
     c->loose_used = wr_heap_chunks_used(&c->seg);
   }
   c->loose_used += more / WR_CHUNK + 1;
-  return c->loose_used > c->seg.heap_chunks / CROWDED;
+  return c->loose_used > c->seg.store_chunks / CROWDED;
 }
 
 void *wr_loose_alloc(wr_client *c, size_t size) {
-  uint64_t run, share = c->seg.heap_chunks * WR_CHUNK / SHARE, whole = size + WR_LOOSE_HEAD;
+  uint64_t run, share = c->seg.store_chunks * WR_CHUNK / SHARE, whole = size + WR_LOOSE_HEAD;
   if (size > share) return NULL;
   wr_lock(c);
   if (crowded(c, whole)) whole = share + 1;

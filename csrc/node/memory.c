@@ -164,6 +164,13 @@ static void on_look(uv_timer_t *timer) {
   uv_timer_start(timer, on_look, next, 0);
 }
 
+int node_memory_has(node *n, uint64_t bytes) {
+  const struct node_memory *m = n->memory;
+  wr_os_memory use;
+  return wr_os_memory_use(m->cgroup, &use) != WR_OK ||
+         !node_memory_short(use.used + bytes, use.limit, m->threshold);
+}
+
 void node_memory_forget(node *n, const node_proc *p) {
   if (n->memory && n->memory->ending == p) n->memory->ending = NULL;
 }

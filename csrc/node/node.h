@@ -146,6 +146,10 @@ struct node {
   struct node_memory *memory;
   uint64_t memory_kills;
   struct node_spill *spill;
+  struct {
+    uint64_t since, asked, looked; /* when: nothing could be spilled from then on; last; last */
+    uint64_t spilled;              /* objects until then */
+  } growth;
   struct node_remakes *remakes;
   uv_timer_t remake_tick, lineage_look;
   uint64_t remade_tasks; /* how often one was run again */
@@ -232,6 +236,16 @@ void node_trim_init(node *n);
 /* memory.c */
 int node_memory_open(node *n);
 void node_memory_forget(node *n, const node_proc *p); /* it is gone */
+int node_memory_has(node *n, uint64_t bytes); /* without getting short of memory */
+
+/* growth.c */
+uint64_t node_growth_room(void); /* bytes that the store may grow by */
+int node_is_grown(const node *n);
+/* Somebody waits for so many bytes, and nothing can be spilled: 1, or 0: it waits on. */
+int node_grow(node *n, uint64_t bytes);
+/* Every now and then: shrinks if what is in use fits into the store again; else how many bytes less
+ * that would take. */
+uint64_t node_shrink(node *n);
 
 /* spill.c */
 int node_spill_open(node *n, const node_config *cfg);

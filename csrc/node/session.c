@@ -107,7 +107,9 @@ static uint64_t store_size(const node_config *cfg) {
 }
 
 static int make_segment(node *n, const node_config *cfg, char *err, size_t cap) {
-  wr_seg_config sc = {.heap_bytes = store_size(cfg), .cpus = (uint32_t)wr_os_cpu_count()};
+  wr_seg_config sc = {.heap_bytes = store_size(cfg),
+                      .more_bytes = node_growth_room(),
+                      .cpus = (uint32_t)wr_os_cpu_count()};
   if (wr_os_random(n->session, sizeof n->session) != WR_OK) return WR_IO;
   memcpy(sc.session, n->session, sizeof sc.session);
   int rc = wr_seg_create(&n->seg, &sc);

@@ -62,7 +62,7 @@ static void add_if_missing(node *n, const char *name, double amount) {
 }
 
 void node_resources_init(node *n, const node_config *cfg) {
-  uint64_t memory = 0, store = n->seg.heap_chunks * WR_CHUNK;
+  uint64_t memory = 0, store = n->seg.store_chunks * WR_CHUNK;
   add_if_missing(n, "CPU", n->num_cpus); /* first: its index is WR_RES_CPU */
   for (uint32_t i = 0; i < cfg->nresources; i++)
     add_if_missing(n, cfg->resources[i].name, cfg->resources[i].amount);

@@ -1,5 +1,5 @@
 /* Spilling: values that found no room make whiprayd move others to disk, and who needs one of those
- * asks for it back.
+ * asks for it back.  When nothing may go and somebody still waits, the store grows (growth.c).
  *
  * What to spill: the values that were made or looked at least recently and that nobody views; see
  * store/away.h for how they move.  Writing happens on a thread while the value is still in memory
@@ -180,7 +180,7 @@ static void evict(node *n, const node_spilled *v, size_t count) {
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static int pass(node *n);
+static int pass(node *n, int may_grow);
 static void serve_fetches(node *n);
 static void add_fetch(node *n, wr_idx idx, uint32_t gen);
 static void tick_on(node *n);
@@ -291,11 +291,12 @@ static void choose(node *n, const choice *c, uint64_t bytes, node_spilled *clean
   }
 }
 
-/* Makes room for what was asked for since the last time.  1: some of it is free already. */
-static int pass(node *n) {
+/* Makes room for what was asked for since the last time.  1: there is some already. */
+static int pass(node *n, int may_grow) {
   struct node_spill *sp = n->spill;
   if (!sp->want || sp->writing || sp->off || n->ending) return 0;
-  uint64_t bytes = sp->want + n->seg.heap_chunks * WR_CHUNK / MARGIN;
+  uint64_t want = sp->want, bytes = want + n->seg.store_chunks * WR_CHUNK / MARGIN;
+  int grown = 0;
   choice c = {.seg = &n->seg, .now = wr_load32(&n->seg.h->births)};
   sp->want = 0;
   wr_away_each_view(&n->seg, note_view, &c.views);
@@ -314,16 +315,18 @@ static int pass(node *n) {
       in_trouble(n, errno);
     }
   }
-  if (nclean) wake_asking(n);
+  if (!c.n && may_grow && !sp->reading) grown = node_grow(n, want);
+  if (grown) tick_on(n);
+  if (grown || nclean) wake_asking(n);
   wr_free(clean);
   wr_free(dirty);
   wr_free(c.v);
   wr_map32_free(&c.views.seen);
-  return nclean != 0;
+  return grown || nclean != 0;
 }
 
 static void need(node *n, uint64_t bytes) {
-  uint64_t most = n->seg.heap_chunks * WR_CHUNK;
+  uint64_t most = n->seg.store_chunks * WR_CHUNK;
   n->spill->want = bytes > most - n->spill->want ? most : n->spill->want + bytes;
 }
 
@@ -422,7 +425,7 @@ static void serve_all(node *n) {
 
 static void serve_fetches(node *n) {
   serve_all(n);
-  if (pass(n)) serve_all(n);
+  if (pass(n, 1)) serve_all(n);
 }
 
 static void add_fetch(node *n, wr_idx idx, uint32_t gen) {
@@ -455,6 +458,15 @@ static int still_wanted(void *ctx, const node_piece *p) {
   return wr_away_wanted(&n->seg, p->idx, p->gen);
 }
 
+/* Once nobody views what made the store grow, it may go to disk as well. */
+static void fit_again(node *n) {
+  uint64_t excess = node_shrink(n);
+  if (!excess || n->spill->want) return;
+  need(n, excess);
+  pass(n, 0);
+  n->spill->want = 0;
+}
+
 static void on_tick(uv_timer_t *timer) {
   node *n = timer->data;
   struct node_spill *sp = n->spill;
@@ -467,9 +479,10 @@ static void on_tick(uv_timer_t *timer) {
     dropped = wr_load32(&n->seg.h->files_dropped); /* what they referred to may be on disk, too */
   }
   if (sp->nfetches) serve_fetches(n);
+  fit_again(n);
   if (sp->crowded) wr_wake_all(&n->seg); /* sleepers give up what they have and do not use */
   sp->crowded = 0;
-  if (!sp->pieces.n && !sp->nfetches && !sp->writing) uv_timer_stop(timer);
+  if (!sp->pieces.n && !sp->nfetches && !sp->writing && !node_is_grown(n)) uv_timer_stop(timer);
 }
 
 static void tick_on(node *n) {
@@ -485,7 +498,7 @@ void node_on_room(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   if (wr_in_uint(c, &bytes) != WR_OK || n->ending || !n->spill) return;
   n->spill->asking[p->slot / 64] |= UINT64_C(1) << p->slot % 64;
   need(n, bytes);
-  pass(n);
+  pass(n, 1);
 }
 
 void node_on_fetch(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
@@ -506,7 +519,7 @@ void node_spill_forget(node *n, wr_idx idx, uint32_t gen) {
 void node_spill_room(node *n, uint64_t bytes) {
   if (!n->spill) return;
   need(n, bytes);
-  pass(n);
+  pass(n, 1);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */

@@ -315,7 +315,8 @@ static PyObject *m_stats(PyObject *module, PyObject *unused) {
   if (!d) return NULL;
   if (set_uint(d, "processes", live) || set_uint(d, "tasks_done", done) ||
       set_uint(d, "tasks_failed", failed) ||
-      set_uint(d, "store_bytes", s->heap_chunks * WR_CHUNK) ||
+      set_uint(d, "store_bytes", s->store_chunks * WR_CHUNK) ||
+      set_uint(d, "store_limit", wr_load(&s->h->heap_limit) * WR_CHUNK) ||
       set_uint(d, "store_used", chunks_used(s) * WR_CHUNK) ||
       set_uint(d, "record_bytes", wr_load32(&s->h->rec_high) * WR_CHUNK) ||
       set_uint(d, "sweeps", wr_load32(&s->h->sweeps)) || set_int(d, "views", wrpy_sess.views))

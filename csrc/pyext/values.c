@@ -86,7 +86,7 @@ static int no_room(wrpy_state *st, const char *what, size_t len) {
   return wrpy_raise(st, cls,
                     "no room %s %zu bytes in an object store of %zu bytes: the rest of it is in "
                     "use by arrays that live, or can not be spilled%s%s (waited %d s)",
-                    what, len, (size_t)(wrpy_sess.seg->heap_chunks * WR_CHUNK),
+                    what, len, (size_t)(wrpy_sess.seg->store_chunks * WR_CHUNK),
                     trouble ? ": " : "", trouble ? strerror((int)trouble) : "",
                     (int)(PATIENCE_NS / 1000000000));
 }
@@ -106,7 +106,7 @@ static int still_patient(wrpy_room *room) {
 /* whiprayd spills what it can.  Readers elsewhere may let go of something soon; so may garbage in
  * cycles here. */
 int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len) {
-  size_t store = wrpy_sess.seg->heap_chunks * WR_CHUNK;
+  size_t store = wrpy_sess.seg->store_chunks * WR_CHUNK;
   if (len >= store)
     return wrpy_raise(st, "ObjectStoreFullError",
                       "an object of %zu bytes can never fit into an object store of %zu bytes: "

@@ -396,7 +396,12 @@ static void check_span(audit *a, uint32_t chunk, uint64_t word) {
 static void check_heap(audit *a) {
   wr_seg *s = a->s;
   uint64_t high = wr_load(&s->h->heap_high), w = 0;
+  uint64_t limit = wr_load(&s->h->heap_limit);
   uint32_t first = 0;
+  if (limit < s->store_chunks || limit > s->heap_chunks)
+    report(a, "the heap ends at chunk %llu of %llu, %llu of them the store's",
+           (unsigned long long)limit, (unsigned long long)s->heap_chunks,
+           (unsigned long long)s->store_chunks);
   for (uint32_t c = 0; c < high && c < s->heap_chunks; c++) {
     uint64_t now = wr_load(&s->heap_table[c]);
     uint32_t kind = WR_HEAP_KIND(now);

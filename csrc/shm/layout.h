@@ -625,7 +625,7 @@ typedef struct {
   uint64_t rec_table, rec_freed, heap_table, heap_freed;   /* offsets */
   uint64_t exports;                                        /* offset: see store/exports.h */
   uint64_t recs, heap; /* offsets of the two areas, chunk aligned */
-  uint64_t heap_chunks;
+  uint64_t heap_chunks, store_chunks; /* the store's own, and those it may grow into */
   uint64_t start_ns;
   uint32_t cpus; /* cores of the machine that the session may use */
   uint32_t daemon_pid;
@@ -644,6 +644,7 @@ typedef struct {
   wr_a32 spill_trouble; /* errno of the last attempt to spill; 0: it went well */
   wr_a32 files_dropped; /* hint: how often a spilled object has been freed */
   wr_a32 lineage_loose; /* hint: how often lineage may have become useless */
+  wr_a64 heap_limit;    /* hint: chunks from this one on are not to be claimed now; whiprayd's */
   _Alignas(64) wr_a32 groups_waiting; /* not 0: some groups may be pending; the records tell */
   wr_a32 ngroups, nbundles;           /* in use: high-water marks */
   wr_a32 group_next, bundle_next;     /* hints: where to look for a free one */

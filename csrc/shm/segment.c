@@ -67,6 +67,7 @@ static void point(wr_seg *s, const wr_header *h) {
   s->recs = wr_at(s, h->recs);
   s->heap = wr_at(s, h->heap);
   s->heap_chunks = h->heap_chunks;
+  s->store_chunks = h->store_chunks;
 }
 
 static void init_rings(wr_seg *s) {
@@ -83,7 +84,9 @@ int wr_seg_create(wr_seg *s, const wr_seg_config *cfg) {
   wr_header plan = {0};
   uint64_t chunks = align_up(cfg->heap_bytes, WR_CHUNK) / WR_CHUNK;
   if (chunks == 0 || chunks > UINT32_MAX / 2) return WR_INVAL;
-  lay_out(&plan, chunks);
+  uint64_t more = cfg->more_bytes / WR_CHUNK, most = UINT32_MAX / 2 - chunks;
+  lay_out(&plan, chunks + (more < most ? more : most));
+  plan.store_chunks = chunks;
   int fd = wr_os_memfd_create("whipray", plan.size);
   if (fd < 0) return fd;
   void *base;
@@ -106,6 +109,7 @@ int wr_seg_create(wr_seg *s, const wr_seg_config *cfg) {
   init_rings(s);
   wr_store(&s->rec_table[0], WR_REC_WORD(WR_REC_CELLS, 1)); /* idx 0 is nil: never handed out */
   wr_store32(&s->h->rec_high, 1);
+  wr_store(&s->h->heap_limit, chunks);
   wr_store32(&s->h->proc_high, 1);
   s->h->magic = WR_SEGMENT_MAGIC;
   return WR_OK;
@@ -125,7 +129,9 @@ int wr_seg_attach(wr_seg *s, int fd) {
   const wr_header *h = base;
   int ok = h->magic == WR_SEGMENT_MAGIC && h->version == WR_SEGMENT_VERSION;
   if (ok) lay_out(&plan, h->heap_chunks);
-  if (!ok || plan.size != size || h->header_size != sizeof(wr_header) || h->recs != plan.recs ||
+  plan.store_chunks = h->store_chunks;
+  if (!ok || plan.size != size || h->header_size != sizeof(wr_header) ||
+      plan.store_chunks > plan.heap_chunks || h->recs != plan.recs ||
       h->heap != plan.heap || h->rings != plan.rings) {
     rc = h->magic == WR_SEGMENT_MAGIC ? WR_VERSION : WR_PROTO;
     wr_os_unmap(base, size);

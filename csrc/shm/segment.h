@@ -23,12 +23,13 @@ typedef struct wr_seg {
   wr_a64 *exports;    /* idx of exported functions, by the hash of their bytes */
   uint8_t *recs, *heap;
   uint64_t size, rings_off, recs_off, heap_off; /* as in the header, which others can write */
-  uint64_t heap_chunks;
+  uint64_t heap_chunks, store_chunks;           /* and so are these */
   int fd;
 } wr_seg;
 
 typedef struct {
   uint64_t heap_bytes; /* room for values */
+  uint64_t more_bytes; /* addresses for more, should nothing else help */
   uint32_t cpus;       /* cores the session may use */
   uint8_t session[16];
 } wr_seg_config;

@@ -42,6 +42,12 @@ wr_a64 *wr_heap_owners(wr_seg *s, uint32_t chunk) { return wr_at(s, chunk_off(s,
 
 /* ---- runs ---------------------------------------------------------------------------------- */
 
+/* Who has not seen yet that it is lower again claims more; nothing depends on it. */
+static uint64_t claimable(wr_seg *s) {
+  uint64_t limit = wr_load_relaxed(&s->h->heap_limit);
+  return limit < s->heap_chunks ? limit : s->heap_chunks;
+}
+
 /* What is cut off a run may have been claimed by one process and left to another: its first chunk
  * alone names the owner. */
 static int is_inner(uint64_t w, uint32_t first) {
@@ -89,9 +95,10 @@ static int claim(wr_self *me, uint32_t first, uint32_t n, uint64_t word, uint32_
 
 /* Runs freed here lately are still mapped and warm: try them first. */
 static int claim_warm(wr_self *me, uint32_t n, uint64_t word, uint32_t *first) {
+  uint64_t limit = claimable(me->s);
   for (uint32_t k = me->warm.n; k-- > 0;) {
     uint32_t at = (uint32_t)me->warm.v[k], len = (uint32_t)(me->warm.v[k] >> 32), conflict;
-    if (len < n) continue;
+    if (len < n || at + n > limit) continue;
     int rc = claim(me, at, n, word, &conflict);
     if (rc == WR_OK && len > n)
       me->warm.v[k] = (uint64_t)(at + n) | (uint64_t)(len - n) << 32;
@@ -107,7 +114,7 @@ static int claim_warm(wr_self *me, uint32_t n, uint64_t word, uint32_t *first) {
 
 static int claim_anywhere(wr_self *me, uint32_t n, uint64_t word, uint32_t *first) {
   wr_seg *s = me->s;
-  uint64_t total = s->heap_chunks, run = 0;
+  uint64_t total = claimable(s), run = 0;
   uint64_t low = wr_load_relaxed(&s->h->heap_low), seen_low = total;
   if (low > total) low = 0;
   for (int pass = 0; pass < 2; pass++, low = 0) {

@@ -7,7 +7,10 @@
  * Invariants: only a span's owner allocates from it; anybody frees, by one swap of the block's
  * owner word from (idx, gen) to 0, which therefore happens once however often it is tried.  A run
  * is claimed from its first chunk up and freed from its last chunk down, so that what remains is
- * always a prefix.  Freed memory stays warm: it is reused before memory never touched. */
+ * always a prefix.  Freed memory stays warm: it is reused before memory never touched.
+ *
+ * Chunks are claimed below `heap_limit` alone.  That is the size of the store, and more while
+ * whiprayd finds that nothing else helps; what lies beyond it later is freed as everything else. */
 #ifndef WR_STORE_HEAP_H
 #define WR_STORE_HEAP_H
 

@@ -91,4 +91,42 @@ TEST(others_give_up_theirs_when_they_hear_of_it) {
   wr_heap_make_room(&other); /* nothing has happened since */
   wr_self_close(&other);
   engine_close(&e);
+}/* A store that may grow, by as much as it has. */
+static void open_growing(engine *e) {
+  wr_seg_config cfg = {.heap_bytes = HEAP, .more_bytes = HEAP, .cpus = 2};
+  CHECK_EQ(wr_seg_create(&e->s, &cfg), WR_OK);
+  CHECK_EQ(e->s.store_chunks, HEAP / WR_CHUNK);
+  CHECK_EQ(e->s.heap_chunks, 2 * HEAP / WR_CHUNK);
+  engine_join(e, &e->me, ENGINE_ME);
+}
+
+TEST(room_beyond_the_store_is_there_while_the_limit_allows_it) {
+  engine e;
+  uint64_t whole, beyond, off;
+  open_growing(&e);
+  CHECK_EQ(wr_heap_alloc(&e.me, HEAP, 1, GEN, &whole), WR_OK);
+  CHECK_EQ(wr_heap_alloc(&e.me, MIB, 2, GEN, &beyond), WR_FULL);
+  wr_store(&e.s.h->heap_limit, (HEAP + MIB) / WR_CHUNK);
+  CHECK_EQ(wr_heap_alloc(&e.me, MIB, 2, GEN, &beyond), WR_OK);
+  CHECK_EQ(wr_heap_alloc(&e.me, 100, 3, GEN, &off), WR_FULL);
+  wr_store(&e.s.h->heap_limit, e.s.store_chunks);
+  CHECK(wr_heap_owned(&e.s, beyond, 2, GEN));
+  wr_heap_free(&e.me, beyond, 2, GEN);
+  CHECK_EQ(wr_heap_alloc(&e.me, MIB, 4, GEN, &off), WR_FULL); /* warm, but beyond */
+  wr_heap_free(&e.me, whole, 1, GEN);
+  CHECK_EQ(wr_heap_alloc(&e.me, MIB, 5, GEN, &off), WR_OK);
+  CHECK_LT(off, e.s.heap_off + HEAP);
+  wr_heap_free(&e.me, off, 5, GEN);
+  CHECK_EQ(wr_heap_chunks_used(&e.s), 0);
+  engine_close(&e);
+}
+
+TEST(a_limit_beyond_the_heap_leads_nowhere) {
+  engine e;
+  uint64_t off, n = 0;
+  open_growing(&e);
+  wr_store(&e.s.h->heap_limit, UINT64_MAX);
+  while (n < 100 && wr_heap_alloc(&e.me, MIB, (wr_idx)n + 1, GEN, &off) == WR_OK) n++;
+  CHECK_EQ(n, 2 * HEAP / MIB);
+  engine_close(&e);
 }

@@ -82,6 +82,7 @@ TEST(an_attached_process_finds_everything) {
   CHECK_EQ(wr_seg_attach(&b, dup(a.fd)), WR_OK);
   CHECK(a.base != b.base);
   CHECK_EQ(b.heap_chunks, a.heap_chunks);
+  CHECK_EQ(b.store_chunks, a.heap_chunks);
   wr_store(&a.procs[7].state, 1);
   wr_store(&a.actors[8].state, 2);
   wr_store32(&a.pools[9].state, 3);

@@ -213,8 +213,42 @@ def test_several_processes_put_at_once(start: Start) -> None:
     wait_until_whole()
 
 
-def test_a_store_full_of_views_refuses_and_goes_on(start: Start) -> None:
-    start()
+def test_a_store_full_of_views_grows_and_shrinks(start: Start) -> None:
+    spilled = start()
+    views = [whipray.get(ref) for ref in fill(10)]
+    more = whipray.get(whipray.put(np.ones(16 * MIB // 8)))
+    assert more.sum() == 2 * MIB and all((view == k).all() for k, view in enumerate(views))
+    assert not files(spilled)
+    assert _core.stats()["store_used"] > STORE
+    assert whipray.cluster_resources()["object_store_memory"] == STORE
+    del views, more
+    wait_until(lambda: _core.stats()["store_limit"] == STORE)
+    refs = fill(20)
+    assert files(spilled) and _core.stats()["store_used"] <= STORE
+    assert [int(whipray.get(ref)[0]) for ref in refs] == list(range(20))
+    wait_until_whole()
+
+
+def test_views_of_more_than_the_store(start: Start) -> None:
+    spilled = start()
+    refs = fill(30)
+    assert files(spilled)
+    values = whipray.get(refs)
+    assert all((value == k).all() for k, value in enumerate(values))
+
+    @whipray.remote
+    def total(*arrays: Any) -> int:
+        return int(sum(array.sum() for array in arrays))
+
+    assert whipray.get(total.remote(*refs)) == sum(range(30)) * 4 * MIB // 8
+    del values
+    wait_until(lambda: _core.stats()["store_limit"] == STORE)  # though all refs are still there
+    wait_until_whole()
+
+
+@pytest.mark.parametrize("env", ["WHIPRAY_FIXED_STORE", "WHIPRAY_MEMORY_USAGE_THRESHOLD"])
+def test_a_store_full_of_views_that_may_not_grow(start: Start, env: str) -> None:
+    start({env: "1" if env.endswith("STORE") else "0.0001"})
     views = [whipray.get(ref) for ref in fill(10)]
     with pytest.raises(ObjectStoreFullError, match="arrays that live"):
         whipray.put(np.zeros(16 * MIB // 8))
