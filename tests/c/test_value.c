@@ -239,7 +239,7 @@ TEST(failed_allocations_are_seen_at_the_end) {
 }
 
 TEST(large_copies_are_exact) {
-  size_t n = ((size_t)3 << 20) + 37;
+  size_t n = ((size_t)8 << 20) + 32768 + 4096 + 37;
   uint8_t *src = malloc(n + 64), *dst = malloc(n + 65);
   for (size_t i = 0; i < n + 64; i++) src[i] = (uint8_t)(i * 31 + (i >> 9));
   for (size_t shift = 0; shift < 64; shift += 21) {
