@@ -17,13 +17,13 @@ export WHIPRAY_WERROR ?= 1
 
 .PHONY: help demo test setup-demo setup-test build c-test c-asan c-tsan c-one c-fuzz fuzz \
   fuzz-long sim c-step models soak lint test-fast test-libraries test-libraries-small \
-  test-python test-hostile failpoints faults test-asan-python build-asan \
+  test-engine test-sessions test-python test-hostile failpoints faults test-asan-python build-asan \
   record-answers build-hostile instructions bench wheel clean distclean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo        the experiment on real data, after all set-up"
-	@echo "make test        every test, after all set-up"
+	@echo "make test        every test, after all set-up: test-engine and test-sessions, together"
 	@echo "make build       compile the extension module and the daemon in place"
 	@echo "make c-test      the C tests; c-asan, c-tsan: under sanitizers"
 	@echo "make c-one T=test_refs SAN=asan   one program of them"
@@ -261,6 +261,9 @@ instructions: setup-test build
 
 test: setup-test
 	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory -f tools/lanes.mk -j2 both
+
+test-engine: setup-test
 	@$(MAKE) --no-print-directory c-test
 	@$(MAKE) --no-print-directory c-asan
 	@$(MAKE) --no-print-directory c-tsan
@@ -268,11 +271,13 @@ test: setup-test
 	@$(MAKE) --no-print-directory sim SIM_SEEDS=2000
 	@$(MAKE) --no-print-directory models
 	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory test-python
 	@$(MAKE) --no-print-directory test-libraries-small
+	@$(MAKE) --no-print-directory instructions
+
+test-sessions: setup-test
+	@$(MAKE) --no-print-directory test-python
 	@$(MAKE) --no-print-directory test-asan-python \
 	  ASAN_PYTHON_TESTS="$(addprefix tests/compat/test_,put.py args.py generators.py zero_copy.py)"
-	@$(MAKE) --no-print-directory instructions
 
 # A user's compiler may know warnings that ours does not.
 demo bench: WHIPRAY_WERROR :=
