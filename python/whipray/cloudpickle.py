@@ -1,16 +1,18 @@
 """cloudpickle under the name that Ray gives it: `whipray.cloudpickle`.
 
-One thing differs from the package: functions keep the name of the file they come from, whatever
+Two things differ from the package.  Functions keep the name of the file they come from, whatever
 version of cloudpickle is installed (3.1.3 drops it), so that a traceback from a worker shows the
-user's line.
+user's line.  And what the program's script defines goes by value also where multiprocessing has
+started this process (spawn, forkserver) and calls the script `__mp_main__`.
 """
 
 from __future__ import annotations
 
 import io
+import sys
 from collections import ChainMap
 from collections.abc import Callable
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import IO, Any, ClassVar
 
 import cloudpickle as _cloudpickle
@@ -20,6 +22,10 @@ from cloudpickle import loads as loads
 
 _Base: type[Any] = _cloudpickle.Pickler
 _FILENAME = 10  # position of co_filename among the arguments of CodeType
+_SPAWNED_MAIN = "__mp_main__"
+
+if getattr(sys.modules.get(_SPAWNED_MAIN), "__name__", None) == _SPAWNED_MAIN:
+    _cloudpickle.register_pickle_by_value(ModuleType(_SPAWNED_MAIN))  # the name is what counts
 
 
 def _reduce_code(code: CodeType) -> tuple[Any, ...]:

@@ -139,7 +139,7 @@ def full_name(definition: Any) -> str:
 def module_of(definition: Any) -> str:
     """Name of its module for workers, who have another main module: that of the file instead."""
     module = getattr(definition, "__module__", None) or "__main__"
-    if module != "__main__":
+    if module not in ("__main__", "__mp_main__"):
         return str(module)
     members = vars(definition).values() if isinstance(definition, type) else [definition]
     codes = [code for member in members if (code := getattr(member, "__code__", None))]
