@@ -14,10 +14,10 @@
 #define MAX_ARGS 256u
 
 static const char *const program =
-    "import sys\n"
-    "path = bytes.fromhex(sys.argv.pop(1)).decode('utf-8', 'surrogateescape')\n"
+    "import os, sys\n"
+    "path = os.fsdecode(bytes.fromhex(sys.argv.pop(1)))\n"
     "sys.path[:] = path.split('\\0')[:-1] or sys.path\n"
-    "del path\n"
+    "del path, os\n"
     "from whipray._private.fork_server import main\n"
     "main()\n";
 

@@ -70,13 +70,24 @@ static int put_float(out_buf *b, PyObject *v) {
   return put_head(b, 0xCB, bits, 8);
 }
 
-static int put_text(out_buf *b, PyObject *v) {
-  Py_ssize_t n;
-  const char *s = PyUnicode_AsUTF8AndSize(v, &n);
-  if (!s) return -1;
+static int put_utf8(out_buf *b, const char *s, Py_ssize_t n) {
   int rc = n < 32 ? put_head(b, (uint8_t)(0xA0 | n), 0, 0)
                   : put_size(b, (size_t)n, (const uint8_t[]){0xD9, 0xDA, 0xDB});
   return rc ? rc : put_raw(b, s, (size_t)n);
+}
+
+/* Names of files and variables of the environment may be no text in their encoding: what Python has
+ * put in the place of such bytes stands for them. */
+static int put_text(out_buf *b, PyObject *v) {
+  Py_ssize_t n;
+  const char *s = PyUnicode_AsUTF8AndSize(v, &n);
+  if (s) return put_utf8(b, s, n);
+  if (!PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) return -1;
+  PyErr_Clear();
+  PyObject *bytes = PyUnicode_AsEncodedString(v, "utf-8", "surrogateescape");
+  int rc = bytes ? put_utf8(b, PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes)) : -1;
+  Py_XDECREF(bytes);
+  return rc;
 }
 
 static int put_value(out_buf *b, PyObject *v, int depth);

@@ -44,12 +44,17 @@ def job_config() -> dict[str, Any]:
     """The part about the workers of this driver, whether it starts a session or joins one."""
     cwd = _current_directory()
     return {
-        "python": sys.executable,
-        "sys_path": [entry or cwd for entry in sys.path],
-        "cwd": cwd,
+        "python": _file_name(sys.executable),
+        "sys_path": [_file_name(entry or cwd) for entry in sys.path],
+        "cwd": _file_name(cwd),
         "driver_pid": os.getpid(),
         "imports": [name for name in PREIMPORTED if name in sys.modules],
     }
+
+
+def _file_name(name: str) -> str:
+    """A text whose UTF-8 is what the system calls the file, in whatever encoding that is."""
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 def _current_directory() -> str:
