@@ -1,9 +1,10 @@
 """cloudpickle under the name that Ray gives it: `whipray.cloudpickle`.
 
-Two things differ from the package.  Functions keep the name of the file they come from, whatever
+Three things differ from the package.  Functions keep the name of the file they come from, whatever
 version of cloudpickle is installed (3.1.3 drops it), so that a traceback from a worker shows the
-user's line.  And what the program's script defines goes by value also where multiprocessing has
-started this process (spawn, forkserver) and calls the script `__mp_main__`.
+user's line.  Classes keep their `__slots__`: instances that a worker makes are as those of the
+driver.  And what the program's script defines goes by value also where multiprocessing has started
+this process (spawn, forkserver) and calls the script `__mp_main__`.
 """
 
 from __future__ import annotations
@@ -36,10 +37,35 @@ def _reduce_code(code: CodeType) -> tuple[Any, ...]:
     return constructor, (*args[:_FILENAME], code.co_filename, *args[_FILENAME + 1 :])
 
 
+_NAMESPACE = 3  # position of what a class has from the start among the arguments that make it
+
+
+def _with_slots(cls: type, made: tuple[Any, ...]) -> tuple[Any, ...]:
+    slots = cls.__dict__.get("__slots__")
+    if made[0] is not _make_class or not isinstance(slots, str | tuple | list | dict):
+        return made
+    if issubclass(
+        cls, tuple
+    ):  # a named tuple has its own idea of them, which is that of all tuples
+        return made
+    args = made[1]
+    namespace = {**args[_NAMESPACE], "__slots__": slots}
+    return made[0], (*args[:_NAMESPACE], namespace, *args[_NAMESPACE + 1 :]), *made[2:]
+
+
+_make_class = getattr(_cloudpickle.cloudpickle, "_make_skeleton_class", None)
+
+
 class Pickler(_Base):  # type: ignore[misc]
-    """cloudpickle's, with the file names of functions kept."""
+    """cloudpickle's, with the file names of functions and the slots of classes kept."""
 
     dispatch_table: ClassVar[Any] = ChainMap({CodeType: _reduce_code}, _Base.dispatch_table)
+
+    def reducer_override(self, obj: Any) -> Any:
+        """How functions and classes travel; see `pickle.Pickler.reducer_override`."""
+        made = super().reducer_override(obj)
+        by_value = isinstance(obj, type) and made is not NotImplemented
+        return _with_slots(obj, made) if by_value else made
 
 
 CloudPickler = Pickler
