@@ -10,6 +10,8 @@
 
 Importing the package loads the C extension and little else: everything that is not needed at once
 is imported when it is first used.
+
+PYTEST_DONT_REWRITE: with WHIPRAY_AS_RAY=1 the package is there before pytest.
 """
 
 from __future__ import annotations

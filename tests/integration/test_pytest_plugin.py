@@ -6,6 +6,8 @@ from importlib.metadata import entry_points
 
 import pytest
 
+import whipray
+
 pytest_plugins = ["pytester"]
 
 PLUGIN = "whipray.testing.plugin"
@@ -193,3 +195,10 @@ def test_positional_marker_arguments_are_refused(pytester: pytest.Pytester) -> N
     result = run(pytester)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*the whipray marker takes keywords only*"])
+
+
+def test_pytest_does_not_warn_that_the_package_is_there_already() -> None:
+    """With WHIPRAY_AS_RAY=1 it is, and where warnings are errors no test would run."""
+    from _pytest.assertion.rewrite import AssertionRewriter
+
+    assert AssertionRewriter.is_rewrite_disabled(whipray.__doc__ or "")
