@@ -142,7 +142,8 @@ static void call(sim_proc *p) {
 static wr_id submit_child(sim_proc *p, const wr_job *job, uint32_t items, const wr_id *before) {
   wr_id id;
   int nested = items && sim_pick(2);
-  task_plan t = {.o = {nested ? ORDER_AWAIT : ORDER_ECHO, new_seed(), 20, nested ? items : 0},
+  uint32_t op = nested ? ORDER_AWAIT : sim_pick(3) ? ORDER_ECHO : ORDER_FAIL;
+  task_plan t = {.o = {op, new_seed(), 20, nested ? items : 0},
                  .refs = before, .nrefs = before != NULL, .ndeps = before != NULL,
                  .spec = {.shape = (uint16_t)sim_pick(SESSION_SHAPES),
                           .retries = (int16_t)(sim_pick(4) - 1), .parent = {job->idx, job->gen}}};
