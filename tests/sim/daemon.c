@@ -137,8 +137,12 @@ static void kill_actor(session *x, uint32_t idx, int no_restart) {
   bury_doomed(x);
 }
 
+/* The pool says that it has asked. */
+static void on_want(void *ctx, uint32_t pool) { (void)ctx, (void)pool; }
+
 void sim_daemon_begin(void) {
   sim_session.sweeper.kill_process = on_kill;
+  sim_session.sweeper.self.want = on_want;
   ndoomed = 0;
   sim_lost_begin();
   while (nfiles) drop_file(&sim_session, 0);

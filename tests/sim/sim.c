@@ -94,6 +94,7 @@ static void be_born(sim_proc *p, int worker) {
   p->worker = worker;
   p->c = session_client(&sim_session, worker ? WR_ROLE_WORKER : WR_ROLE_DRIVER);
   p->slot = p->c->slot;
+  if (worker) wr_store32(&sim_session.seg.pools[SESSION_POOL].want, 0); /* it looks for itself */
   p->who = ++born;
   p->busy = p->asleep = p->leaving = 0;
   p->nown = p->nstreams = p->ngroups = p->nwaits = 0;

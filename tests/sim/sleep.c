@@ -89,14 +89,18 @@ static int has_no_work(const sim_proc *p) {
   return p->c && p->worker && sim_asleep(p) && !p->nwaits && !wr_load32(&p->c->self.p->actor);
 }
 
-/* A task that could run at once, while somebody who could run it sleeps. */
+/* A task that could run at once, while somebody who could run it sleeps; ctx NULL: or there is
+ * nobody, and whiprayd has not been asked for workers. */
 static void check_queued(void *ctx, wr_idx i) {
   const sim_proc *idle = ctx;
   uint64_t st = wr_load(&wr_task_at(&sim_session.seg, i)->tstate);
   uint32_t shape = WR_TASK_SHAPE(st);
   if (WR_TASK_PHASE(st) != WR_TASK_QUEUED || shape >= WR_MAX_SHAPES) return;
-  if (wr_ledger_fits(&sim_session.seg, shape))
+  if (!wr_ledger_fits(&sim_session.seg, shape)) return;
+  if (idle)
     sim_fail("task %u is queued, its resources are free, and process %u sleeps", i, idle->who);
+  if (!wr_load32(&sim_session.seg.pools[SESSION_POOL].want))
+    sim_fail("task %u is queued, its resources are free, and no worker is asked for", i);
 }
 
 /* Only who is in the middle of an operation has claimed something. */
@@ -109,6 +113,7 @@ static void check_claimed(void *ctx, wr_idx i) {
 
 void sim_check_rest(int all) {
   sim_proc *idle = NULL;
+  int leaving = 0; /* its sweep will ask */
   for (uint32_t k = 0; k < SIM_PROCS; k++) {
     sim_proc *p = &sim_procs[k];
     uint32_t actor = wr_load32(&p->c->self.p->actor);
@@ -116,6 +121,7 @@ void sim_check_rest(int all) {
     if (sim_asleep(p) && !p->nwaits && actor) check_actor(p, actor - 1);
     if (!p->nwaits) wr_sweep_each(&sim_session.seg, WR_REC_TASKS, check_claimed, p);
     if (has_no_work(p)) idle = p;
+    leaving |= p->leaving;
   }
-  if (all && idle) wr_sweep_each(&sim_session.seg, WR_REC_TASKS, check_queued, idle);
+  if (all && (idle || !leaving)) wr_sweep_each(&sim_session.seg, WR_REC_TASKS, check_queued, idle);
 }
