@@ -225,6 +225,7 @@ void session_check_empty(session *x) {
 /* ---- values ---------------------------------------------------------------------------------- */
 
 void (*session_aside)(int begins);
+int64_t session_patience = 1;
 
 void pattern_fill(uint8_t *to, size_t len, uint32_t seed) {
   if (session_aside) session_aside(1);
@@ -350,7 +351,7 @@ static void yield_all(wr_client *c, const wr_job *job, const order *o) {
     CHECK_EQ(wr_value_reserve(c, job->extra[0], o->len, refs, job->nrefs, &dst), WR_OK);
     pattern_fill(dst, o->len, o->seed + 1 + k);
     CHECK_EQ(wr_work_yield(c, job, 0), WR_OK);
-    if (!wr_work_has_room(c, job)) (void)wr_work_wait_room(c, job, 1);
+    if (!wr_work_has_room(c, job)) (void)wr_work_wait_room(c, job, session_patience);
   }
   CHECK_EQ(wr_work_end_stream(c, job), WR_OK);
   CHECK_EQ(wr_value_reserve(c, job->idx, o->len, NULL, 0, &dst), WR_OK);

@@ -78,6 +78,8 @@ typedef struct {
 /* Called before (1) and after (0) what is no business of the engine: the bytes of values, waiting
  * for the test.  NULL: nobody cares. */
 extern void (*session_aside)(int begins);
+/* Until when a task that yields waits for its reader, each time; -1: for ever. */
+extern int64_t session_patience;
 void pattern_fill(uint8_t *to, size_t len, uint32_t seed);
 /* Is the object READY with the value of that seed and length? */
 int pattern_is(wr_client *c, wr_id id, size_t len, uint32_t seed);

@@ -252,6 +252,7 @@ static void read_stream(sim_proc *p) {
   sim_reading *r = &p->streams[k];
   wr_id next;
   int rc = sim_pick(8) ? wr_stream_next(p->c, r->item, &next) : WR_DEAD;
+  if (rc == WR_AGAIN && sim_pick(2)) sim_await(p, &r->item, 1);
   if (rc == WR_AGAIN) return;
   if (rc != WR_OK) {
     end_stream(p, k);
@@ -304,6 +305,7 @@ void sim_act(sim_proc *p) {
       submit, submit, submit, put, put, call, call, call, look, look, borrow, cancel, await_some,
       begin_stream, read_stream, read_stream, make_group, await_group, remove_group, drop_one,
       drop_one, drop_one};
+  atomic_store(&p->c->closing, 0); /* what it gave up was one wait */
   if (p->worker)
     work(p);
   else

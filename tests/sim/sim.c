@@ -239,6 +239,7 @@ int main(int argc, char **argv) {
     if (stack == MAP_FAILED) return 2;
     sim_procs[i].stack = stack;
   }
+  session_patience = -1;
   signal(SIGABRT, on_crash);
   signal(SIGSEGV, on_crash);
   uint64_t first = path ? from + done_before(path) : from;

@@ -2,6 +2,7 @@
  * but a wake-up of the engine, or somebody who interrupts them, gets them up.  So when all others
  * have come to rest, nobody may sleep on what has come. */
 #include "sched/ledger.h"
+#include "sched/stream.h"
 #include "sched/sweep_memory.h"
 #include "sched/task.h"
 #include "sim.h"
@@ -14,9 +15,12 @@ void sim_sleep(sim_proc *p) {
 
 int sim_asleep(const sim_proc *p) { return p->asleep && wr_load32(&p->c->self.p->park); }
 
+/* Inside a task or call: a worker that waits for objects, or for the reader of what it yields. */
+static int sleeps_in_task(const sim_proc *p) { return sim_asleep(p) && p->c->running; }
+
 /* A signal, a request to leave, or nothing at all. */
 void sim_rouse(sim_proc *p) {
-  if (p->nwaits)
+  if (p->nwaits || p->c->running)
     atomic_store(&p->c->closing, 1); /* it gives up waiting */
   else if (sim_pick(2))
     wr_store32(&p->c->self.p->quit, 1);
@@ -62,10 +66,9 @@ void sim_await(sim_proc *p, const wr_id *ids, uint32_t n) {
 
 /* ---- at rest --------------------------------------------------------------------------------- */
 
-static void check_waits(const sim_proc *p) {
+static void check_cpu(const sim_proc *p) {
   uint64_t claim = wr_load(&p->c->self.p->claim);
   const wr_shape *sh = &sim_session.seg.shapes[WR_CLAIM_SHAPE(claim)];
-  if (wait_is_over(p)) sim_fail("process %u sleeps and what it waits for is there", p->who);
   for (uint32_t i = 0; claim && i < sh->n; i++)
     if (sh->need[i].res == WR_RES_CPU && (WR_CLAIM_MASK(claim) & 1u << i))
       sim_fail("process %u waits and keeps its CPU", p->who);
@@ -85,8 +88,15 @@ static void check_actor(const sim_proc *p, uint32_t actor) {
     sim_fail("actor %u sleeps and its call %u could run", actor, b->v.v[b->head]);
 }
 
+static void check_producer(const sim_proc *p) {
+  wr_idx i = wr_load32(&p->c->self.p->current);
+  const wr_task *t = wr_task_at(&sim_session.seg, i);
+  if (wr_stream_has_room(&sim_session.seg, t))
+    sim_fail("task %u waits for its reader and has room", i);
+}
+
 static int has_no_work(const sim_proc *p) {
-  return p->c && p->worker && sim_asleep(p) && !p->nwaits && !wr_load32(&p->c->self.p->actor);
+  return p->worker && sim_asleep(p) && !p->c->running && !wr_load32(&p->c->self.p->actor);
 }
 
 /* A task that could run at once, while somebody who could run it sleeps; ctx NULL: or there is
@@ -117,9 +127,12 @@ void sim_check_rest(int all) {
   for (uint32_t k = 0; k < SIM_PROCS; k++) {
     sim_proc *p = &sim_procs[k];
     uint32_t actor = wr_load32(&p->c->self.p->actor);
-    if (sim_asleep(p) && p->nwaits) check_waits(p);
-    if (sim_asleep(p) && !p->nwaits && actor) check_actor(p, actor - 1);
-    if (!p->nwaits) wr_sweep_each(&sim_session.seg, WR_REC_TASKS, check_claimed, p);
+    if (sim_asleep(p) && p->nwaits && wait_is_over(p))
+      sim_fail("process %u sleeps and what it waits for is there", p->who);
+    if (sleeps_in_task(p)) check_cpu(p);
+    if (sleeps_in_task(p) && !p->nwaits) check_producer(p);
+    if (sim_asleep(p) && !p->c->running && actor) check_actor(p, actor - 1);
+    if (!sleeps_in_task(p)) wr_sweep_each(&sim_session.seg, WR_REC_TASKS, check_claimed, p);
     if (has_no_work(p)) idle = p;
     leaving |= p->leaving;
   }
