@@ -225,6 +225,20 @@ def test_listings(started: Shell) -> None:
         driver.stdin.close()
 
 
+def test_timeline(started: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    assert "RAY_PROFILING=1" in started.whipray("timeline", str(path), code=1)
+    assert not path.exists()
+    profiling = "runtime_env={'env_vars': {'RAY_PROFILING': '1'}}"
+    started.driver(f"ray.get(ray.remote(len).options(name='measure', {profiling}).remote([]))")
+    assert str(path) in started.whipray("timeline", str(path))
+    assert "measure" in [event["name"] for event in json.loads(path.read_text())]
+
+
+def test_a_listing_of_nothing(started: Shell) -> None:
+    assert started.whipray("list", "placement-groups") == "0 rows\n"
+
+
 def test_submitted_programs(started: Shell, tmp_path: Path) -> None:
     (tmp_path / "beside.py").write_text("VALUE = 5\n")
     (tmp_path / "main.py").write_text(

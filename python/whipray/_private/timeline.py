@@ -87,17 +87,18 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
             "init()",
             stacklevel=2,
         )
-    events = _events()
+    found = events()
     if filename is None:
-        return events
+        return found
     import json
 
     with open(filename, "w", encoding="utf-8") as file:
-        json.dump(events, file)
+        json.dump(found, file)
     return None
 
 
-def _events() -> list[dict[str, Any]]:
+def events() -> list[dict[str, Any]]:
+    """What the workers of the session have recorded so far, after the names of the processes."""
     from whipray._private.state import node_ip
 
     process = f"Node {node_ip()}"

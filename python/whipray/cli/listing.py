@@ -1,4 +1,4 @@
-"""`whipray list`, `summary`, `memory` and `logs`: what the state API and the log files say."""
+"""`whipray list`, `summary`, `memory`, `timeline` and `logs`: what the state API and files say."""
 
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ def add_commands(commands: Any) -> None:
     memory.add_argument("--limit", type=int, default=50, help="rows at most (50)")
     joining.add_address(memory)
     memory.set_defaults(run=_memory)
+    line = commands.add_parser(
+        "timeline", help="a trace of tasks and calls for Chrome or Perfetto, with RAY_PROFILING=1"
+    )
+    line.add_argument("file", nargs="?", default="whipray-timeline.json", help="name (%(default)s)")
+    joining.add_address(line)
+    line.set_defaults(run=_timeline)
     logs = commands.add_parser("logs", help="log files of a session; their names if none is given")
     logs.add_argument("name", nargs="?", help="name of the file")
     logs.add_argument("--tail", type=int, default=1000, help="lines from the end (1000)")
@@ -80,7 +86,10 @@ def _filter(text: str) -> tuple[str, str, str]:
 
 
 def table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print rows below their names, in columns."""
+    """Print rows below their names, in columns; without any their number alone."""
+    if not rows:
+        print("0 rows")
+        return
     cells = [[name.upper() for name in names], *([_cell(item) for item in row] for row in rows)]
     widths = [max(len(row[at]) for row in cells) for at in range(len(names))]
     for row in cells:
@@ -123,6 +132,19 @@ def _memory(options: argparse.Namespace) -> int:
     print(f"{len(rows)} objects, {used / (1 << 20):.1f} MiB of {total / (1 << 20):.1f} MiB\n")
     names = ["object_id", "object_size", "task_status", "reference_type", "type", "pid"]
     table(names, [[row.get(name) for name in names] for row in rows[: options.limit]])
+    return 0
+
+
+def _timeline(options: argparse.Namespace) -> int:
+    with joining.joined(options.address):
+        from whipray._private import timeline
+
+        events = timeline.events()
+    if all(event["ph"] == "M" for event in events):  # names of processes alone
+        raise ValueError("nothing was recorded: set RAY_PROFILING=1 where the session is started")
+    with open(options.file, "w", encoding="utf-8") as file:
+        json.dump(events, file)
+    print(f"Wrote {options.file}, for chrome://tracing or ui.perfetto.dev.")
     return 0
 
 
