@@ -108,6 +108,33 @@ def test_cancel_of_a_stream_in_the_queue(ray: Ray, gate: Gates) -> None:
     assert not os.path.exists(go.path + ".unused")
 
 
+@pytest.mark.parametrize("hang", [False, True])
+def test_cancel_of_a_stream_of_an_async_actor_leaves_the_actor_alone(
+    ray: Ray, tmp_path: Any, hang: bool
+) -> None:
+    """It is noticed where the stream yields, or while it awaits something."""
+
+    @ray.remote
+    class Source:
+        async def pid(self) -> int:
+            return os.getpid()
+
+        async def produce(self) -> Any:
+            while True:
+                yield 0
+                await asyncio.sleep(100 if hang else 0)
+
+    source = Source.remote()
+    pid = ray.get(source.pid.remote())
+    generator = source.produce.remote()
+    assert ray.get(next(generator)) == 0
+    ray.cancel(generator)
+    with pytest.raises((ray.exceptions.TaskCancelledError, ray.exceptions.RayTaskError)):
+        for ref in generator:
+            ray.get(ref)
+    assert ray.get(source.pid.remote()) == pid
+
+
 # ---- death of the producer -----------------------------------------------------------------------
 
 

@@ -294,6 +294,15 @@ async def _awaiting(awaitable: Any) -> Any:
     if job.dynamic:
         return [value async for value in awaitable]
     async for value in awaitable:
-        if not job.emit(value):
+        if not _emitted(job, value):
             await completion.woken(job)
     return iter(())
+
+
+def _emitted(job: _core.Job, value: Any) -> bool:
+    """Hand on an item; false: wait for its reader.  A Task would let a KeyboardInterrupt out of the
+    loop, and with it the actor."""
+    try:
+        return job.emit(value)
+    except KeyboardInterrupt:
+        raise asyncio.CancelledError from None
