@@ -10,11 +10,14 @@
 
 static void want_workers(void *ctx, uint32_t pool);
 
+static const atomic_int never; /* without a connection, as tests make a client */
+
 int wr_client_new(wr_client **out, const wr_seg *seg, uint32_t slot, uint32_t gen, wr_conn *conn) {
   wr_client *c = wr_alloc(sizeof *c);
   if (!c) return WR_NOMEM;
   c->seg = *seg;
   c->conn = conn;
+  c->cut_off = conn ? &conn->ended : &never;
   c->slot = slot;
   c->gen = gen;
   atomic_init(&c->spin_idle, WR_SPIN_MAX_NS);
@@ -51,8 +54,7 @@ int wr_client_actor(const wr_client *c, wr_id *id) {
   return actor != 0;
 }
 int wr_client_ended(const wr_client *c) {
-  return c->seg.h == NULL || wr_load32(&c->seg.h->ended) || atomic_load(&c->closing) ||
-         (c->conn && atomic_load(&c->conn->ended));
+  return c->seg.h == NULL || wr_load32(&c->seg.h->ended) || atomic_load(c->cut_off);
 }
 
 /* While the daemon lives and has given no reason, it is only this process that has lost it. */

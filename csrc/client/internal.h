@@ -42,7 +42,7 @@ struct wr_client {
   uint64_t loose_bytes; /* in all of them */
   uint64_t loose_used, loose_looked; /* chunks of the heap in use, as counted at that time */
   uint64_t *mapped; /* a bit for each chunk of the heap that this process has mapped; hints */
-  atomic_int closing;
+  const atomic_int *cut_off; /* of the connection: it has ended; constant */
   void (*rest)(void *ctx); /* see wr_work_at_rest */
   void *rest_ctx;
 };
@@ -55,10 +55,11 @@ wr_conn *wr_client_conn(wr_client *c);
 static inline void wr_lock(wr_client *c) { wr_mutex_lock(&c->lock); }
 static inline void wr_unlock(wr_client *c) { wr_mutex_unlock(&c->lock); }
 
-/* Nothing is made any more in a session that is over: a loop that only makes would never end.  One
- * load; who waits asks wr_client_ended. */
+/* Nothing is made any more in a session that is over, or has lost this process: a loop that only
+ * makes would never end.  Two loads; who waits asks wr_client_ended. */
 static inline int wr_over(const wr_client *c) {
-  return wr_load32(&c->seg.h->ended) != 0;
+  return wr_load32(&c->seg.h->ended) != 0 ||
+         atomic_load_explicit(c->cut_off, memory_order_relaxed) != 0;
 }
 
 /* May this process make one more call on the actor: WR_OK, WR_LIMIT or WR_NOMEM.  The call is noted

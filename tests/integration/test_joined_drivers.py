@@ -116,6 +116,27 @@ def test_a_driver_whose_connection_breaks_stops_using_the_session(session: dict[
     wait_until_whole()
 
 
+def test_a_loop_that_only_puts_ends_when_the_connection_breaks(session: dict[str, Any]) -> None:
+    program = """
+        import json, os, socket, sys
+        import whipray
+        whipray.init("unix:" + sys.argv[1] + "/sock", log_to_driver=False)
+        links = {fd: os.path.realpath(f"/proc/self/fd/{fd}") for fd in range(3, 64)}
+        [own] = [fd for fd, link in links.items() if "socket:" in link]
+        connection = socket.socket(fileno=own)
+        connection.shutdown(socket.SHUT_RDWR)
+        try:
+            while True:
+                whipray.put(1)
+        except whipray.exceptions.RaySystemError as error:
+            print(json.dumps(str(error)), flush=True)
+        os._exit(0)
+    """
+    assert "the session has ended" in run(program, session["session_dir"])
+    wait_until(lambda: len([p for p in _core.procs() if p["role"] == DRIVER]) == 1)
+    wait_until_whole()
+
+
 def test_detached_actors_go_on_without_their_driver(session: dict[str, Any]) -> None:
     program = """
         import json, os, sys
