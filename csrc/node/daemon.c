@@ -132,7 +132,7 @@ static int prepare(node *n) {
   uv_signal_start(&n->terminate, on_terminate, wr_os_sigterm);
   wr_os_adopt_orphans();
   wr_os_raise_fd_limit();
-  wr_os_ignore_pipe_signal();
+  wr_os_ignore_write_signals();
   return node_remake_init(n);
 }
 

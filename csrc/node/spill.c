@@ -40,6 +40,7 @@ typedef struct {
   node_file *file;
   node_spilled *v;
   size_t count;
+  int again; /* the last one failed */
   int rc, error;
 } write_job;
 
@@ -188,6 +189,7 @@ static void tick_on(node *n);
 static void write_in_thread(void *arg) {
   write_job *job = arg;
   node_spill_ctx cx = ctx_of(job->n);
+  if (job->again) cx.steps = NULL; /* or who waits for room would be patient for ever */
   job->rc = node_spill_write(&cx, job->path, job->v, job->count, &job->error);
 }
 
@@ -228,7 +230,7 @@ static void start_write(node *n, node_spilled *v, size_t count) {
     wr_free(v);
     return;
   }
-  *job = (write_job){.n = n, .file = file, .v = v, .count = count};
+  *job = (write_job){.n = n, .file = file, .v = v, .count = count, .again = sp->not_before != 0};
   job->errand = (node_errand){.owner = job, .work = write_in_thread, .done = on_written};
   node_file_path(&sp->pieces, file, job->path);
   sp->writing = job;

@@ -147,9 +147,10 @@ int wr_os_self_pidfd_works(void) {
   return WR_OK;
 }
 
-void wr_os_ignore_pipe_signal(void) {
+void wr_os_ignore_write_signals(void) {
   struct sigaction act;
   memset(&act, 0, sizeof act);
   act.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &act, NULL);
+  sigaction(SIGXFSZ, &act, NULL);
 }

@@ -27,7 +27,8 @@ int wr_os_peek_child(int *pid); /* a child that has ended and was not reaped; WR
 int wr_os_adopt_orphans(void);  /* descendants whose parent dies become children of the caller */
 int wr_os_parent_pid(void);
 int wr_os_self_pidfd_works(void); /* WR_OK when the kernel has pidfds */
-void wr_os_ignore_pipe_signal(void);
+/* Of pipes without a reader, and of files at their limit: errno says that as well. */
+void wr_os_ignore_write_signals(void);
 
 extern const int wr_os_sigkill, wr_os_sigint, wr_os_sigterm, wr_os_sigchld;
 

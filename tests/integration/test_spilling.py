@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import resource
 import subprocess
 import sys
 import textwrap
@@ -298,6 +299,21 @@ def test_a_full_disk_pushes_back_and_loses_nothing(start: Start) -> None:
     assert [int(whipray.get(ref)[0]) for ref in refs] == list(range(10))
     del refs[:5]
     assert (whipray.get(fill(3)[2]) == 2).all()
+    wait_until_whole()
+
+
+def test_a_disk_that_fills_while_values_are_written(start: Start) -> None:
+    """The kernel refuses what goes beyond the first MiB of a file, each time it is tried again."""
+    start()
+    daemon, limit = _core.info()["daemon_pid"], resource.RLIMIT_FSIZE
+    former = resource.prlimit(daemon, limit, (MIB, resource.RLIM_INFINITY))
+    refs = fill(10)
+    with pytest.raises(ObjectStoreFullError, match="File too large"):
+        fill(8, first=10)
+    resource.prlimit(daemon, limit, former)
+    refs += fill(8, first=10)
+    assert [int(whipray.get(ref)[0]) for ref in refs] == list(range(18))
+    del refs
     wait_until_whole()
 
 
