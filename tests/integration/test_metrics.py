@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
+import warnings
 
 import pytest
 
@@ -74,6 +76,37 @@ def test_what_was_recorded_last_is_not_lost_when_a_worker_is_killed():
     assert len(found) == 700
     assert 'ray_deaths_total{n="0"} 1.0' in found and 'ray_deaths_total{n="699"} 700.0' in found
     assert "ray_before_death_count 1.0" in lines("ray_before_death")
+
+
+@ray.remote(max_calls=1)
+def record_with_small_files(most):
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    counter = metrics.Counter(f"limited_{most}", tag_keys=("n",))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for n in range(700):
+            counter.inc(n + 1, {"n": str(n)})
+    return [str(warning.message) for warning in told]
+
+
+@pytest.mark.parametrize("most", [1000, 10_000])
+def test_a_full_disk_is_warned_of_once_and_ends_nothing(most):
+    """It holds no page of numbers, or some names with a part of another behind them."""
+    [told] = ray.get(record_with_small_files.remote(most))
+    assert "not kept" in told
+    found = [line for line in lines(f"ray_limited_{most}") if "_total" in line]
+    assert len(found) < 700
+    numbers = [(int(line.split('"')[1]), float(line.split()[-1])) for line in found]
+    assert all(value == n + 1 for n, value in numbers)
+
+
+def test_no_file_is_open_after_the_session():
+    metrics.Counter("opened").inc()
+    ray.shutdown()
+    opened = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+    assert not [path for path in opened if "/metrics/" in path]
+    ray.init(num_cpus=2, log_to_driver=False)
 
 
 def test_histograms():

@@ -8,6 +8,8 @@ line is, and a line without its end is none.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import mmap
 import os
@@ -21,17 +23,28 @@ ITEM = 8
 
 
 class Numbers:
-    """The files of this process; for one thread at a time."""
+    """The files of this process; for one thread at a time.
+
+    When the disk is full, or no file can be opened, the program goes on with numbers that nobody
+    else will see.
+    """
 
     def __init__(self, session_dir: str, name: str) -> None:
-        folder = os.path.join(session_dir, FOLDER)
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        path = os.path.join(folder, name)
-        self._fd = os.open(f"{path}.values", flags, 0o600)
-        self._index = os.open(f"{path}.index", flags | os.O_APPEND, 0o600)
+        self._fds: list[int] = []
         self._used = 0
         self.values = memoryview(b"").cast("d")
+        try:
+            self._open(os.path.join(session_dir, FOLDER), name)
+        except OSError as error:
+            self._give_up(error)
+
+    def _open(self, folder: str, name: str) -> None:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        for kind, more in (("values", 0), ("index", os.O_APPEND)):
+            path = os.path.join(folder, f"{name}.{kind}")
+            self._fds.append(os.open(path, flags | more, 0o600))
 
     def add(self, facts: dict[str, Any], count: int) -> int:
         """Place for `count` numbers of a new sample, which are 0."""
@@ -40,24 +53,42 @@ class Numbers:
         if self._used > len(self.values):
             self._grow()
         line = json.dumps({**facts, "at": at, "count": count})
-        os.write(self._index, f"{line}\n".encode())
+        try:
+            self._append(f"{line}\n".encode())
+        except OSError as error:
+            self._give_up(error)
         return at
+
+    def _append(self, line: bytes) -> None:
+        if self._fds and os.write(self._fds[1], line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _grow(self) -> None:
         size = max(FIRST_BYTES, 2 * ITEM * self._used)
         try:
-            os.posix_fallocate(self._fd, 0, size)  # a page that is missing would be a SIGBUS
-            mapped = mmap.mmap(self._fd, size)
+            mapped = self._map(size)
         except OSError as error:
-            warnings.warn(f"metrics of this process are not kept: {error}", stacklevel=2)
-            mapped = mmap.mmap(-1, size)
+            self._give_up(error)
+            mapped = self._map(size)
         old, self.values = self.values, memoryview(mapped).cast("d")
         self.values[: len(old)] = old
 
+    def _map(self, size: int) -> mmap.mmap:
+        if not self._fds:
+            return mmap.mmap(-1, size)
+        os.posix_fallocate(self._fds[0], 0, size)  # a page that is missing would be a SIGBUS
+        return mmap.mmap(self._fds[0], size)
+
+    def _give_up(self, error: OSError) -> None:
+        """What the files hold so far stays; a line that is not whole must remain the last."""
+        self.close()
+        warnings.warn(f"metrics of this process are not kept: {error}", stacklevel=2)
+
     def close(self) -> None:
         """Let go of the files."""
-        os.close(self._fd)
-        os.close(self._index)
+        for fd in self._fds:
+            os.close(fd)
+        self._fds = []
 
 
 def read(session_dir: str) -> Iterator[tuple[str, dict[str, Any], list[float]]]:

@@ -459,6 +459,7 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
     if state.is_worker:
         return
     completion = sys.modules.get("whipray._private.completion")
+    metrics = sys.modules.get("whipray.util.metrics")
     monitor = sys.modules.get("whipray._private.monitor")
     if _core.attached() and monitor is not None:
         monitor.drain()
@@ -467,6 +468,8 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
         monitor.stop()
     if completion is not None:
         completion.stop()
+    if metrics is not None:
+        metrics.stop()
     state.clear()
 
 

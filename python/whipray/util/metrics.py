@@ -62,8 +62,20 @@ class _Process:
         name = f"{info['slot']}-{info['gen']}"
         self.numbers = metric_files.Numbers(str(info["session_dir"]), name)
 
+    def end(self) -> None:
+        """Let go of the files of a session that has ended."""
+        with self.lock:
+            if self.numbers is not None:
+                self.numbers.close()
+            self.numbers = None
+
 
 _process = _Process()
+
+
+def stop() -> None:
+    """At the end of a session."""
+    _process.end()
 
 
 # ---- metrics -------------------------------------------------------------------------------------
