@@ -14,9 +14,8 @@ typedef struct {
   PyObject *awaiting;  /* makes a coroutine of another awaitable or of items */
   PyObject *waits;     /* waits(job, task): the call waits for something; true: go on */
   PyObject *failed;    /* failed(job, error) */
-  PyObject *admit;     /* None, or admit(job): false: not now, it is kept */
 } server;
-enum { SERVER_ARGS = 8 };
+enum { SERVER_ARGS = 7 };
 
 /* ---- a Task ---------------------------------------------------------------------------------
  *
@@ -179,16 +178,8 @@ static int server_of(server *s, wrpy_state *st, PyObject *const *args, Py_ssize_
     PyErr_SetString(PyExc_TypeError, "expected what serves an actor's calls");
     return -1;
   }
-  *s = (server){st, args[0], args[1], args[2], args[3], args[4], args[5], args[6], args[7]};
+  *s = (server){st, args[0], args[1], args[2], args[3], args[4], args[5], args[6]};
   return 0;
-}
-
-static int admitted(const server *s, wrpy_job *j) {
-  if (WR_LIKELY(s->admit == Py_None)) return 1;
-  PyObject *answer = PyObject_CallOneArg(s->admit, (PyObject *)j);
-  int yes = answer ? PyObject_IsTrue(answer) : -1;
-  Py_XDECREF(answer);
-  return yes;
 }
 
 /* Takes a call: WR_OK, why none came, or -1 with an exception; *room as serve() returns it. */
@@ -197,8 +188,7 @@ static int serve_next(const server *s, int *room) {
   int rc = wrpy_sess.epoch ? wr_work_try(wrpy_sess.client, &raw) : WR_CLOSED;
   if (rc != WR_OK) return rc;
   wrpy_job *j = wrpy_job_new(s->st, &raw);
-  int now = j ? admitted(s, j) : -1;
-  *room = now > 0 ? serve(s, j) : now == 0 ? 1 : -1;
+  *room = j ? serve(s, j) : -1;
   Py_XDECREF((PyObject *)j);
   return WR_OK;
 }
@@ -231,10 +221,10 @@ static PyObject *m_step_job(PyObject *module, PyObject *const *args, Py_ssize_t 
 
 PyMethodDef wrpy_coroutine_methods[] = {
     {"step_jobs", WRPY_FASTCALL(m_step_jobs), METH_FASTCALL,
-     "step_jobs(most, methods, Task, loop's attributes, options, awaiting, waits, failed, admit): "
+     "step_jobs(most, methods, Task, loop's attributes, options, awaiting, waits, failed): "
      "takes as many calls at most; how many there were."},
     {"step_job", WRPY_FASTCALL(m_step_job), METH_FASTCALL,
-     "step_job(job, ...as step_jobs): one call, which has been admitted."},
+     "step_job(job, ...as step_jobs): one call."},
     {"stepping", m_stepping, METH_NOARGS, "The Task that takes its first step, or None."},
     {"_catch_step", WRPY_FASTCALL(m_catch_step), METH_FASTCALL | METH_KEYWORDS, NULL},
     {NULL, NULL, 0, NULL},

@@ -258,6 +258,34 @@ static PyObject *m_object_size(PyObject *module, PyObject *ref) {
   return PyLong_FromUnsignedLongLong(size_of(o));
 }
 
+/* Bytes of the values of at least `least` bytes that lie in memory. */
+static uint64_t stored_in(uint32_t chunk, uint32_t kind, uint64_t least) {
+  uint64_t sum = 0;
+  wr_idx end = wr_rec_first(chunk + 1);
+  for (wr_idx i = wr_rec_first(chunk); i < end; i += wr_rec_step(kind)) {
+    const wr_object *o = wr_obj(wrpy_sess.seg, i);
+    uint64_t state = wr_load(&o->state), size = size_of(o);
+    if (WR_OBJ_PHASE(state) != WR_OBJ_READY || WR_OBJ_PLACE(state) > WR_IN_LEAVING) continue;
+    if (o->flags & WR_VAL_BLOCK && !(o->flags & WR_VAL_FUNC) && size >= least &&
+        wr_load(&o->state) == state)
+      sum += size;
+  }
+  return sum;
+}
+
+static PyObject *m_stored_bytes(PyObject *module, PyObject *arg) {
+  uint64_t sum = 0, least = PyLong_AsUnsignedLongLong(arg);
+  if (PyErr_Occurred() || wrpy_attached(wrpy_state_of(module))) return NULL;
+  const wr_seg *s = wrpy_sess.seg;
+  uint32_t high = wr_load32(&s->h->rec_high);
+  for (uint32_t c = 1; c < high && c < WR_REC_CHUNKS; c++) {
+    uint32_t kind = WR_REC_KIND(wr_load(&s->rec_table[c]));
+    if (kind == WR_REC_TASKS || kind == WR_REC_CELLS || kind == WR_REC_ITEMS)
+      sum += stored_in(c, kind, least);
+  }
+  return PyLong_FromUnsignedLongLong(sum);
+}
+
 /* ---- resources and counters ----------------------------------------------------------------- */
 
 static double amount(int64_t fixed, uint32_t shift) {
@@ -357,6 +385,8 @@ PyMethodDef wrpy_inspect_methods[] = {
      "task_rows(chunk): a dict for each task in that chunk of records; None: no such chunk."},
     {"object_rows", m_object_rows, METH_O,
      "object_rows(chunk): a dict for each object in that chunk of records; None: no such chunk."},
+    {"stored_bytes", m_stored_bytes, METH_O,
+     "stored_bytes(least): what values of at least that many bytes take of the memory."},
     {"object_size", m_object_size, METH_O, "object_size(ref): bytes; None while it is pending."},
     {"gpu_ids", m_gpu_ids, METH_NOARGS, "gpu_ids() -> numbers of the GPUs that this process has."},
     {"resources", m_resources, METH_NOARGS, "resources() -> [(name, total, available)]."},

@@ -1,4 +1,4 @@
-"""Async actors: one loop, many calls in flight, awaiting references."""
+"""Async actors: a loop for each group, many calls in flight, awaiting references."""
 
 from __future__ import annotations
 
@@ -378,3 +378,107 @@ def test_error_of_a_coroutine_that_constructs(ray: Ray) -> None:
 
     with pytest.raises(ray.exceptions.ActorDiedError, match="on purpose"):
         ray.get(Fails.remote().get.remote())
+
+
+# ---- concurrency groups: a loop and a thread each ------------------------------------------------
+
+
+def test_each_group_has_a_loop_of_its_own(ray: Ray) -> None:
+    @ray.remote(concurrency_groups={"io": 2, "compute": 4})
+    class Places:
+        @ray.method(concurrency_group="io")
+        async def io(self) -> tuple[int, int]:
+            return threading.get_ident(), id(asyncio.get_running_loop())
+
+        @ray.method(concurrency_group="io")
+        def plain_io(self) -> tuple[int, int]:
+            return threading.get_ident(), id(asyncio.get_running_loop())
+
+        @ray.method(concurrency_group="compute")
+        async def compute(self) -> tuple[int, int]:
+            return threading.get_ident(), id(asyncio.get_running_loop())
+
+        async def other(self) -> tuple[int, int]:
+            return threading.get_ident(), id(asyncio.get_running_loop())
+
+    places = Places.remote()
+    names = "io", "plain_io", "compute", "other"
+    io, plain, compute, other = ray.get([getattr(places, name).remote() for name in names])
+    assert io == plain
+    assert len({io, compute, other}) == 3
+    assert ray.get(places.other.options(concurrency_group="io").remote()) == io
+
+
+@pytest.mark.parametrize("blocked", ["_default", "one"])
+def test_a_group_that_blocks_holds_up_no_other(ray: Ray, gate: Any, blocked: str) -> None:
+    @ray.remote(concurrency_groups={"one": 1, "two": 1})
+    class Blocking:
+        async def block(self, door: Any) -> str:
+            door.wait()
+            return "open"
+
+        @ray.method(concurrency_group="two")
+        async def ping(self) -> str:
+            return "pong"
+
+    door = gate("door")
+    actor = Blocking.remote()
+    held = actor.block.options(concurrency_group=blocked).remote(door)
+    assert ray.get([actor.ping.remote() for _ in range(5)]) == ["pong"] * 5
+    door.open()
+    assert ray.get(held) == "open"
+
+
+def test_work_of_groups(ray: Ray, journal: Journal) -> None:
+    @ray.remote(concurrency_groups={"one": 1})
+    class Working:
+        def __init__(self) -> None:
+            self.loop = asyncio.get_event_loop()
+            self.seen = 0
+
+        @ray.method(concurrency_group="one")
+        async def items(self, n: int) -> Any:
+            for i in range(n):
+                await asyncio.sleep(0)
+                yield i
+
+        @ray.method(concurrency_group="one")
+        async def fails(self) -> None:
+            raise KeyError("one")
+
+        @ray.method(concurrency_group="one")
+        async def sleeps(self) -> None:
+            journal.add("asleep")
+            await asyncio.Event().wait()
+
+        async def reference(self, inner: list[Any]) -> Any:
+            return await inner[0]
+
+        async def task(self) -> Any:
+            context = ray.get_runtime_context()
+            before = context.get_task_id()
+            await asyncio.sleep(0.01)
+            return before == context.get_task_id(), context.get_task_name()
+
+        async def of_default(self) -> bool:
+            return asyncio.get_running_loop() is self.loop
+
+    actor = Working.remote()
+    assert [ray.get(ref) for ref in actor.items.remote(20)] == list(range(20))
+    with pytest.raises(KeyError):
+        ray.get(actor.fails.remote())
+    assert ray.get(actor.reference.remote([ray.put(7)])) == 7
+    assert ray.get(actor.task.remote()) == (True, "Working.task")
+    running = actor.sleeps.remote()
+    queued = actor.sleeps.remote()
+    wait_until(lambda: journal.lines() == ["asleep"])
+    ray.cancel(running)
+    with pytest.raises(ray.exceptions.TaskCancelledError):
+        ray.get(running)
+    wait_until(lambda: journal.lines() == ["asleep"] * 2)
+    ray.cancel(queued)
+    with pytest.raises(ray.exceptions.TaskCancelledError):
+        ray.get(queued)
+    queued_last = [actor.reference.remote([ray.put(i)]) for i in range(50)]
+    del actor
+    assert ray.get(queued_last) == list(range(50))

@@ -66,3 +66,22 @@ def test_node_resource_pins_a_task_to_the_node(ray: Ray) -> None:
 def test_questions_inside_a_task(ray: Ray) -> None:
     look = ray.remote(lambda: (len(ray.nodes()), ray.cluster_resources()["CPU"]))
     assert ray.get(look.remote()) == (1, 2.0)
+
+
+def test_values_take_of_the_store(ray: Ray) -> None:
+    import numpy as np
+
+    def used() -> float:
+        key = "object_store_memory"
+        return float(ray.cluster_resources()[key] - ray.available_resources()[key])
+
+    wait_until(lambda: used() == 0)
+    ref = ray.put(np.zeros(10_000_000, np.uint8))
+    wait_until(lambda: 10_000_000 <= used() < 11_000_000)
+    del ref
+    wait_until(lambda: used() == 0)
+
+
+def test_memory_of_the_session_may_be_given(start: Any, engine: Ray) -> None:
+    start(_memory=500 * 1024 * 1024)
+    assert engine.cluster_resources()["memory"] == 500 * 1024 * 1024

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -156,3 +157,22 @@ def test_environment_variables_merge_over_those_of_the_decorator(ray: Ray) -> No
 def test_environment_variables_must_be_text(ray: Ray, value: object) -> None:
     with pytest.raises(TypeError):
         ray.remote(runtime_env={"env_vars": {"COMPAT_A": value}})(module_function).remote(1)
+
+
+def test_the_error_of_a_missing_module_names_the_function(ray: Ray, tmp_path: Path) -> None:
+    (tmp_path / "only_here.py").write_text("def f(): return 1\n")
+    sys.path.append(str(tmp_path))
+    try:
+        import only_here
+    finally:
+        sys.path.remove(str(tmp_path))
+        os.remove(tmp_path / "only_here.py")
+
+    @ray.remote
+    def uses_it() -> Any:
+        return only_here.f()
+
+    for function, name in ((uses_it, "uses_it"), (uses_it.options(name="other"), "other")):
+        with pytest.raises(RuntimeError, match=r"ray::" + name) as caught:
+            ray.get(function.remote())
+        assert "No module named 'only_here'" in str(caught.value)

@@ -72,6 +72,8 @@ _functions: dict[bytes, tuple[Any, str]] = {}
 """Functions that aliases refer to, by the id of their export."""
 full_names: dict[int, str] = {}
 """module.name by id() of the loaded function; loaded functions live as long as the process."""
+missing = ""
+"""Display name of the last function or class that could not be loaded, as far as it is known."""
 
 
 def load(payload: bytes, kind: int) -> tuple[Any, str]:
@@ -80,8 +82,9 @@ def load(payload: bytes, kind: int) -> tuple[Any, str]:
     if kind == exporting.CLASS:
         return value, value[0].__name__
     alias = value if isinstance(value, exporting.Alias) else None
-    function, name = value if alias is None else _function(alias.base)
-    shown = (alias is not None and alias.extras.get("name")) or name.rpartition(".")[2]
+    given = "" if alias is None else alias.extras.get("name", "")
+    function, name = value if alias is None else _function(alias.base, given)
+    shown = given or name.rpartition(".")[2]
     if timeline.enabled():
         function = timeline.timed(function, shown)
     if alias is not None and alias.extras.get("per_yield"):
@@ -94,17 +97,18 @@ def load(payload: bytes, kind: int) -> tuple[Any, str]:
     return function, shown
 
 
-def _function(export: bytes) -> tuple[Any, str]:
-    """What an alias refers to: the function and its full name."""
+def _function(export: bytes, shown: str) -> tuple[Any, str]:
+    """What an alias refers to, which may show another name: the function and its full name."""
     found = _functions.get(export)
     if found is None:
         ref: _core.ObjectRef[Any] = _core.ObjectRef(export)
-        found = _functions[export] = _revive(_core.export_bytes(ref))
+        found = _functions[export] = _revive(_core.export_bytes(ref), shown)
     return found
 
 
-def _revive(payload: bytes) -> Any:
+def _revive(payload: bytes, shown: str = "") -> Any:
     """The unpickled export; RuntimeError says what was missing here."""
+    global missing
     import sys
     import traceback
 
@@ -116,10 +120,11 @@ def _revive(payload: bytes) -> Any:
     except Exception:
         from whipray._private import pickled_names
 
-        name = pickled_names.full(payload) or "or class"
+        name = pickled_names.full(payload)
+        missing = shown or name.rpartition(".")[2]
         raise RuntimeError(
-            f"The remote function {name} failed to import on the worker. Is a library that it "
-            f"needs not installed there, or not found from sys.path {sys.path}?\n\n"
+            f"The remote function {name or 'or class'} failed to import on the worker. Is a library "
+            f"that it needs not installed there, or not found from sys.path {sys.path}?\n\n"
             f"{traceback.format_exc()}"
         ) from None
 

@@ -21,6 +21,7 @@ def config(
     num_gpus: float | None,
     resources: dict[str, float] | None,
     object_store_memory: int | None,
+    memory_amount: float | None = None,
 ) -> dict[str, Any]:
     """The daemon's configuration; ValueError or TypeError for amounts that make no sense."""
     options.check_amount("num_cpus", num_cpus)
@@ -31,6 +32,9 @@ def config(
         custom["GPU"] = there
     custom.update({f"node:{NODE_IP}": 1.0, "node:__internal_head__": 1.0})
     memory = usable_memory()
+    if memory_amount is not None:
+        options.check_amount("_memory", memory_amount)
+        custom["memory"] = float(memory_amount)
     custom.setdefault("memory", float(int(memory * (1 - STORE_SHARE))))
     return {
         "num_cpus": float(usable_cpus() if num_cpus is None else num_cpus),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections import deque
 from collections.abc import Callable
 from types import AsyncGeneratorType
 from typing import Any
@@ -25,18 +24,50 @@ AT_ONCE = 1e-9
 """Seconds: long enough to spin, as long as spinning has paid lately, and too short to sleep."""
 
 
-class AsyncServer:
-    """Serves one async actor."""
+class Answers:
+    """Stores what the calls of an async actor have come to."""
+
+    def store_task(self, job: _core.Job, task: asyncio.Task[Any]) -> None:
+        """The outcome of a task that is done.
+
+        A call that was cancelled is so, also when its coroutine has made something of it.
+        """
+        try:
+            if task.cancelled():
+                raise asyncio.CancelledError
+            value = task.result()
+            if job.cancelled:
+                raise asyncio.CancelledError
+            _core.answer_job(job, value)
+        except BaseException as error:
+            cancelled = job.cancelled and isinstance(error, Exception)
+            self.store_error(job, asyncio.CancelledError() if cancelled else error)
+
+    def store_error(self, job: _core.Job, error: BaseException) -> None:
+        """The call has failed, or the actor leaves with it."""
+        try:
+            value = serving.failed(job, error)
+            if value is not None:
+                _core.finish_job(job, value, True)
+        except ConnectionError:
+            self._end_with(None)
+        except BaseException as leaving:
+            self._end_with(leaving)
+
+    def _end_with(self, error: BaseException | None) -> None:
+        """The run is over, with an error or since the session is."""
+        raise NotImplementedError
+
+
+class AsyncServer(Answers):
+    """Serves one async actor that has no groups."""
 
     def __init__(self, actor: serving.Actor) -> None:
         self._actor = actor
         self._loop = asyncio.new_event_loop()
         self._ready: Any = getattr(self._loop, "_ready", None)  # callbacks that are due
         self._calls: tuple[Any, ...] = ()
-        self._limits = [actor.max_concurrency, *actor.groups.values()]
-        self._counts = [0] * len(self._limits)
-        self._queued: list[deque[_core.Job]] = [deque() for _ in self._limits]
-        self._total = 0
+        self._limit = actor.max_concurrency
         self._tasks: dict[asyncio.Task[Any], _core.Job] = {}
         self._ask = threading.Semaphore(0)
         self._asked = False
@@ -84,12 +115,12 @@ class AsyncServer:
 
     def _what_serves(self) -> tuple[Any, ...]:
         """What `_core.step_jobs()` and `step_job()` have to know."""
-        loop, admit = self._loop, self._admit if self._actor.groups else None
+        loop = self._loop
         attributes = vars(loop)
         attributes["call_soon"] = loop.call_soon  # they replace it while they make a Task
         options = {"loop": loop, "name": self._actor.cls.__name__}
-        tasks = (asyncio.Task, attributes, options, _awaiting)
-        return (self._actor.bound(), *tasks, self._waits, self._store_error, admit)
+        tasks = (asyncio.Task, attributes, options, awaiting)
+        return (self._actor.bound(), *tasks, self._waits, self.store_error)
 
     def _leave_soon(self) -> None:
         self._loop.call_soon_threadsafe(self._finish_run)
@@ -99,7 +130,10 @@ class AsyncServer:
 
         What it was to run is run again or fails with it.
         """
-        self._exit = error
+        self._end_with(error)
+
+    def _end_with(self, error: BaseException | None) -> None:
+        self._exit = error or self._exit
         self._finish_run()
 
     def _finish_run(self) -> None:
@@ -165,8 +199,8 @@ class AsyncServer:
         return self._over is None or self._over.done()
 
     def _full(self) -> bool:
-        """No call may start. Those beyond the limit of a group are kept here instead."""
-        return self._total >= self._limits[0] and len(self._limits) == 1
+        """No call may start."""
+        return len(self._tasks) >= self._limit
 
     def _watch(self) -> _core.Job | None:
         """The next call if it comes while the engine spins, and the loop has nothing else to do.
@@ -177,7 +211,7 @@ class AsyncServer:
 
     def _retire(self) -> None:
         self._retired = True
-        if self._total == 0:
+        if not self._tasks:
             self._actor.leaving = True
             self._finish_run()
 
@@ -186,94 +220,32 @@ class AsyncServer:
         if self._leaves():
             return
         try:
-            if not self._actor.groups or self._admit(job):
-                _core.step_job(job, *self._calls)
+            _core.step_job(job, *self._calls)
         except Exception as error:
             self._fail(error)
-
-    def _admit(self, job: _core.Job) -> bool:
-        """Whether its group has room for the call; it is kept until then."""
-        group = self._group(job)
-        if self._counts[group] < self._limits[group]:
-            return True
-        self._total += 1
-        self._queued[group].append(job)
-        return False
-
-    def _group(self, job: _core.Job) -> int:
-        return job.options if job.options < len(self._limits) else 0
 
     # -- one call --
 
     def _waits(self, job: _core.Job, task: asyncio.Task[Any]) -> bool:
         """The call waits for something after its first step; true: more may start."""
-        self._total += 1
-        self._counts[self._group(job)] += 1
         self._tasks[task] = job
         asyncio._register_task(task)
         task.add_done_callback(self._done)
         return not self._full()
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        job = self._tasks.pop(task)
-        if task.cancelled():
-            self._store_error(job, asyncio.CancelledError())
-        else:
-            self._store(job, task)
-        self._ended(self._group(job))
-
-    def _store(self, job: _core.Job, task: asyncio.Task[Any]) -> None:
-        """A call that was cancelled is so, also when its coroutine has made something of it."""
-        try:
-            value = task.result()
-            if job.cancelled:
-                raise asyncio.CancelledError
-            _core.answer_job(job, value)
-        except BaseException as error:
-            cancelled = job.cancelled and isinstance(error, Exception)
-            self._store_error(job, asyncio.CancelledError() if cancelled else error)
-
-    def _store_error(self, job: _core.Job, error: BaseException) -> None:
-        try:
-            value = serving.failed(job, error)
-            if value is not None:
-                _core.finish_job(job, value, True)
-        except ConnectionError:
-            self._finish_run()
-        except BaseException as leaving:
-            self._exit = leaving
-            self._finish_run()
-
-    def _ended(self, group: int) -> None:
-        """A call that waited is over: start those that wait for its group, look for more."""
-        self._total -= 1
-        self._counts[group] -= 1
-        if self._queued[group]:
-            self._loop.call_soon(self._start_queued, group)
-        if self._retired and self._total == 0:
-            self._retire()
-        elif self._total == self._limits[0] - 1:
+        self.store_task(self._tasks.pop(task), task)
+        if self._retired:
+            if not self._tasks:
+                self._retire()
+        elif len(self._tasks) == self._limit - 1:
             self._loop.call_soon(self._pump)
-
-    def _start_queued(self, group: int) -> None:
-        queued = self._queued[group]
-        while queued and self._counts[group] < self._limits[group] and not self._leaves():
-            self._total -= 1
-            try:
-                _core.step_job(queued.popleft(), *self._calls)
-            except Exception as error:
-                self._fail(error)
 
     def _cancel_flagged(self) -> None:
         """A cancellation was asked for: pass it on to the calls that carry the flag."""
         for task, job in list(self._tasks.items()):
             if job.cancelled:
                 task.cancel()
-        for jobs in self._queued:
-            for job in [job for job in jobs if job.cancelled]:
-                jobs.remove(job)
-                self._total -= 1
-                self._store_error(job, asyncio.CancelledError())
 
 
 def _show_stepping() -> None:
@@ -285,7 +257,7 @@ def _show_stepping() -> None:
             references.add(_core.stepping)
 
 
-async def _awaiting(awaitable: Any) -> Any:
+async def awaiting(awaitable: Any) -> Any:
     """The result of anything that can be awaited; of a generator, what is left of its items."""
     if not isinstance(awaitable, AsyncGeneratorType):
         return await awaitable

@@ -2,7 +2,7 @@
 
 `running` says what this process is.  A pool worker runs tasks in the C loop; so does a
 synchronous actor, with the table of bound methods that `construct` returns.  Threaded and
-asynchronous actors are served by `serve_threads` and `serve_async`.
+asynchronous actors are served by `serve_threads`, `serve_async` and `serve_groups`.
 """
 
 from __future__ import annotations
@@ -192,6 +192,10 @@ class Handlers:
         threads = worker.thread_count(actor.held)
         if threads is not None:
             os.environ[worker.THREADS] = threads
+        if actor.is_async and actor.groups:
+            from whipray._private.serve_groups import GroupServer
+
+            return GroupServer(actor).construct(job, args[:-1], kwargs)
         if actor.is_async:
             from whipray._private.serve_async import AsyncServer
 
@@ -240,8 +244,8 @@ def where(job: _core.Job) -> Where:
     if actor is not None:
         return actor.where(job)
     if job.kind == TASK:
-        return Where(job.name or "task")
-    shown = job.name or "actor"
+        return Where(job.name or loading.missing or "task")
+    shown = job.name or loading.missing or "actor"
     return Where(f"{shown}.__init__", shown, _own_id())
 
 

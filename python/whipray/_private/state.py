@@ -9,6 +9,8 @@ from whipray import _core
 from whipray._private import labels, machine, options, worker
 
 TINY = 1e-9
+INLINE = 100 << 10
+"""Values below this do not count as use of the object store: Ray does not keep them there."""
 
 
 def _facts(what: str) -> dict[str, Any]:
@@ -27,16 +29,20 @@ def _rows() -> list[tuple[str, float, float]]:
     Not those that every node has without being told; Ray keeps them to itself as well.
     """
     shown = (row for row in _core.resources() if not row[0].startswith(options.IMPLICIT_RESOURCE))
-    rows = [row for row in shown if row[1] > TINY]
+    rows = [_with_use(*row) for row in shown if row[1] > TINY]
     known = {row[0] for row in rows}
     for name in (f"node:{node_ip()}", "node:__internal_head__"):
         if name not in known:
             rows.append((name, 1.0, 1.0))
     rows += _group_rows()
-    if "object_store_memory" not in known:
-        size = float(_store_bytes())
-        rows.append(("object_store_memory", size, size))
     return rows
+
+
+def _with_use(name: str, total: float, free: float) -> tuple[str, float, float]:
+    """The row; what values take of the object store is not free."""
+    if name == "object_store_memory":
+        free = max(free - _core.stored_bytes(INLINE), 0.0)
+    return name, total, free
 
 
 def _group_rows() -> list[tuple[str, float, float]]:
@@ -46,10 +52,6 @@ def _group_rows() -> list[tuple[str, float, float]]:
     from whipray.util.placement_group import resource_rows
 
     return list(resource_rows())
-
-
-def _store_bytes() -> int:
-    return int(_core.info().get("store_bytes") or _core.stats()["store_bytes"])
 
 
 def cluster_resources() -> dict[str, float]:
