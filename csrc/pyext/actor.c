@@ -408,6 +408,13 @@ static void method_dealloc(PyObject *self) {
   Py_DECREF(type);
 }
 
+/* What one does with a method; dir() of its type does not know those of the mixin. */
+static PyObject *method_dir(PyObject *self, PyObject *unused) {
+  (void)self;
+  (void)unused;
+  return Py_BuildValue("[sss]", "bind", "options", "remote");
+}
+
 static PyMemberDef method_members[] = {
     {"_handle", T_OBJECT, offsetof(wrpy_method, handle), READONLY, NULL},
     {"_name", T_OBJECT, offsetof(wrpy_method, name), READONLY, NULL},
@@ -420,6 +427,7 @@ static PyMethodDef method_methods[] = {
     {"remote", WRPY_FASTCALL(method_remote), METH_FASTCALL | METH_KEYWORDS,
      "remote(*args, **kwargs): calls the method in the actor's process; returns an ObjectRef."},
     {"__reduce__", method_reduce, METH_NOARGS, NULL},
+    {"__dir__", method_dir, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -28,6 +28,7 @@ void wrpy_job_take(wrpy_job *j, const wr_job *job) {
   j->cancelled = 0;
   j->stored = 0;
   j->returned = 0;
+  j->leaves = 0;
   j->began = 0;
   j->skip = wrpy_job_streams(j) ? wr_work_yielded(wrpy_sess.client, job) : 0;
 }

@@ -283,6 +283,7 @@ typedef struct {
   char began;      /* to yield */
   char named;      /* by its caller, with a name behind its positional arguments */
   char returned;   /* what fails from now on is not its own failure: no reason to run it again */
+  char leaves;     /* has ended its actor: what it returns nobody gets */
   int cancelled;       /* as it was when the job ended */
   PyObject *fn, *name; /* what load() returned; NULL for calls */
 } wrpy_job;

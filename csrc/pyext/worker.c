@@ -206,6 +206,11 @@ static int finish_stream(wrpy_state *st, wrpy_job *j, PyObject *result) {
 }
 
 int wrpy_job_answer(wrpy_state *st, wrpy_job *j, PyObject *result) {
+  if (WR_UNLIKELY(j->leaves)) { /* its body has caught what exit_actor() raises */
+    Py_DECREF(result);
+    PyErr_SetNone(PyExc_SystemExit);
+    return -1;
+  }
   if (WR_UNLIKELY(wrpy_job_streams(j))) return finish_stream(st, j, result);
   int yields = wrpy_is_generator(result) || j->flags & WR_TF_DYNAMIC;
   int several = j->nreturns > 1 || (WR_UNLIKELY(yields) && j->nreturns);
@@ -383,19 +388,6 @@ static PyObject *m_worker_loop(PyObject *module, PyObject *handlers) {
 
 /* ---- asked by Python ------------------------------------------------------------------------- */
 
-static PyObject *m_actor_exit(PyObject *module, PyObject *unused) {
-  (void)unused;
-  wrpy_state *st = wrpy_state_of(module);
-  wrpy_worker *w = st->worker;
-  if (wrpy_attached(st)) return NULL;
-  if (w) w->leave = 1;
-  if (w && !w->serving)
-    w->retire = 1; /* the running call still has to be answered */
-  else
-    wr_work_actor_exit(wrpy_sess.client);
-  Py_RETURN_NONE;
-}
-
 /* From within the loop of an async actor, which goes on to serve the calls. */
 static PyObject *m_actor_up(PyObject *module, PyObject *unused) {
   (void)unused;
@@ -436,6 +428,22 @@ static wrpy_job *current_job(wrpy_state *st) {
   if (w->job && w->job->open && w->thread == PyThread_get_thread_ident())
     return (wrpy_job *)Py_NewRef((PyObject *)w->job);
   return NULL;
+}
+
+static PyObject *m_actor_exit(PyObject *module, PyObject *unused) {
+  (void)unused;
+  wrpy_state *st = wrpy_state_of(module);
+  wrpy_worker *w = st->worker;
+  if (wrpy_attached(st)) return NULL;
+  wrpy_job *job = current_job(st);
+  if (job) job->leaves = 1;
+  Py_XDECREF((PyObject *)job);
+  if (w) w->leave = 1;
+  if (w && !w->serving)
+    w->retire = 1; /* the running call still has to be answered */
+  else
+    wr_work_actor_exit(wrpy_sess.client);
+  Py_RETURN_NONE;
 }
 
 static PyObject *m_current_job(PyObject *module, PyObject *unused) {

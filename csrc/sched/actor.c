@@ -93,7 +93,7 @@ int wr_actor_move(wr_seg *s, uint32_t idx, uint32_t gen, uint32_t from_a, uint32
 static int put_cause(char *to, size_t cap, const wr_actor *a) {
   const char *text = "its process died";
   switch (wr_load32(&a->cause)) {
-    case WR_CAUSE_KILLED: text = "it was killed by a kill request"; break;
+    case WR_CAUSE_KILLED: text = "it was killed by `ray.kill`"; break;
     case WR_CAUSE_EXITED:
       text = "it exited: exit_actor was called or its last handle went away";
       break;

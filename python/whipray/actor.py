@@ -368,10 +368,11 @@ class ActorHandle(_core.ActorHandle, Generic[T]):
         return self._actor_id
 
     def __repr__(self) -> str:
-        return f"Actor({self._info['class']}, {self._actor_bytes().hex()})"
+        return f"Actor({self._info['shown']}, {self._actor_bytes().hex()})"
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self._methods})
+        """The methods that can be called: what editors offer."""
+        return sorted({"__init__", *self._methods})
 
     def __getattr__(self, name: str) -> Any:
         """Only of what is not there; a handle that is being made has no class yet."""

@@ -226,7 +226,19 @@ def default_retries() -> int:
 
 def _submitter(owner: Any, function: Any) -> _core.TaskSubmitter[Any]:
     least, most = signatures.bounds(function)
-    return _core.TaskSubmitter(owner, least, most, signatures.names(function))
+    submitter: Any = _core.TaskSubmitter(owner, least, most, signatures.names(function))
+    decorator = getattr(function, "__ray_invocation_decorator__", None)
+    return submitter if decorator is None else _decorated(submitter, decorator)
+
+
+def _decorated(submitter: Any, decorator: Any) -> Any:
+    """A `remote` whose calls go through the decorator, which takes (args, kwargs) of each."""
+    call = decorator(lambda args, kwargs: submitter(*args, **kwargs))
+
+    def remote(*args: Any, **kwargs: Any) -> Any:
+        return call(args, kwargs)
+
+    return remote
 
 
 _SHOWN = ("__name__", "__qualname__", "__module__", "__doc__", "__annotations__", "__type_params__")

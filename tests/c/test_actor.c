@@ -195,7 +195,7 @@ TEST(an_actor_is_killed_before_it_was_placed) {
   wr_id id = call(d, actor, 1, -1);
   CHECK_EQ(wr_actor_kill(&x.sweeper, 0, actor.gen, 1), 0);
   CHECK_EQ(phase(actor), WR_ACTOR_DEAD);
-  CHECK(error_says(id, "kill request"));
+  CHECK(error_says(id, "killed by `ray.kill`"));
   CHECK_EQ(work_all(host), 0);
   wr_creator_drop(d, id);
   close_empty(actor);

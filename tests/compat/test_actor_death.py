@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import signal
@@ -306,3 +307,38 @@ def test_children_of_a_crashed_actor_die(ray: Ray) -> None:
     maker.leave.remote()
     wait_dead(ray, child)
     wait_until(lambda: process_gone(pid))
+
+
+def test_the_call_that_catches_its_exit_gives_nothing(ray: Ray) -> None:
+    @ray.remote
+    class Sync:
+        def leave(self) -> str:
+            try:
+                ray.actor.exit_actor()
+            except SystemExit:
+                return "caught"
+
+    class Async:
+        async def leave(self, pause: bool) -> str:
+            if pause:
+                await asyncio.sleep(0.01)
+            try:
+                ray.actor.exit_actor()
+            except ray.exceptions.AsyncioActorExit:
+                return "caught"
+
+    kinds = ray.remote(Async), ray.remote(concurrency_groups={"one": 1})(Async)
+    threaded = Sync.options(max_concurrency=2)
+    calls = [Sync.remote().leave.remote(), threaded.remote().leave.remote()]
+    calls += [kind.remote().leave.remote(pause) for kind in kinds for pause in (False, True)]
+    for call in calls:
+        with pytest.raises(ray.exceptions.ActorDiedError):
+            ray.get(call)
+
+
+def test_the_error_of_a_killed_actor_names_ray_kill(ray: Ray) -> None:
+    actor = ray.remote(type("Killed", (), {"ping": lambda self: 1})).remote()
+    ray.get(actor.ping.remote())
+    ray.kill(actor)
+    with pytest.raises(ray.exceptions.ActorDiedError, match="it was killed by `ray.kill`"):
+        ray.get(actor.ping.remote())

@@ -269,3 +269,29 @@ def test_programs_note_things_at_a_handle(ray: Ray) -> None:
     assert ray.get(copy.add.remote()) == 2
     del counter.rank
     assert not hasattr(counter, "rank")
+
+
+def test_a_handle_lists_what_can_be_called(ray: Ray) -> None:
+    @ray.remote
+    class Listed:
+        def one(self) -> None: ...
+
+        def two(self) -> None: ...
+
+    handle = Listed.remote()
+    builtin = {"__init__", "__ray_ready__", "__ray_call__", "__ray_terminate__"}
+    assert set(dir(handle)) == {"one", "two", *builtin}
+    shown = {name for name in dir(handle.one) if not name.startswith("_")}
+    assert shown == {"bind", "options", "remote"}
+
+
+def test_the_repr_says_where_the_class_is_from(ray: Ray) -> None:
+    @ray.remote
+    class Inner:
+        pass
+
+    handle = Inner.remote()
+    where = "test_the_repr_says_where_the_class_is_from.<locals>.Inner"
+    assert repr(handle) == f"Actor({where}, {handle._actor_id.hex()})"
+    counter = ray.remote(Counter).remote()
+    assert repr(counter) == f"Actor(Counter, {counter._actor_id.hex()})"

@@ -74,3 +74,10 @@ def test_inside_a_task_the_cpu_is_given_back(ray: Ray, util: Any) -> None:
         return sum(completed([child.remote(i) for i in range(5)]))
 
     assert ray.get([parent.remote() for _ in range(4)]) == [10] * 4
+
+
+def test_a_limit_below_the_size_of_a_group(ray: Ray, util: Any) -> None:
+    echo = ray.remote(lambda x: x)
+    assert sorted(util.map_unordered(echo, range(25), backpressure_size=2)) == list(range(25))
+    with pytest.raises(ValueError, match="must be positive"):
+        list(util.map_unordered(echo, range(3), backpressure_size=0))

@@ -319,3 +319,17 @@ def test_arguments_are_checked_without_a_group(ray: Ray) -> None:
     for wrong in ({"bundles": []}, {"strategy": "NEAR"}, {"lifetime": "long"}):
         with pytest.raises(ValueError):
             check(**{"bundles": [{"CPU": 1}], **wrong})
+
+
+def test_the_table_tells_of_the_scheduling(machine: Ray) -> None:
+    group = machine.util.placement_group([{"CPU": 1}])
+    assert group.wait(60)
+    stats = machine.util.placement_group_table(group)["stats"]
+    assert set(stats) == {
+        "end_to_end_creation_latency_ms",
+        "scheduling_latency_ms",
+        "scheduling_attempt",
+        "highest_retry_delay_ms",
+        "scheduling_state",
+    }
+    assert stats["scheduling_state"] == "FINISHED"

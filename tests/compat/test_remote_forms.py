@@ -286,3 +286,17 @@ def test_function_that_pickles_too_large_is_refused(ray: Ray) -> None:
     heavy = ray.remote(lambda: len(ballast))
     with pytest.raises(ValueError, match="too large"):
         heavy.remote()
+
+
+def test_calls_go_through_the_invocation_decorator(ray: Ray) -> None:
+    def swapped(invoke: Any) -> Any:
+        return lambda args, kwargs: (invoke(args[::-1], {"c": 5}), kwargs)
+
+    def plain(a: int, b: int, c: int = 0) -> tuple[int, int, int]:
+        return a, b, c
+
+    plain.__ray_invocation_decorator__ = swapped  # type: ignore[attr-defined]
+    ref, kwargs = ray.remote(plain).remote(1, 2, c=3)
+    assert (ray.get(ref), kwargs) == ((2, 1, 5), {"c": 3})
+    ref, _ = ray.remote(plain).options(num_cpus=0).remote(1, 2)
+    assert ray.get(ref) == (2, 1, 5)

@@ -59,6 +59,7 @@ class Table:
         """What handles show and check beside the methods."""
         return {
             "class": self.cls.__name__,
+            "shown": self.cls.__qualname__,
             "module": self.cls.__module__,
             "async": self.is_async,
             "groups": groups,

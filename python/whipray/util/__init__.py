@@ -164,8 +164,8 @@ def map_unordered(
 
     if chunk_size < 1:
         raise ValueError("`chunk_size` must be >= 1")
-    if backpressure_size is not None and backpressure_size < chunk_size:
-        raise ValueError("backpressure_size must be at least chunk_size")
+    if backpressure_size is not None and backpressure_size <= 0:
+        raise ValueError("backpressure_size must be positive.")
     limit = float("inf") if backpressure_size is None else backpressure_size
     worker.ensure_attached()
     pending: _core.ReadySet[Any] = _core.ReadySet(())

@@ -224,6 +224,15 @@ def get_current_placement_group() -> PlacementGroup | None:
     return None if raw is None else PlacementGroup(PlacementGroupID(raw))
 
 
+# What Ray tells of how long and how often it has tried; here a group is placed in one step.
+_NO_TIMES = {
+    "end_to_end_creation_latency_ms": 0.0,
+    "scheduling_latency_ms": 0.0,
+    "scheduling_attempt": 1,
+    "highest_retry_delay_ms": 0.0,
+}
+
+
 def _facts(row: Any) -> dict[str, Any]:
     raw, phase, flags, strategy, _, name, _ = row
     state = {CREATED: "CREATED", REMOVED: "REMOVED"}.get(phase, "PENDING")
@@ -238,6 +247,7 @@ def _facts(row: Any) -> dict[str, Any]:
         "strategy": STRATEGIES[strategy],
         "state": state,
         "stats": {
+            **_NO_TIMES,
             "scheduling_state": "INFEASIBLE"
             if state == "PENDING" and flags & _INFEASIBLE
             else scheduling

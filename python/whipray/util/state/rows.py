@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 ACTOR_PHASES = {1: "PENDING_CREATION", 2: "ALIVE", 3: "RESTARTING", 4: "DEAD"}
 ACTOR_ENDS = {
-    1: "it was killed by a kill request",
+    1: "it was killed by `ray.kill`",
     2: "it exited: exit_actor was called or its last handle went away",
     3: "its constructor raised an error",
     4: "its process died",
