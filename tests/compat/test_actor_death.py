@@ -340,5 +340,5 @@ def test_the_error_of_a_killed_actor_names_ray_kill(ray: Ray) -> None:
     actor = ray.remote(type("Killed", (), {"ping": lambda self: 1})).remote()
     ray.get(actor.ping.remote())
     ray.kill(actor)
-    with pytest.raises(ray.exceptions.ActorDiedError, match="it was killed by `ray.kill`"):
+    with pytest.raises(ray.exceptions.ActorDiedError, match=r"it was killed by `ray\.kill`"):
         ray.get(actor.ping.remote())

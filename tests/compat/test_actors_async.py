@@ -409,7 +409,7 @@ def test_each_group_has_a_loop_of_its_own(ray: Ray) -> None:
     assert ray.get(places.other.options(concurrency_group="io").remote()) == io
 
 
-@pytest.mark.parametrize("blocked", ["_default", "one"])
+@pytest.mark.parametrize("blocked", ["", "one"])
 def test_a_group_that_blocks_holds_up_no_other(ray: Ray, gate: Any, blocked: str) -> None:
     @ray.remote(concurrency_groups={"one": 1, "two": 1})
     class Blocking:
@@ -423,7 +423,8 @@ def test_a_group_that_blocks_holds_up_no_other(ray: Ray, gate: Any, blocked: str
 
     door = gate("door")
     actor = Blocking.remote()
-    held = actor.block.options(concurrency_group=blocked).remote(door)
+    block = actor.block.options(concurrency_group=blocked) if blocked else actor.block
+    held = block.remote(door)
     assert ray.get([actor.ping.remote() for _ in range(5)]) == ["pong"] * 5
     door.open()
     assert ray.get(held) == "open"

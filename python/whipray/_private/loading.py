@@ -123,8 +123,8 @@ def _revive(payload: bytes, shown: str = "") -> Any:
         name = pickled_names.full(payload)
         missing = shown or name.rpartition(".")[2]
         raise RuntimeError(
-            f"The remote function {name or 'or class'} failed to import on the worker. Is a library "
-            f"that it needs not installed there, or not found from sys.path {sys.path}?\n\n"
+            f"The remote function {name or 'or class'} failed to import on the worker. Is a "
+            f"library that it needs not installed there, or not found from sys.path {sys.path}?\n\n"
             f"{traceback.format_exc()}"
         ) from None
 

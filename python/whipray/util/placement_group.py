@@ -250,7 +250,7 @@ def _facts(row: Any) -> dict[str, Any]:
             **_NO_TIMES,
             "scheduling_state": "INFEASIBLE"
             if state == "PENDING" and flags & _INFEASIBLE
-            else scheduling
+            else scheduling,
         },
     }
 
