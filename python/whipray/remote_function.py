@@ -224,7 +224,7 @@ def default_retries() -> int:
     return int(text) if text else options.DEFAULT_TASK_RETRIES
 
 
-def _submitter(owner: Any, function: Any) -> _core.TaskSubmitter[Any]:
+def _submitter(owner: Any, function: Any) -> Any:
     least, most = signatures.bounds(function)
     submitter: Any = _core.TaskSubmitter(owner, least, most, signatures.names(function))
     decorator = getattr(function, "__ray_invocation_decorator__", None)

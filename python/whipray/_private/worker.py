@@ -342,7 +342,7 @@ def _checked_namespace(given: Any) -> str:
 
 def _start_config(private: dict[str, Any], *amounts: Any) -> dict[str, Any]:
     """What the daemon of a new session is told of this machine and this driver."""
-    config = machine.config(*amounts, private.get("_memory"))
+    config = machine.config(*amounts, *([private["_memory"]] if private.get("_memory") else []))
     config.update(machine.spilling(private))
     temp_dir = private.get("_temp_dir") or os.environ.get("RAY_TMPDIR")
     if temp_dir:
