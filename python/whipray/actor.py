@@ -377,12 +377,13 @@ class ActorHandle(_core.ActorHandle, Generic[T]):
     def __getattr__(self, name: str) -> Any:
         """Only of what is not there; a handle that is being made has no class yet."""
         text = f"'ActorHandle' object has no attribute {name!r}"
+        error = AttributeError(text, name=name, obj=self)
         if self._info is not None and not name.startswith("_"):
-            text += (
-                f". A handle of {self._info['class']} has its methods; what else an instance has "
+            error.add_note(
+                f"A handle of {self._info['class']} has its methods; what else an instance has "
                 "stays in the actor's process, where a method can return it."
             )
-        raise AttributeError(text, name=name, obj=self)
+        raise error
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Programs may note something at a handle; it stays in this process, and in this object."""

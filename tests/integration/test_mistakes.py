@@ -122,7 +122,7 @@ def test_get_of_what_is_no_reference_says_what_to_do(
 def test_a_handle_says_that_it_has_methods_only() -> None:
     shelf = Shelf.remote()
     with pytest.raises(
-        AttributeError, match=r"'ActorHandle' object has no attribute 'n'\. .*methods"
+        AttributeError, match=r"'ActorHandle' object has no attribute 'n'\n.*methods"
     ) as caught:
         shelf.n  # noqa: B018
     assert (caught.value.name, caught.value.obj) == ("n", shelf)

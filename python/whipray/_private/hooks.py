@@ -88,17 +88,29 @@ def get_slow(refs: Any, timeout: Any) -> Any:
     if compiled is not None and compiled.is_result(refs):
         return compiled.get(refs, timeout)
     if not isinstance(refs, list):
-        raise ValueError(
-            f"Invalid type of object refs, {type(refs)}, is given. 'object_refs' must either be "
-            f"an ObjectRef or a list of ObjectRefs.{_instead(refs)}"
+        raise _noted(
+            ValueError(
+                f"Invalid type of object refs, {type(refs)}, is given. 'object_refs' must either "
+                "be an ObjectRef or a list of ObjectRefs."
+            ),
+            refs,
         )
     for ref in refs:
         if not isinstance(ref, _core.ObjectRef):
-            raise TypeError(
-                f"Attempting to call `get` on the value {ref!r}, which is not an ray.ObjectRef."
-                f"{_instead(ref)}"
+            raise _noted(
+                TypeError(
+                    f"Attempting to call `get` on the value {ref!r}, which is not an ray.ObjectRef."
+                ),
+                ref,
             )
     return _core.get(list(refs), timeout=timeout)
+
+
+def _noted(error: Exception, given: Any) -> Exception:
+    """The error, whose text is Ray's, with a note of what to do instead."""
+    if found := _instead(given):
+        error.add_note(found)
+    return error
 
 
 def _instead(given: Any) -> str:
@@ -107,21 +119,19 @@ def _instead(given: Any) -> str:
     from whipray.remote_function import ConfiguredFunction, RemoteFunction
 
     if isinstance(given, RemoteFunction | ConfiguredFunction | _core.ActorMethod):
-        return f" {given!r} has not been called: `.remote(...)` gives an ObjectRef."
+        return f"{given!r} has not been called: `.remote(...)` gives an ObjectRef."
     if isinstance(given, ActorClass):
         return (
-            f" {given!r} is a class: `.remote(...)` makes an actor, whose methods give ObjectRefs."
+            f"{given!r} is a class: `.remote(...)` makes an actor, whose methods give ObjectRefs."
         )
     if isinstance(given, _core.ActorHandle):
-        return (
-            " This is an actor: call a method of it with `.remote(...)`, and get what that gives."
-        )
+        return "This is an actor: call a method of it with `.remote(...)`, and get what that gives."
     if isinstance(given, list):
-        return " Lists in lists are not looked into: get each of the inner lists."
+        return "Lists in lists are not looked into: get each of the inner lists."
     if isinstance(given, dict):
-        return " To get the values of a dict, give their list: get(list(...values()))."
+        return "To get the values of a dict, give their list: get(list(...values()))."
     if isinstance(given, Iterable) and not isinstance(given, str | bytes):
-        return " Only a list will do: make a list of it: get(list(...))."
+        return "Only a list will do: make a list of it: get(list(...))."
     return ""
 
 
