@@ -123,7 +123,7 @@ static void check_claimed(void *ctx, wr_idx i) {
 
 void sim_check_rest(int all) {
   sim_proc *idle = NULL;
-  int leaving = 0; /* its sweep will ask */
+  int leaving = 0; /* who leaves may have been woken for a task: its sweep kicks again */
   for (uint32_t k = 0; k < SIM_PROCS; k++) {
     sim_proc *p = &sim_procs[k];
     uint32_t actor = wr_load32(&p->c->self.p->actor);
@@ -136,5 +136,5 @@ void sim_check_rest(int all) {
     if (has_no_work(p)) idle = p;
     leaving |= p->leaving;
   }
-  if (all && (idle || !leaving)) wr_sweep_each(&sim_session.seg, WR_REC_TASKS, check_queued, idle);
+  if (all && !leaving) wr_sweep_each(&sim_session.seg, WR_REC_TASKS, check_queued, idle);
 }
