@@ -342,3 +342,71 @@ def test_the_error_of_a_killed_actor_names_ray_kill(ray: Ray) -> None:
     ray.kill(actor)
     with pytest.raises(ray.exceptions.ActorDiedError, match=r"it was killed by `ray\.kill`"):
         ray.get(actor.ping.remote())
+
+
+# ---- __ray_shutdown__ ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["__ray_terminate__", "exit_actor", "last handle"])
+def test_the_shutdown_hook_runs_once_before_exit_handlers(
+    ray: Ray, journal: Journal, end: str
+) -> None:
+    @ray.remote
+    class Closing:
+        def __init__(self) -> None:
+            import atexit
+
+            atexit.register(journal.add, "exit handler")
+
+        def __ray_shutdown__(self) -> None:
+            journal.add("shutdown")
+
+        def pid(self) -> int:
+            return os.getpid()
+
+        def leave(self) -> None:
+            ray.actor.exit_actor()
+
+    actor = Closing.remote()
+    pid = ray.get(actor.pid.remote())
+    if end == "__ray_terminate__":
+        actor.__ray_terminate__.remote()
+    elif end == "exit_actor":
+        actor.leave.remote()
+    else:
+        del actor
+    wait_until(lambda: process_gone(pid))
+    assert journal.lines() == ["shutdown", "exit handler"]
+
+
+def test_the_shutdown_hook_does_not_run_on_kill(ray: Ray, journal: Journal) -> None:
+    @ray.remote
+    class Closing:
+        def __ray_shutdown__(self) -> None:
+            journal.add("shutdown")
+
+        def pid(self) -> int:
+            return os.getpid()
+
+    actor = Closing.remote()
+    pid = ray.get(actor.pid.remote())
+    ray.kill(actor)
+    wait_until(lambda: process_gone(pid))
+    assert journal.lines() == []
+
+
+def test_a_shutdown_hook_that_raises_does_not_keep_the_actor(ray: Ray, journal: Journal) -> None:
+    @ray.remote
+    class Failing:
+        def __ray_shutdown__(self) -> None:
+            journal.add("shutdown")
+            raise RuntimeError("in the hook")
+
+        def pid(self) -> int:
+            return os.getpid()
+
+    actor = Failing.remote()
+    pid = ray.get(actor.pid.remote())
+    del actor
+    wait_until(lambda: process_gone(pid))
+    assert journal.lines() == ["shutdown"]

@@ -302,3 +302,53 @@ def test_reading_on_past_what_is_not_there(ray: Ray, gate: Gates) -> None:
         generator._consume_next_ref_n(1)
     opened.open()
     assert [ray.get(ref) for ref in generator] == [1]
+
+
+# ---- methods that yield and are retried ----------------------------------------------------------
+
+
+def test_a_method_that_yields_is_retried_for_its_exceptions(ray: Ray) -> None:
+    @ray.remote(max_task_retries=3)
+    class Flaky:
+        def __init__(self) -> None:
+            self.attempts = 0
+
+        @ray.method(retry_exceptions=True)
+        def items(self) -> Iterator[int]:
+            self.attempts += 1
+            yield 0
+            if self.attempts < 3:
+                raise ValueError(self.attempts)
+            yield self.attempts
+
+        @ray.method(retry_exceptions=[KeyError])
+        def filtered(self) -> Iterator[int]:
+            self.attempts += 1
+            yield self.attempts
+            raise ValueError("not retried")
+
+        def count(self) -> int:
+            return self.attempts
+
+    flaky = Flaky.remote()
+    assert [ray.get(ref) for ref in flaky.items.remote()] == [0, 3]
+    refs = list(flaky.filtered.remote())
+    assert ray.get(refs[0]) == 4
+    with pytest.raises(ValueError, match="not retried"):
+        ray.get(refs[1])
+    assert ray.get(flaky.count.remote()) == 4
+
+
+def test_a_method_that_yields_is_retried_after_a_crash(ray: Ray, journal: Journal) -> None:
+    @ray.remote(max_restarts=2, max_task_retries=2)
+    class Crashing:
+        def items(self) -> Iterator[int]:
+            attempt = journal.add("attempt")
+            for item in range(4):
+                if item == attempt < 3:
+                    os._exit(1)
+                yield item
+
+    crashing = Crashing.remote()
+    assert values(ray, crashing.items.remote()) == [0, 1, 2, 3]
+    assert journal.lines() == ["attempt"] * 3

@@ -20,6 +20,7 @@ from tests.compat.helpers import Gate, process_gone, wait_until
 from tests.integration.test_runtime_env_setup import tiny_wheel
 from whipray._private import jobs
 from whipray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+from whipray.util import state
 
 PYTHON = sys.executable
 
@@ -273,6 +274,11 @@ def test_listing_and_deleting(client: JobSubmissionClient, tmp_path: Path) -> No
     with pytest.raises(RuntimeError, match="non-terminal"):
         client.delete_job(name)
     assert client.list_jobs()[-1].submission_id == name
+    (row,) = state.list_jobs(filters=[("type", "=", "SUBMISSION"), ("submission_id", "=", name)])
+    assert row.entrypoint == entrypoint and row.status in ("PENDING", "RUNNING")
+    found = state.get_job(name)
+    assert found is not None and found.submission_id == name
+    assert found.start_time == client.get_job_info(name).start_time
     gate.open()
     ended(client, name)
     assert client.delete_job(name)

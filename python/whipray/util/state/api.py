@@ -144,7 +144,7 @@ def list_jobs(
     raise_on_missing_output: bool = True,
     _explain: bool = False,
 ) -> list[JobState]:
-    """Jobs: the drivers that are in the session now."""
+    """Jobs: the drivers that are in the session now, and what was submitted to it."""
     return _list(JobState, filters, limit, detail)
 
 
@@ -206,8 +206,8 @@ def get_job(
     timeout: int = DEFAULT_RPC_TIMEOUT,
     _explain: bool = False,
 ) -> JobState | None:
-    """The job of that id, or None."""
-    return _get(JobState, "job_id", id)
+    """The job of that id, which may be that of its submission, or None."""
+    return _get(JobState, "job_id", id) or _get(JobState, "submission_id", id)
 
 
 def get_placement_group(

@@ -126,7 +126,7 @@ class NodeState(StateSchema):
 
 @dataclass
 class JobState(StateSchema):
-    """One driver.  `type`: DRIVER.  `status`: RUNNING."""
+    """A driver, of `type` DRIVER and `status` RUNNING, or what was submitted: SUBMISSION."""
 
     type: str = _filterable()
     job_id: str | None = _filterable()

@@ -8,6 +8,7 @@ from typing import Any
 
 from whipray import _core
 from whipray._private import hooks, pickled_names, state, worker
+from whipray._private import jobs as submitted
 from whipray._private.ids import JobID, node_id_of, worker_id_of
 
 Row = dict[str, Any]
@@ -160,7 +161,24 @@ def workers() -> Iterator[Row]:
 
 
 def jobs() -> Iterator[Row]:
-    """One row for each driver."""
+    """One row for each driver that is in the session, and for each job that was submitted to it."""
+    yield from _drivers()
+    for info in submitted.all_of(str(_core.info()["session_dir"])):
+        yield {
+            "type": "SUBMISSION",
+            "job_id": None,
+            "driver_info": None,
+            **{name: info.get(name) for name in _SUBMITTED},
+        }
+
+
+_SUBMITTED = (
+    "submission_id status entrypoint message error_type start_time end_time metadata runtime_env "
+    "driver_exit_code"
+).split()
+
+
+def _drivers() -> Iterator[Row]:
     session = Session()
     for slot, row in session.procs.items():
         if row["role"] != DRIVER:
