@@ -305,7 +305,6 @@ void sim_act(sim_proc *p) {
       submit, submit, submit, put, put, call, call, call, look, look, borrow, cancel, await_some,
       begin_stream, read_stream, read_stream, make_group, await_group, remove_group, drop_one,
       drop_one, drop_one};
-  atomic_store(&p->c->closing, 0); /* what it gave up was one wait */
   if (p->worker)
     work(p);
   else

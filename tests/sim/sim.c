@@ -93,6 +93,8 @@ static void live(void) {
 static void be_born(sim_proc *p, int worker) {
   p->worker = worker;
   p->c = session_client(&sim_session, worker ? WR_ROLE_WORKER : WR_ROLE_DRIVER);
+  p->c->cut_off = &p->gives_up;
+  atomic_init(&p->gives_up, 0);
   p->slot = p->c->slot;
   if (worker) wr_store32(&sim_session.seg.pools[SESSION_POOL].want, 0); /* it looks for itself */
   p->who = ++born;

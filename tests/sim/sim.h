@@ -47,6 +47,7 @@ typedef struct {
   wr_id waits[SIM_WAITS]; /* what it waits for, and how many of them */
   uint32_t nwaits, want;
   int stop_on_error;
+  atomic_int gives_up; /* this wait, as if its session had ended */
 } sim_proc;
 
 extern session sim_session;

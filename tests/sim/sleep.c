@@ -20,9 +20,9 @@ static int sleeps_in_task(const sim_proc *p) { return sim_asleep(p) && p->c->run
 
 /* A signal, a request to leave, or nothing at all. */
 void sim_rouse(sim_proc *p) {
-  if (p->nwaits || p->c->running)
-    atomic_store(&p->c->closing, 1); /* it gives up waiting */
-  else if (sim_pick(2))
+  if (p->nwaits)
+    atomic_store(&p->gives_up, 1);
+  else if (!p->c->running && sim_pick(2))
     wr_store32(&p->c->self.p->quit, 1);
   wr_wake(&sim_session.seg, p->slot);
 }
@@ -55,13 +55,13 @@ void sim_await(sim_proc *p, const wr_id *ids, uint32_t n) {
   p->stop_on_error = p->want == n && sim_pick(2);
   p->nwaits = n;
   int rc = wr_wait_objects(p->c, ids, n, p->want, p->stop_on_error, -1);
+  atomic_store(&p->gives_up, 0);
   if (rc == WR_OK && !wait_is_over(p))
     sim_fail("process %u waits no longer for %u of %u objects, which are not there", p->who,
              p->want, n);
   if (rc != WR_OK && rc != WR_CLOSED) sim_fail("a wait ends with status %d", rc);
   check_claim(p, claim);
   p->nwaits = 0;
-  atomic_store(&p->c->closing, 0);
 }
 
 /* ---- at rest --------------------------------------------------------------------------------- */
