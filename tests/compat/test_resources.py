@@ -313,3 +313,21 @@ def test_what_can_never_run_is_said_at_once(ray: Ray, capfd: pytest.CaptureFixtu
         ray.cancel(ref)
     ray.get(task.remote())
     assert capfd.readouterr().err == ""
+
+
+def test_an_actor_that_wishes_for_memory_holds_it(start: Any, engine: Ray) -> None:
+    start(num_cpus=2, _memory=500 << 20)
+
+    @engine.remote(memory=200 << 20)
+    class Large:
+        def held(self) -> dict[str, float]:
+            return dict(engine.get_runtime_context().get_assigned_resources())
+
+    actors = [Large.remote(), Large.remote()]
+    held = engine.get([actor.held.remote() for actor in actors])
+    assert held == [{"memory": 200 << 20}] * 2
+    wait_until(lambda: engine.available_resources()["memory"] == 100 << 20)
+    third = Large.remote().held.remote()
+    assert engine.wait([third], timeout=0.5) == ([], [third])
+    del actors
+    assert engine.get(third) == {"memory": 200 << 20}

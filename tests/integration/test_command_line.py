@@ -123,6 +123,8 @@ def test_addresses(shell: Shell, started: Shell) -> None:
         assert "CPUs 1.0" in shell.driver(say, "num_cpus=1", **{name: "local"})
     refused = "num_cpus must not be provided"
     assert refused in shell.driver(say, "num_cpus=1", code=1)
+    refused = "_system_config must not be provided"
+    assert refused in shell.driver(say, "_system_config={'a': 1}", code=1)
 
 
 def test_auto_insists_on_a_session(shell: Shell) -> None:

@@ -360,11 +360,12 @@ def wanted(options: dict[str, Any], default_cpus: float) -> dict[str, float]:
 def actor_shapes(options: dict[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
     """(resources to place an actor, resources it holds while it lives).
 
-    Without any wish it needs a CPU to start and none to live.
+    Without any wish it needs a CPU to start and none to live. One that wishes for memory or an
+    accelerator alone holds that, and needs no CPU to start: the engine gives back all or nothing.
     """
     explicit = any(options.get(name) is not None for name in ("num_cpus", "num_gpus", "resources"))
     held = wanted(options, 0)
-    return (held if explicit else {**held, "CPU": 1.0}), held
+    return (held if explicit or held else {"CPU": 1.0}), held
 
 
 def shown(options: dict[str, Any]) -> str:
