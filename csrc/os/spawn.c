@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -63,6 +64,21 @@ static void default_signals(void) {
     if (signo != SIGKILL && signo != SIGSTOP) sigaction(signo, &act, NULL);
 }
 
+/* The kernel takes no path of PATH_MAX bytes at once. */
+static int enter_directory(const char *path) {
+  char part[PATH_MAX];
+  while (strlen(path) >= sizeof part) {
+    memcpy(part, path, sizeof part - 1);
+    part[sizeof part - 1] = 0;
+    char *slash = strrchr(part, '/');
+    if (!slash || slash == part) break;
+    *slash = 0;
+    if (chdir(part) != 0) return WR_IO;
+    path += slash - part + 1;
+  }
+  return chdir(path) == 0 ? WR_OK : WR_IO;
+}
+
 /* The child shares the caller's memory until it executes the program: it only makes system calls.
  * Returns when something failed. */
 static void run_child(const wr_os_spawn_spec *s, int parent, int *report) {
@@ -72,7 +88,7 @@ static void run_child(const wr_os_spawn_spec *s, int parent, int *report) {
   if (fd_limit.rlim_cur) setrlimit(RLIMIT_NOFILE, &fd_limit);
   if (place_fds(s, report) != WR_OK) return;
   if (s->new_session && setsid() < 0) return;
-  if (s->cwd && chdir(s->cwd) != 0) return;
+  if (s->cwd && enter_directory(s->cwd) != WR_OK) return;
   if (s->die_with_parent && wr_os_die_with_parent(parent) != WR_OK) return;
   sigprocmask(SIG_SETMASK, &none, NULL);
   execvpe(s->path, s->argv, s->env);

@@ -36,6 +36,20 @@ assert whipray.get(moved.remote()) != os.getcwd()
 whipray.shutdown()
 print("done")
 """
+DEEP = """
+import os
+
+import whipray
+
+for _ in range(25):
+    os.mkdir("d" * 200)
+    os.chdir("d" * 200)
+whipray.init(num_cpus=1)
+assert len(os.getcwd()) > 4096
+assert whipray.get(whipray.remote(os.getcwd).remote()) == os.getcwd()
+whipray.shutdown()
+print("done")
+"""
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
@@ -55,6 +69,19 @@ def test_a_program_runs_where_the_name_of_its_directory_is_no_text(
         capture_output=True,
         text=True,
         errors="replace",
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+def test_a_program_runs_in_a_directory_deeper_than_a_path_may_be_long(tmp_path: Path) -> None:
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    done = subprocess.run(
+        [sys.executable, "-c", DEEP],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
         timeout=120,
     )
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
