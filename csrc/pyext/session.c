@@ -20,8 +20,20 @@ static void attached_as(wr_client *c) {
   wrpy_sess.stamp = wrpy_sess.plain = ++wrpy_sess.last_stamp;
 }
 
+/* A thread is in detach() and waits, without the GIL, until the client is its alone. */
+static int leaving;
+
+static void wait_for_leaver(void) {
+  while (leaving) {
+    Py_BEGIN_ALLOW_THREADS
+    wr_os_sleep_ns(1000000);
+    Py_END_ALLOW_THREADS
+  }
+}
+
 /* Before this process attaches: 0, or -1 with an exception. */
 static int check_free(void) {
+  wait_for_leaver();
   if (wrpy_sess.client) {
     PyErr_SetString(PyExc_RuntimeError, "this process is attached to a session already");
     return -1;
@@ -162,15 +174,17 @@ static void wait_for_users(void) {
 
 static PyObject *m_detach(PyObject *module, PyObject *unused) {
   (void)unused;
+  wait_for_leaver();
   wr_client *c = wrpy_sess.client;
   if (!c) Py_RETURN_NONE;
   if (wrpy_sess.views > 0 && wrpy_sess.epoch && wrpy_keep_views() != WR_OK)
     return wrpy_fail_null(wrpy_state_of(module), WR_NOMEM, "keeping arrays of the session");
   wrpy_sess.epoch = wrpy_sess.stamp = 0;
+  leaving = 1;
   Py_BEGIN_ALLOW_THREADS
   wait_for_users();
   Py_END_ALLOW_THREADS
-  if (wrpy_sess.client != c) Py_RETURN_NONE;
+  leaving = 0;
   wrpy_sess.client = NULL;
   /* Arrays that still show bytes of the segment, and values that are read just now, keep the
    * mapping for the life of the process. */
@@ -190,6 +204,7 @@ static void in_child(void) {
   wr_client *c = wrpy_sess.client;
   if (!c) return;
   forked = 1;
+  leaving = 0;
   wrpy_sess.client = NULL;
   wrpy_sess.seg = NULL;
   wrpy_sess.epoch = wrpy_sess.stamp = 0;

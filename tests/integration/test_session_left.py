@@ -116,6 +116,46 @@ def run(program: str) -> str:
     return done.stdout
 
 
+def test_several_threads_leave_a_session_that_others_use() -> None:
+    shown = run(
+        """
+        import threading, whipray
+        done = threading.Event()
+        echo = whipray.remote(lambda value: value)
+
+        def use():
+            while not done.is_set():
+                try:
+                    if whipray.is_initialized():
+                        whipray.wait([echo.remote(1), echo.remote(2)], timeout=0.01)
+                except (whipray.exceptions.RayError, RuntimeError):
+                    pass
+
+        def leave():
+            together.wait()
+            whipray.shutdown()
+
+        users = [threading.Thread(target=use) for _ in range(3)]
+        for user in users:
+            user.start()
+        for _ in range(40):
+            whipray.init(num_cpus=1, ignore_reinit_error=True)
+            together = threading.Barrier(4)
+            leavers = [threading.Thread(target=leave) for _ in range(4)]
+            for leaver in leavers:
+                leaver.start()
+            for leaver in leavers:
+                leaver.join()
+        done.set()
+        for user in users:
+            user.join()
+        whipray.shutdown()
+        print("done")
+        """
+    )
+    assert shown == "done\n"
+
+
 def test_a_future_that_waits_starts_no_other_session() -> None:
     shown = run(
         """
