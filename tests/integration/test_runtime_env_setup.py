@@ -122,10 +122,15 @@ def test_setup_takes_no_longer_than_allowed(session: None, tmp_path: Path) -> No
     (slow / "pyproject.toml").write_text(
         '[build-system]\nrequires = []\nbuild-backend = "slow"\nbackend-path = ["."]\n'
     )
-    (slow / "slow.py").write_text("import time\ntime.sleep(600)\n")
+    mark = tmp_path / "pid"  # of a process that pip has started
+    (slow / "slow.py").write_text(
+        f"import os, time\nopen({str(mark)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
+    )
     env = pip(str(slow), config={"setup_timeout_seconds": 3})
     with pytest.raises(RuntimeEnvSetupError, match="setup_timeout_seconds=3"):
         whipray.get(tried.options(runtime_env=env).remote())
+    if mark.exists():  # pip has come so far in its three seconds
+        wait_until(lambda: process_gone(int(mark.read_text())))
 
 
 def test_nothing_of_a_setup_outlives_the_session(tmp_path: Path) -> None:
@@ -133,11 +138,11 @@ def test_nothing_of_a_setup_outlives_the_session(tmp_path: Path) -> None:
     slow.mkdir()
     mark = tmp_path / "pid"
     (slow / "python").write_text(
-        f"#!/bin/sh\necho $$ > {mark}.new; mv {mark}.new {mark}\nsleep 600\n"
+        f"#!/bin/sh\nsleep 600 &\necho $$ $! > {mark}.new; mv {mark}.new {mark}\nwait\n"
     )
     (slow / "python").chmod(0o755)
     with whipray.init(num_cpus=1, log_to_driver=False):
         ref = tried.options(runtime_env={"py_executable": str(slow / "python")}).remote()
         wait_until(mark.exists)
         assert whipray.wait([ref], timeout=0)[0] == []
-    wait_until(lambda: process_gone(int(mark.read_text())))
+    wait_until(lambda: all(process_gone(int(pid)) for pid in mark.read_text().split()))

@@ -18,6 +18,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -195,20 +196,22 @@ class Setup:
     def _run(self, command: list[str]) -> None:
         """Run a step, its output into the log; SetupFailed with the end of it if it fails.
 
-        A worker that is killed leaves no pip behind.
+        Nothing that it has started is left behind, also if this worker is killed.
         """
         with open(self._log, "w+b") as log:
             try:
-                code = subprocess.run(
+                step = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    timeout=self._left(),
                     cwd=self.cwd,
                     env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+                    process_group=0,
                     preexec_fn=_core.die_with_parent,
-                ).returncode
+                )
+                with step, _ending(step.pid):
+                    code = step.wait(self._left())
             except subprocess.TimeoutExpired:
                 raise enter.SetupFailed(
                     f"it took longer than setup_timeout_seconds={self._seconds:g}: "
@@ -222,6 +225,33 @@ class Setup:
 
     def _left(self) -> float | None:
         return None if self._seconds is None else max(0.1, self._seconds - (_now() - self._began))
+
+
+@contextlib.contextmanager
+def _ending(group: int) -> Iterator[None]:
+    """End the process group with this block, or with this process.
+
+    A child of our own does it, when the pipe of which we alone have the other end is closed.
+    """
+    told, alive = os.pipe()
+    guard = os.fork()
+    if guard == 0:
+        _wait_and_end(told, group)
+    os.close(told)
+    try:
+        yield
+    finally:
+        os.close(alive)
+        os.waitpid(guard, 0)
+
+
+def _wait_and_end(told: int, group: int) -> NoReturn:
+    os.dup2(told, 0)
+    os.closerange(1, os.sysconf("SC_OPEN_MAX"))
+    os.read(0, 1)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    os._exit(0)
 
 
 def _now() -> float:
