@@ -12,7 +12,7 @@ STORE_SHARE = 0.3
 """Part of the machine's memory that the object store may take by default."""
 SMALLEST_STORE = 16 << 20
 NODE_IP = "127.0.0.1"
-PREIMPORTED = ("numpy", "cloudpickle")
+PREIMPORTED = ("numpy", "cloudpickle", "asyncio")
 """Imported by the fork server, after its first worker, when the driver has them."""
 
 
