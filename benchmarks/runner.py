@@ -53,6 +53,7 @@ class Side:
             **os.environ,
             "PYTHONPATH": os.pathsep.join(paths),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_ADDRESS": "local",  # a session of its own, whatever runs here or was killed here
             procs.MARK: mark,
         }
 
