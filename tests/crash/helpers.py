@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import whipray
@@ -75,6 +76,11 @@ def wait_until(holds: Callable[[], object], seconds: float = 120.0) -> None:
     while not holds():
         assert time.monotonic() < end, (_core.audit(), _core.stats(), _core.procs())
         time.sleep(0.01)
+
+
+def files_in(spilled: Path) -> list[Path]:
+    """Files with values, in whichever session's directory."""
+    return [path for path in spilled.rglob("*") if path.name.isdigit()]
 
 
 def living() -> dict[str, Any]:

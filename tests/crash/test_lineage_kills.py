@@ -13,7 +13,7 @@ import pytest
 import whipray
 from whipray import _core
 
-from .helpers import Killer, living, wait_until, wait_until_whole
+from .helpers import Killer, files_in, living, wait_until, wait_until_whole
 from .mixed_load import Waits
 
 MIB = 1 << 20
@@ -80,4 +80,4 @@ def test_workers_die_while_lost_values_are_made_again(spilled: Path) -> None:
     gc.collect()
     wait_until(lambda: _core.audit()["lineage"] == 0)
     wait_until_whole(before)
-    wait_until(lambda: not [p for p in spilled.rglob("*") if p.name.isdigit()])
+    wait_until(lambda: not files_in(spilled))

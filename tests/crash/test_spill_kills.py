@@ -11,7 +11,7 @@ import pytest
 
 import whipray
 
-from .helpers import Killer, living, wait_until, wait_until_whole
+from .helpers import Killer, files_in, living, wait_until, wait_until_whole
 from .mixed_load import Waits
 
 MIB = 1 << 20
@@ -58,7 +58,7 @@ def test_workers_die_while_values_come_and_go(spilled: Path) -> None:
     assert killer.left < 60
     del refs, more, sums
     wait_until_whole(before)
-    wait_until(lambda: not [p for p in spilled.rglob("*") if p.name.isdigit()])
+    wait_until(lambda: not files_in(spilled))
 
 
 @whipray.remote(max_retries=-1)
@@ -86,7 +86,7 @@ def test_workers_die_while_values_that_hold_references_come_and_go(spilled: Path
             wrapped = [wrap.remote(parcel, k) for k, parcel in enumerate(parcels)]
             sums = [weigh.remote(parcel) for parcel in wrapped]
             assert waits.get(sums) == [6 * k + 1 for k in range(20)], round_
-            assert [path for path in spilled.rglob("*") if path.name.isdigit()]
+            assert files_in(spilled)
             for k in range(0, 20, 3):
                 ref, array = waits.get(parcels[k])
                 assert (waits.get(ref) == k).all() and (array == 2 * k).all()
@@ -96,4 +96,4 @@ def test_workers_die_while_values_that_hold_references_come_and_go(spilled: Path
     assert killer.left < 60
     del parcels, wrapped, sums, ref, array, kept, own, more
     wait_until_whole(before)
-    wait_until(lambda: not [p for p in spilled.rglob("*") if p.name.isdigit()])
+    wait_until(lambda: not files_in(spilled))

@@ -95,6 +95,13 @@ def test_arrays_of_a_driver_that_has_left_stay_as_they_are(session: dict[str, An
     assert len(others) == 12
 
 
+def hears_that_it_is_cut_off(program: str, session: dict[str, Any]) -> None:
+    """The program says so, and nothing of it stays in the session."""
+    assert "the session has ended" in run(program, session["session_dir"])
+    wait_until(lambda: len([p for p in _core.procs() if p["role"] == DRIVER]) == 1)
+    wait_until_whole()
+
+
 def test_a_driver_whose_connection_breaks_stops_using_the_session(session: dict[str, Any]) -> None:
     program = """
         import json, os, sys, time
@@ -111,9 +118,7 @@ def test_a_driver_whose_connection_breaks_stops_using_the_session(session: dict[
             print(json.dumps(str(error)), flush=True)
         os._exit(0)
     """
-    assert "the session has ended" in run(program, session["session_dir"])
-    wait_until(lambda: len([p for p in _core.procs() if p["role"] == DRIVER]) == 1)
-    wait_until_whole()
+    hears_that_it_is_cut_off(program, session)
 
 
 def test_a_loop_that_only_puts_ends_when_the_connection_breaks(session: dict[str, Any]) -> None:
@@ -132,9 +137,7 @@ def test_a_loop_that_only_puts_ends_when_the_connection_breaks(session: dict[str
             print(json.dumps(str(error)), flush=True)
         os._exit(0)
     """
-    assert "the session has ended" in run(program, session["session_dir"])
-    wait_until(lambda: len([p for p in _core.procs() if p["role"] == DRIVER]) == 1)
-    wait_until_whole()
+    hears_that_it_is_cut_off(program, session)
 
 
 def test_detached_actors_go_on_without_their_driver(session: dict[str, Any]) -> None:
