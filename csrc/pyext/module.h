@@ -166,8 +166,9 @@ typedef struct {
   uint64_t seen;   /* wake-ups */
 } wrpy_room;
 int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len);
-/* Copies an encoded value to dst, without the GIL when it is large. */
-void wrpy_copy_out(wr_enc *enc, uint8_t *dst);
+/* Copies an encoded value to dst, without the GIL when it is large: -1 with an exception when the
+ * session has been left meanwhile. */
+int wrpy_copy_out(wrpy_state *st, wr_enc *enc, uint8_t *dst, const char *doing);
 /* Reserves room for the value of idx and writes it there. */
 int wrpy_store(wrpy_state *st, wr_idx idx, wr_enc *enc);
 /* Encodes v and makes an object of it; *out gets the creator's reference. */

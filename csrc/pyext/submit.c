@@ -31,8 +31,7 @@ static int make_task(wrpy_state *st, const wr_task_spec *spec, wr_enc *enc, uint
     if (rc != WR_FULL) return refused(st, spec, rc);
     if (wrpy_room_wait(st, &room, enc->total)) return -1;
   }
-  if (enc->total) wrpy_copy_out(enc, dst);
-  if (wrpy_left(st, epoch, "submitting a task")) return -1;
+  if (enc->total && wrpy_copy_out(st, enc, dst, "submitting a task")) return -1;
   int rc = wr_task_submit(wrpy_sess.client, out[0].idx);
   return rc == WR_OK || rc == WR_DEAD ? 0 : refused(st, spec, rc);
 }

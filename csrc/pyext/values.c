@@ -113,10 +113,11 @@ int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len) {
                       "give init() a larger object_store_memory", len, store);
   if (wr_client_ended(wrpy_sess.client)) return wrpy_fail(st, WR_CLOSED, "waiting for room");
   int first = !room->since;
+  uint32_t epoch = wrpy_sess.epoch;
   if (first) room->seen = wr_wakeups(wrpy_sess.client);
   if (!still_patient(room)) return no_room(st, "for an object of", len);
-  if (first) PyGC_Collect();
-  uint32_t epoch = wrpy_sess.epoch;
+  if (first) PyGC_Collect(); /* finalizers may leave the session, too */
+  if (wrpy_left(st, epoch, "waiting for room")) return -1;
   WRPY_LEAVE
   wr_room_ask(wrpy_sess.client, len);
   (void)wr_wait_change(wrpy_sess.client, &room->seen, NAP_NS);
@@ -125,29 +126,29 @@ int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len) {
   return wrpy_left(st, epoch, "waiting for room");
 }
 
-void wrpy_copy_out(wr_enc *enc, uint8_t *dst) {
+int wrpy_copy_out(wrpy_state *st, wr_enc *enc, uint8_t *dst, const char *doing) {
+  uint32_t epoch = wrpy_sess.epoch;
   if (enc->total < WRPY_BIG_COPY || !enc->nogil_ok) {
     wrpy_enc_write(enc, dst);
-    return;
+    return 0;
   }
   WRPY_LEAVE
   wr_value_premap(wrpy_sess.client, dst, enc->total);
   wrpy_enc_write(enc, dst);
   WRPY_ENTER
+  return wrpy_left(st, epoch, doing);
 }
 
 int wrpy_store(wrpy_state *st, wr_idx idx, wr_enc *enc) {
   wrpy_room room = {0};
   uint8_t *dst = NULL;
-  uint32_t epoch = wrpy_sess.epoch;
   for (;;) {
     int rc = wr_value_reserve(wrpy_sess.client, idx, enc->total, enc->refs, enc->nrefs, &dst);
     if (rc == WR_OK) break;
     if (rc != WR_FULL) return wrpy_fail(st, rc, "storing a value");
     if (wrpy_room_wait(st, &room, enc->total)) return -1;
   }
-  wrpy_copy_out(enc, dst);
-  return wrpy_left(st, epoch, "storing a value");
+  return wrpy_copy_out(st, enc, dst, "storing a value");
 }
 
 int wrpy_put_encoded(wrpy_state *st, wr_enc *enc, uint32_t epoch, int is_error, wr_id *out) {
