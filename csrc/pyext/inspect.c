@@ -2,6 +2,8 @@
  * Everything is read from the segment as it is at the moment; rows may be a little out of step. */
 #include "pyext/module.h"
 #include "sched/audit.h"
+#include "store/away.h"
+#include "store/heap.h"
 #include "store/records.h"
 
 static int set_item(PyObject *dict, const char *key, PyObject *value) {
@@ -258,32 +260,20 @@ static PyObject *m_object_size(PyObject *module, PyObject *ref) {
   return PyLong_FromUnsignedLongLong(size_of(o));
 }
 
-/* Bytes of the values of at least `least` bytes that lie in memory. */
-static uint64_t stored_in(uint32_t chunk, uint32_t kind, uint64_t least) {
-  uint64_t sum = 0;
-  wr_idx end = wr_rec_first(chunk + 1);
-  for (wr_idx i = wr_rec_first(chunk); i < end; i += wr_rec_step(kind)) {
-    const wr_object *o = wr_obj(wrpy_sess.seg, i);
-    uint64_t state = wr_load(&o->state), size = size_of(o);
-    if (WR_OBJ_PHASE(state) != WR_OBJ_READY || WR_OBJ_PLACE(state) > WR_IN_LEAVING) continue;
-    if (o->flags & WR_VAL_BLOCK && !(o->flags & WR_VAL_FUNC) && size >= least &&
-        wr_load(&o->state) == state)
-      sum += size;
-  }
-  return sum;
+typedef struct {
+  uint64_t least, sum;
+} stored;
+
+static void add_stored(void *ctx, const wr_spillable *v) {
+  stored *of = ctx;
+  if (v->len >= of->least) of->sum += v->len;
 }
 
 static PyObject *m_stored_bytes(PyObject *module, PyObject *arg) {
-  uint64_t sum = 0, least = PyLong_AsUnsignedLongLong(arg);
+  stored of = {PyLong_AsUnsignedLongLong(arg), 0};
   if (PyErr_Occurred() || wrpy_attached(wrpy_state_of(module))) return NULL;
-  const wr_seg *s = wrpy_sess.seg;
-  uint32_t high = wr_load32(&s->h->rec_high);
-  for (uint32_t c = 1; c < high && c < WR_REC_CHUNKS; c++) {
-    uint32_t kind = WR_REC_KIND(wr_load(&s->rec_table[c]));
-    if (kind == WR_REC_TASKS || kind == WR_REC_CELLS || kind == WR_REC_ITEMS)
-      sum += stored_in(c, kind, least);
-  }
-  return PyLong_FromUnsignedLongLong(sum);
+  wr_away_each(wrpy_sess.seg, add_stored, &of);
+  return PyLong_FromUnsignedLongLong(of.sum);
 }
 
 /* ---- resources and counters ----------------------------------------------------------------- */
@@ -320,13 +310,6 @@ static PyObject *m_gpu_ids(PyObject *module, PyObject *unused) {
   return list;
 }
 
-static uint64_t chunks_used(const wr_seg *s) {
-  uint64_t used = 0, high = wr_load(&s->h->heap_high);
-  for (uint64_t i = 0; i < high && i < s->heap_chunks; i++)
-    used += WR_HEAP_KIND(wr_load_relaxed(&s->heap_table[i])) != WR_HEAP_FREE;
-  return used;
-}
-
 static PyObject *m_stats(PyObject *module, PyObject *unused) {
   (void)unused;
   if (wrpy_attached(wrpy_state_of(module))) return NULL;
@@ -345,7 +328,7 @@ static PyObject *m_stats(PyObject *module, PyObject *unused) {
       set_uint(d, "tasks_failed", failed) ||
       set_uint(d, "store_bytes", s->store_chunks * WR_CHUNK) ||
       set_uint(d, "store_limit", wr_load(&s->h->heap_limit) * WR_CHUNK) ||
-      set_uint(d, "store_used", chunks_used(s) * WR_CHUNK) ||
+      set_uint(d, "store_used", wr_heap_chunks_used(wrpy_sess.seg) * WR_CHUNK) ||
       set_uint(d, "record_bytes", wr_load32(&s->h->rec_high) * WR_CHUNK) ||
       set_uint(d, "sweeps", wr_load32(&s->h->sweeps)) || set_int(d, "views", wrpy_sess.views))
     Py_CLEAR(d);

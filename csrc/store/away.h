@@ -1,8 +1,8 @@
 /* store/away.h - values that leave memory for a file, and come back.
  *
- * whiprayd calls all of this, from one thread; see enum wr_object_place for what everybody else may
- * rely on.  It never waits for a client, and its own death ends the session, so nothing here has to
- * be resumed by anybody.
+ * whiprayd calls all of this, from one thread, but wr_away_each, which anybody may; see enum
+ * wr_object_place for what everybody else may rely on.  It never waits for a client, and its own
+ * death ends the session, so nothing here has to be resumed by anybody.
  *
  * What a value refers to is pinned by the value while that is in memory, and held by whiprayd while
  * it is away: taken there before it is let go of here, and the other way round when the value comes
