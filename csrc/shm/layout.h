@@ -625,7 +625,7 @@ typedef struct {
   uint64_t rec_table, rec_freed, heap_table, heap_freed;   /* offsets */
   uint64_t exports;                                        /* offset: see store/exports.h */
   uint64_t recs, heap; /* offsets of the two areas, chunk aligned */
-  uint64_t heap_chunks, store_chunks; /* the store's own, and those it may grow into */
+  uint64_t heap_chunks, store_chunks; /* all, and of them the store's: the rest it may grow into */
   uint64_t start_ns;
   uint32_t cpus; /* cores of the machine that the session may use */
   uint32_t daemon_pid;
