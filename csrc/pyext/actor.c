@@ -1,7 +1,11 @@
 /* ActorHandle, the base of the Python class, and ActorMethod, what `handle.name` gives.
  *
  * A handle owns one reference on its actor through its ObjectRef; a method owns its handle. Nothing
- * points back, so the actor's count drops as soon as the last of them goes. */
+ * points back, so the actor's count drops as soon as the last of them goes.
+ *
+ * The handle that an actor has to itself does not count, and neither do its copies: an actor that
+ * keeps one, or puts it somewhere, ends all the same once nobody else has a handle.  It names the
+ * actor also when that has ended, and the description of its class, which the session keeps. */
 #include "pyext/module.h"
 
 #define WRPY_ACTOR_BYTES 16 /* of an actor's id */
@@ -84,18 +88,17 @@ static PyObject *handle_compare(PyObject *a, PyObject *b, int op) {
 static PyObject *handle_reduce(PyObject *self, PyObject *unused) {
   (void)unused;
   wrpy_state *st = wrpy_state_of_type(Py_TYPE(self));
-  PyObject *ref = ((wrpy_handle *)self)->ref;
-  if (!ref) {
+  const wrpy_handle *h = (const wrpy_handle *)self;
+  if (!h->ref) {
     PyErr_SetString(PyExc_ValueError, "this actor handle names no actor");
     return NULL;
   }
   wr_id id;
-  if (wrpy_ref_id(st, ref, &id)) return NULL;
-  if (!st->handle_of) {
-    PyObject *module = PyType_GetModuleByDef(Py_TYPE(self), &wrpy_module_def);
-    st->handle_of = module ? PyObject_GetAttrString(module, "_handle_of") : NULL;
-  }
-  return st->handle_of ? Py_BuildValue("(O(O))", st->handle_of, ref) : NULL;
+  if (wrpy_ref_id(st, h->ref, &id)) return NULL;
+  if (!h->meta) return Py_BuildValue("(O(O))", st->handle_of, h->ref);
+  PyObject *bytes = wrpy_id_bytes(id, WRPY_ID_BYTES);
+  return bytes ? Py_BuildValue("(O(NK))", st->weak_handle, bytes, (unsigned long long)h->meta)
+               : NULL;
 }
 
 /* session[:4] | job | idx | gen, of an id as objects have them, which it takes over. */
@@ -246,6 +249,28 @@ PyObject *wrpy_handle_of_ref(wrpy_state *st, PyObject *ref) {
   return wrpy_handle_make(st, Py_NewRef(ref), PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1));
 }
 
+/* A handle that does not count. */
+static PyObject *weak_handle(wrpy_state *st, PyObject *bytes, uint64_t meta) {
+  wr_id id;
+  PyObject *ref = wrpy_ref_weak(st, bytes), *pair = NULL;
+  if (ref && !wrpy_ref_id(st, ref, &id)) pair = described(st, meta);
+  if (!pair) {
+    Py_XDECREF(ref);
+    return NULL;
+  }
+  PyObject *h = wrpy_handle_make(st, ref, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1));
+  if (h) ((wrpy_handle *)h)->meta = meta;
+  return h;
+}
+
+static PyObject *m_weak_handle(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
+  PyObject *bytes;
+  unsigned long long meta;
+  if (!PyArg_ParseTuple(args, "SK", &bytes, &meta) || wrpy_attached(st)) return NULL;
+  return weak_handle(st, bytes, meta);
+}
+
 static PyObject *m_handle_of(PyObject *module, PyObject *ref) {
   return wrpy_handle_of_ref(wrpy_state_of(module), ref);
 }
@@ -272,9 +297,10 @@ static PyObject *m_current_actor(PyObject *module, PyObject *unused) {
   wr_id id;
   if (wrpy_attached(st)) return NULL;
   if (!wr_client_actor(wrpy_sess.client, &id)) Py_RETURN_NONE;
-  PyObject *ref = wrpy_ref_hold(st, id.idx, id.gen);
-  PyObject *handle = ref ? wrpy_handle_of_ref(st, ref) : NULL;
-  Py_XDECREF(ref);
+  PyObject *bytes = wrpy_id_bytes(id, WRPY_ID_BYTES);
+  PyObject *handle =
+      bytes ? weak_handle(st, bytes, wrpy_sess.seg->actors[id.idx & ~WR_ACTOR_BIT].meta) : NULL;
+  Py_XDECREF(bytes);
   return handle;
 }
 
@@ -296,7 +322,9 @@ static PyObject *m_actor_state(PyObject *module, PyObject *handle) {
     return NULL;
   }
   const wr_actor *a = &wrpy_sess.seg->actors[id.idx & ~WR_ACTOR_BIT];
-  return Py_BuildValue("(III)", WR_ACTOR_PHASE(wr_load(&a->state)), wr_load32(&a->restarts),
+  uint64_t state = wr_load(&a->state);
+  if (WR_ACTOR_GEN(state) != id.gen) return Py_BuildValue("(III)", WR_ACTOR_DEAD, 0, 0);
+  return Py_BuildValue("(III)", WR_ACTOR_PHASE(state), wr_load32(&a->restarts),
                        wr_load32(&a->last_pid));
 }
 
@@ -471,7 +499,9 @@ PyMethodDef wrpy_actor_methods[] = {
     {"set_method_mixin", m_set_method_mixin, METH_O, "Sets the rarer attributes of ActorMethod."},
     {"handle_from_id", m_handle_from_id, METH_O, "The handle whose _actor_bytes() these are."},
     {"_handle_of", m_handle_of, METH_O, "A handle around an actor's ref."},
-    {"current_actor", m_current_actor, METH_NOARGS, "A handle to the actor this process is."},
+    {"_weak_handle", m_weak_handle, METH_VARARGS, "A handle that does not count, once more."},
+    {"current_actor", m_current_actor, METH_NOARGS,
+     "A handle to the actor this process is; it does not count."},
     {"current_actor_bytes", m_current_actor_bytes, METH_NOARGS, "_actor_bytes() of its handles."},
     {"actor_state", m_actor_state, METH_O,
      "actor_state(handle) -> (phase, restarts, pid); None: of the actor that this process is."},

@@ -18,6 +18,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg) {
   Py_VISIT(st->await_fn);
   Py_VISIT(st->ref_at);
   Py_VISIT(st->handle_of);
+  Py_VISIT(st->weak_handle);
   Py_VISIT(st->handle_class);
   Py_VISIT(st->method_mixin);
   Py_VISIT(st->described);
@@ -47,6 +48,7 @@ static int module_clear(PyObject *module) {
   Py_CLEAR(st->await_fn);
   Py_CLEAR(st->ref_at);
   Py_CLEAR(st->handle_of);
+  Py_CLEAR(st->weak_handle);
   Py_CLEAR(st->handle_class);
   Py_CLEAR(st->method_mixin);
   Py_CLEAR(st->described);
@@ -137,8 +139,9 @@ static int module_exec(PyObject *module) {
   if (PyModule_AddObjectRef(module, "job_context", st->job_context)) return -1;
   st->ref_at = PyObject_GetAttrString(module, "_ref_at");
   st->handle_of = PyObject_GetAttrString(module, "_handle_of");
+  st->weak_handle = PyObject_GetAttrString(module, "_weak_handle");
   st->catch_step = PyObject_GetAttrString(module, "_catch_step");
-  return st->ref_at && st->handle_of && st->catch_step ? 0 : -1;
+  return st->ref_at && st->handle_of && st->weak_handle && st->catch_step ? 0 : -1;
 }
 
 static PyModuleDef_Slot module_slots[] = {

@@ -64,7 +64,7 @@ typedef struct {
   PyObject *errors;                   /* module with the exception classes */
   PyObject *hooks;                    /* module with what is rare and better said in Python */
   PyObject *await_fn;                 /* ObjectRef.__await__ */
-  PyObject *ref_at, *handle_of;       /* module functions that pickles name */
+  PyObject *ref_at, *handle_of, *weak_handle; /* module functions that pickles name */
   PyObject *handle_class;             /* subclass of ActorHandle that decoding makes */
   PyObject *stream_class;             /* subclass of Stream that submitting makes */
   PyObject *item_stats;               /* class of what running generators are sent, or NULL */
@@ -132,7 +132,7 @@ static inline int wrpy_is_ref(const wrpy_state *st, PyObject *v) {
 enum wrpy_holds {
   WRPY_HOLD,    /* a hold of this process */
   WRPY_CREATOR, /* the reference of the process that created the object */
-  WRPY_NOTHING  /* of an export, which the session keeps */
+  WRPY_NOTHING  /* of an export, which the session keeps, or in handles that do not count */
 };
 /* Takes over what `holds` says and the caller has; gives it back on failure. */
 PyObject *wrpy_ref_wrap(wrpy_state *st, wr_id id, enum wrpy_holds holds);
@@ -140,6 +140,8 @@ PyObject *wrpy_ref_wrap(wrpy_state *st, wr_id id, enum wrpy_holds holds);
 PyObject *wrpy_ref_of_task(wrpy_state *st, wr_id id, wr_id task);
 /* A new hold.  gen 0: of whatever is there. */
 PyObject *wrpy_ref_hold(wrpy_state *st, wr_idx idx, uint32_t gen);
+/* A ref of 28 bytes that holds nothing, also of what has gone. */
+PyObject *wrpy_ref_weak(wrpy_state *st, PyObject *bytes);
 /* Checks that v is a ref of the current session and gives its id: 0, or -1 with an exception. */
 int wrpy_ref_id(wrpy_state *st, PyObject *v, wr_id *out);
 int wrpy_object_id_slow(wrpy_state *st, PyObject *v, wr_id *out);
@@ -239,6 +241,7 @@ typedef struct {
   PyObject *info;              /* facts about the class */
   PyObject *creation; /* ref of the creation task, where the actor was created: keeps its error */
   PyObject *weakrefs;
+  uint64_t meta; /* of a handle that does not count: the object that describes the class; else 0 */
 } wrpy_handle;
 /* Encodes the call, makes the task, submits it.  None, an ObjectRef or a list of them. */
 PyObject *wrpy_submit(wrpy_state *st, const wr_task_spec *spec, PyObject *const *args,

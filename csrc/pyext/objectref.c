@@ -95,6 +95,27 @@ PyObject *wrpy_ref_hold(wrpy_state *st, wr_idx idx, uint32_t gen) {
   return wrpy_ref_wrap(st, (wr_id){idx, now}, WRPY_HOLD);
 }
 
+static int check_id_bytes(PyObject *bytes) {
+  if (!PyBytes_Check(bytes)) {
+    PyErr_Format(PyExc_TypeError, "an id is made from bytes, not from %s", Py_TYPE(bytes)->tp_name);
+    return -1;
+  }
+  if (PyBytes_GET_SIZE(bytes) == WRPY_ID_BYTES) return 0;
+  PyErr_Format(PyExc_ValueError, "ID string needs to have length %d, got %zd", WRPY_ID_BYTES,
+               PyBytes_GET_SIZE(bytes));
+  return -1;
+}
+
+PyObject *wrpy_ref_weak(wrpy_state *st, PyObject *bytes) {
+  if (check_id_bytes(bytes)) return NULL;
+  id_words w = id_read((const uint8_t *)PyBytes_AS_STRING(bytes));
+  if (wrpy_sess.epoch && w.tag == wrpy_sess.tag && w.node == 0 && w.gen)
+    return wrpy_ref_wrap(st, (wr_id){w.idx, w.gen}, WRPY_NOTHING);
+  wrpy_ref *r = ref_alloc(st->ref_type);
+  if (r) r->raw = Py_NewRef(bytes);
+  return (PyObject *)r;
+}
+
 int wrpy_ref_id(wrpy_state *st, PyObject *v, wr_id *out) {
   if (!wrpy_is_ref(st, v)) {
     PyErr_Format(PyExc_TypeError, "expected an ObjectRef, got %s", Py_TYPE(v)->tp_name);
@@ -137,17 +158,6 @@ static PyObject *ref_from_bytes(PyTypeObject *type, PyObject *bytes) {
   }
   r->raw = Py_NewRef(bytes);
   return (PyObject *)r;
-}
-
-static int check_id_bytes(PyObject *bytes) {
-  if (!PyBytes_Check(bytes)) {
-    PyErr_Format(PyExc_TypeError, "an id is made from bytes, not from %s", Py_TYPE(bytes)->tp_name);
-    return -1;
-  }
-  if (PyBytes_GET_SIZE(bytes) == WRPY_ID_BYTES) return 0;
-  PyErr_Format(PyExc_ValueError, "ID string needs to have length %d, got %zd", WRPY_ID_BYTES,
-               PyBytes_GET_SIZE(bytes));
-  return -1;
 }
 
 static PyObject *ref_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {

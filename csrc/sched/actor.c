@@ -177,7 +177,10 @@ void wr_actor_fail_call(wr_self *me, wr_idx task) {
   }
   wr_actor *a = &me->s->actors[idx];
   if (WR_ACTOR_GEN(wr_load(&a->state)) != t->actor_gen) {
-    wr_tasks_fail(me, task, "ACTOR_DIED", "the actor no longer exists");
+    int n = snprintf(text, sizeof text,
+                     "The actor no longer exists: it ended when its last handle went away.");
+    (void)wr_actor_put_id(text + n, sizeof text - (size_t)n, me->s, idx, t->actor_gen);
+    wr_tasks_fail(me, task, "ACTOR_DIED", text);
     return;
   }
   if (copy_constructor_error(me, a, task)) return;

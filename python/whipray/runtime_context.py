@@ -126,7 +126,10 @@ class RuntimeContext:
 
     @property
     def current_actor(self) -> Any:
-        """A handle to the actor that asks; RuntimeError outside of actors."""
+        """A handle to the actor that asks; RuntimeError outside of actors.
+
+        It does not keep the actor alive, and neither do its copies in other processes.
+        """
         handle = _core.current_actor() if _actor() is not None else None
         if handle is None:
             raise RuntimeError(_NO_ACTOR)

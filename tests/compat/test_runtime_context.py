@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .helpers import Ray
+from .helpers import Gate, Journal, Ray, process_gone, wait_until
 
 
 def ids(ray: Ray) -> dict[str, Any]:
@@ -173,6 +174,61 @@ def test_current_actor_is_a_handle_to_itself(ray: Ray) -> None:
 
     actor = Actor.remote()
     assert ray.get(actor.me.remote()) == [actor]
+
+
+class Selfish:
+    """Has handles to itself, and waits until it is told to go on."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+
+    def ping(self, what: Any) -> Any:
+        self.journal.add(what)
+        return what
+
+    def keep(self, ray: Ray, where: str) -> Any:
+        handle = ray.get_runtime_context().current_actor
+        self.kept = [handle, ray.put([handle])] if where == "here" else handle
+        return [handle] if where == "away" else None
+
+    def call(self, ray: Ray, gate: Any, through: Any) -> bool:
+        gate.wait()
+        me = ray.get_runtime_context().current_actor
+        if through is None:
+            ray.get(me.ping.remote("self"))
+        else:
+            ray.get(through.remote([me]))
+        return bool(me == ray.get_runtime_context().current_actor)
+
+
+@pytest.mark.parametrize("through_a_task", [False, True])
+def test_current_actor_once_the_last_handle_has_gone(
+    ray: Ray, tmp_path: Path, through_a_task: bool
+) -> None:
+    @ray.remote
+    def call(handles: list[Any]) -> Any:
+        return ray.get(handles[0].ping.remote("task"))
+
+    gate, journal = Gate(tmp_path / "gate"), Journal(tmp_path / "journal")
+    actor = ray.remote(max_concurrency=2)(Selfish).remote(journal)
+    called = actor.call.remote(ray, gate, call if through_a_task else None)
+    del actor
+    gate.open()
+    assert ray.get(called)
+    wait_until(lambda: journal.lines() == ["task" if through_a_task else "self"])
+
+
+@pytest.mark.parametrize("where", ["here", "away"])
+def test_current_actor_does_not_keep_the_actor_alive(ray: Ray, tmp_path: Path, where: str) -> None:
+    actor = ray.remote(Selfish).remote(Journal(tmp_path / "notes"))
+    pid = ray.get(actor.__ray_call__.remote(lambda self: os.getpid()))
+    away = ray.get(actor.keep.remote(ray, where))
+    assert where == "here" or ray.get(away[0].ping.remote(1)) == 1
+    del actor
+    wait_until(lambda: process_gone(pid))
+    if where == "away":
+        with pytest.raises(ray.exceptions.ActorDiedError):
+            ray.get(away[0].ping.remote(2))
 
 
 def test_current_actor_outside_an_actor_is_an_error(ray: Ray) -> None:
