@@ -21,26 +21,40 @@ enum { SERVER_ARGS = 7 };
  *
  * A Task asks its loop to call its first step soon, and then takes its place among all tasks of
  * asyncio, in a WeakSet, which costs as much as the rest.  So it is stopped before that: one that
- * has to wait gets the place afterwards (see serve_async.py); stepping() stands in until then. */
+ * has to wait gets the place afterwards (see serve_async.py); stepping() stands in until then.
+ *
+ * Loops may run in several threads, one for each concurrency group. */
+
+static _Thread_local PyObject *first_step; /* of the Task that is being made; owned */
+static _Thread_local PyObject *stepping;   /* the Task that takes its first step; borrowed */
 
 /* Stands in for loop.call_soon while a Task is made: keeps its first step, and stops it there. */
 static PyObject *m_catch_step(PyObject *module, PyObject *const *args, Py_ssize_t n,
                               PyObject *kwnames) {
   (void)kwnames; /* context=..., which is the current one */
-  wrpy_state *st = wrpy_state_of(module);
-  if (n == 1) Py_XSETREF(st->step, Py_NewRef(args[0]));
+  (void)module;
+  if (n == 1) Py_XSETREF(first_step, Py_NewRef(args[0]));
   PyErr_SetNone(PyExc_StopIteration);
   return NULL;
 }
 
 static PyObject *m_stepping(PyObject *module, PyObject *unused) {
+  (void)module;
   (void)unused;
-  PyObject *task = wrpy_state_of(module)->stepping;
-  return Py_NewRef(task ? task : Py_None);
+  return Py_NewRef(stepping ? stepping : Py_None);
 }
 
-/* Initialises the task as far as call_soon: 0, its first step is in st->step; -1, an exception.
- * Nothing else may call call_soon meanwhile, so no garbage is collected. */
+/* No garbage is collected while a Task is made, in whichever thread. */
+static void hold_garbage(wrpy_state *st) {
+  if (st->making++ == 0) st->collects = PyGC_Disable();
+}
+
+static void let_garbage(wrpy_state *st) {
+  if (--st->making == 0 && st->collects) PyGC_Enable();
+}
+
+/* Initialises the task as far as call_soon: 0, its first step is in first_step; -1, an exception.
+ * Nothing else may call call_soon of this loop meanwhile: no finalizer may run. */
 static int init_task(const server *s, PyObject *task, PyObject *coro, PyObject *call_soon) {
   wrpy_state *st = s->st;
   PyObject *args = PyTuple_Pack(1, coro);
@@ -48,11 +62,11 @@ static int init_task(const server *s, PyObject *task, PyObject *coro, PyObject *
     Py_XDECREF(args);
     return -1;
   }
-  int collects = PyGC_Disable();
+  hold_garbage(st);
   (void)Py_TYPE(task)->tp_init(task, args, s->options);
-  if (collects) PyGC_Enable();
+  let_garbage(st);
   Py_DECREF(args);
-  PyObject *exc = st->step ? NULL : wrpy_take_exception();
+  PyObject *exc = first_step ? NULL : wrpy_take_exception();
   PyErr_Clear();
   int rc = PyDict_SetItem(s->loop, st->s_call_soon, call_soon);
   if (exc) wrpy_give_exception(exc);
@@ -67,18 +81,19 @@ static PyObject *make_task(const server *s, PyObject *context, PyObject *coro) {
   if (call_soon && PyDict_SetItem(s->options, st->s_context, context) == 0)
     task = type->tp_new(type, st->no_args, NULL);
   if (task && init_task(s, task, coro, call_soon)) Py_CLEAR(task);
+  if (!task) Py_CLEAR(first_step);
   if (PyDict_SetItem(s->options, st->s_context, Py_None)) Py_CLEAR(task);
   Py_XDECREF(call_soon);
   return task;
 }
 
 /* What the step raises beyond the loop's care is stored in the task as well. */
-static int take_step(wrpy_state *st, PyObject *task) {
-  PyObject *step = st->step, *outer = st->stepping; /* a loop may be run inside of a step */
-  st->step = NULL;
-  st->stepping = task;
+static int take_step(PyObject *task) {
+  PyObject *step = first_step, *outer = stepping; /* a loop may be run inside of a step */
+  first_step = NULL;
+  stepping = task;
   PyObject *done = PyObject_CallNoArgs(step);
-  st->stepping = outer;
+  stepping = outer;
   Py_DECREF(step);
   if (!done && (PyErr_ExceptionMatches(PyExc_SystemExit) ||
                 PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)))
@@ -116,7 +131,7 @@ static PyObject *step_coroutine(const server *s, PyObject *context, PyObject *co
   wrpy_state *st = s->st;
   PyObject *made = make_task(s, context, coro);
   Py_DECREF(coro);
-  if (!made || take_step(st, made)) {
+  if (!made || take_step(made)) {
     Py_XDECREF(made);
     return NULL;
   }
@@ -225,7 +240,8 @@ PyMethodDef wrpy_coroutine_methods[] = {
      "takes as many calls at most; how many there were."},
     {"step_job", WRPY_FASTCALL(m_step_job), METH_FASTCALL,
      "step_job(job, ...as step_jobs): one call."},
-    {"stepping", m_stepping, METH_NOARGS, "The Task that takes its first step, or None."},
+    {"stepping", m_stepping, METH_NOARGS,
+     "The Task that takes its first step in this thread, or None."},
     {"_catch_step", WRPY_FASTCALL(m_catch_step), METH_FASTCALL | METH_KEYWORDS, NULL},
     {NULL, NULL, 0, NULL},
 };

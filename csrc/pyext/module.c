@@ -24,7 +24,6 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg) {
   Py_VISIT(st->described);
   Py_VISIT(st->job_context);
   Py_VISIT(st->catch_step);
-  Py_VISIT(st->step);
   return wrpy_codec_traverse(&st->codec, visit, arg);
 }
 
@@ -58,7 +57,6 @@ static int module_clear(PyObject *module) {
   Py_CLEAR(st->s_job);
   Py_CLEAR(st->job_context);
   Py_CLEAR(st->catch_step);
-  Py_CLEAR(st->step);
   Py_CLEAR(st->s_call_soon);
   Py_CLEAR(st->s_context);
   Py_CLEAR(st->s_done);

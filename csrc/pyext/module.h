@@ -77,8 +77,8 @@ typedef struct {
   int loops;                  /* calls are served on an event loop: warn who sleeps there */
   PyObject *s_job;       /* key in the dict of a thread that runs jobs: the one it runs */
   PyThreadState *in_row; /* which runs one after the other; NULL: others have looked since */
-  PyObject *catch_step, *step; /* of the Task that is being made: coroutines.c */
-  PyObject *stepping;          /* the Task that takes its first step, borrowed, or NULL */
+  PyObject *catch_step;  /* stands in for call_soon while a Task is made: coroutines.c */
+  int making, collects;  /* Tasks that are being made; whether garbage was collected before */
   PyObject *s_call_soon, *s_context, *s_done, *s_result, *no_args;
 } wrpy_state;
 

@@ -45,20 +45,6 @@ static PyObject *m_finish_job(PyObject *module, PyObject *args, PyObject *kwargs
   Py_RETURN_NONE;
 }
 
-/* For who answers the job later: the method may have given something that is to be awaited. */
-static PyObject *m_call_job(PyObject *module, PyObject *const *args, Py_ssize_t n) {
-  wrpy_state *st = wrpy_state_of(module);
-  if (n != 2 || !Py_IS_TYPE(args[0], st->job_type) || !PyList_Check(args[1])) {
-    PyErr_SetString(PyExc_TypeError, "expected a Job and a list of methods");
-    return NULL;
-  }
-  wrpy_job *j = (wrpy_job *)args[0];
-  PyObject *fn = wrpy_job_check(st, j) ? NULL : wrpy_job_method(j, args[1]);
-  PyObject *result = fn ? wrpy_job_call(st, j, fn) : NULL;
-  Py_XDECREF(fn);
-  return result;
-}
-
 static PyObject *m_answer_job(PyObject *module, PyObject *const *args, Py_ssize_t n) {
   wrpy_state *st = wrpy_state_of(module);
   if (n != 2 || !Py_IS_TYPE(args[0], st->job_type)) {
@@ -130,8 +116,6 @@ PyMethodDef wrpy_serve_methods[] = {
     {"run_jobs", WRPY_FASTCALL(m_run_jobs), METH_FASTCALL,
      "run_jobs(job, methods, most, failed): calls them and stores the results, until none is there "
      "or one fails, which failed(job, error) is told."},
-    {"call_job", WRPY_FASTCALL(m_call_job), METH_FASTCALL,
-     "call_job(job, methods): what its method gives."},
     {"answer_job", WRPY_FASTCALL(m_answer_job), METH_FASTCALL,
      "answer_job(job, result): stores what its function returned; raising leaves the job open."},
     {"finish_job", WRPY_FASTCALL(m_finish_job), METH_VARARGS | METH_KEYWORDS,

@@ -430,6 +430,34 @@ def test_a_group_that_blocks_holds_up_no_other(ray: Ray, gate: Any, blocked: str
     assert ray.get(held) == "open"
 
 
+def test_groups_take_their_first_steps_at_the_same_time(ray: Ray) -> None:
+    @ray.remote(concurrency_groups={"one": 1, "two": 1})
+    class Meeting:
+        def __init__(self) -> None:
+            self.met = threading.Barrier(2)
+            self.left = threading.Barrier(2)
+
+        async def meet(self, first_to_wait: bool) -> list[bool]:
+            mine = asyncio.current_task()
+            seen = [mine in asyncio.all_tasks()]
+            self.met.wait()
+            seen.append(mine in asyncio.all_tasks())
+            if first_to_wait:
+                await asyncio.sleep(0)
+            self.left.wait()
+            seen.append(mine in asyncio.all_tasks())
+            await asyncio.sleep(0)
+            return [*seen, mine in asyncio.all_tasks(), mine is asyncio.current_task()]
+
+    meeting = Meeting.remote()
+    for turn in range(20):
+        calls = [
+            meeting.meet.options(concurrency_group=group).remote(turn % 2 == number)
+            for number, group in enumerate(("one", "two"))
+        ]
+        assert ray.get(calls) == [[True] * 5] * 2
+
+
 def test_work_of_groups(ray: Ray, journal: Journal) -> None:
     @ray.remote(concurrency_groups={"one": 1})
     class Working:

@@ -12,11 +12,13 @@ import signal
 import threading
 from collections.abc import Callable
 from types import AsyncGeneratorType
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakSet
 
 from whipray import _core
 from whipray._private import completion, serving
+
+Stepper: TypeAlias = tuple[Any, ...]
 
 BATCH = 128
 """Calls taken before other callbacks of the loop get their turn."""
@@ -25,7 +27,18 @@ AT_ONCE = 1e-9
 
 
 class Answers:
-    """Stores what the calls of an async actor have come to."""
+    """Starts the calls of an async actor and stores what they have come to."""
+
+    def stepper(self, actor: serving.Actor, loop: Any, waits: Callable[..., bool]) -> Stepper:
+        """What `_core.step_jobs()` and `step_job()` have to know to serve calls on this loop.
+
+        `waits(job, task)` hears of a call that waits after its first step; false: start no other.
+        """
+        attributes = vars(loop)
+        attributes["call_soon"] = loop.call_soon  # they replace it while they make a Task
+        options = {"loop": loop, "name": actor.cls.__name__}
+        tasks = (asyncio.Task, attributes, options, awaiting)
+        return (actor.bound(), *tasks, waits, self.store_error)
 
     def store_task(self, job: _core.Job, task: asyncio.Task[Any]) -> None:
         """The outcome of a task that is done.
@@ -66,7 +79,7 @@ class AsyncServer(Answers):
         self._actor = actor
         self._loop = asyncio.new_event_loop()
         self._ready: Any = getattr(self._loop, "_ready", None)  # callbacks that are due
-        self._calls: tuple[Any, ...] = ()
+        self._calls: Stepper = ()
         self._limit = actor.max_concurrency
         self._tasks: dict[asyncio.Task[Any], _core.Job] = {}
         self._ask = threading.Semaphore(0)
@@ -97,8 +110,8 @@ class AsyncServer(Answers):
         serving.current.reset(token)
         _core.set_title(f"ray::{self._actor.cls.__name__}")
         self._actor.served = True
-        self._calls = self._what_serves()
-        _show_stepping()
+        self._calls = self.stepper(self._actor, self._loop, self._waits)
+        show_stepping()
         self._over = self._loop.create_future()
         _core.actor_up()
         self._loop.add_signal_handler(signal.SIGINT, self._cancel_flagged)
@@ -112,15 +125,6 @@ class AsyncServer(Answers):
     def _end(self) -> None:
         if self._exit is not None and not self._actor.leaving:
             raise self._exit
-
-    def _what_serves(self) -> tuple[Any, ...]:
-        """What `_core.step_jobs()` and `step_job()` have to know."""
-        loop = self._loop
-        attributes = vars(loop)
-        attributes["call_soon"] = loop.call_soon  # they replace it while they make a Task
-        options = {"loop": loop, "name": self._actor.cls.__name__}
-        tasks = (asyncio.Task, attributes, options, awaiting)
-        return (self._actor.bound(), *tasks, self._waits, self.store_error)
 
     def _leave_soon(self) -> None:
         self._loop.call_soon_threadsafe(self._finish_run)
@@ -228,9 +232,7 @@ class AsyncServer(Answers):
 
     def _waits(self, job: _core.Job, task: asyncio.Task[Any]) -> bool:
         """The call waits for something after its first step; true: more may start."""
-        self._tasks[task] = job
-        asyncio._register_task(task)
-        task.add_done_callback(self._done)
+        watch(self._tasks, job, task, self._done)
         return not self._full()
 
     def _done(self, task: asyncio.Task[Any]) -> None:
@@ -248,7 +250,19 @@ class AsyncServer(Answers):
                 task.cancel()
 
 
-def _show_stepping() -> None:
+def watch(
+    tasks: dict[asyncio.Task[Any], _core.Job],
+    job: _core.Job,
+    task: asyncio.Task[Any],
+    done: Callable[[asyncio.Task[Any]], None],
+) -> None:
+    """Keep a call that waits among `tasks`, its Task among all of asyncio, until it is `done`."""
+    tasks[task] = job
+    asyncio._register_task(task)
+    task.add_done_callback(done)
+
+
+def show_stepping() -> None:
     """Have `asyncio.all_tasks()` find the Task that takes its first step: see coroutines.c."""
     for name in ("_all_tasks", "_scheduled_tasks"):  # until Python 3.11; since 3.12
         tasks: Any = getattr(asyncio.tasks, name, None)

@@ -7,16 +7,14 @@ constructor has run, takes the calls and hands each to the loop of its group.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import signal
 import threading
 from collections import deque
-from types import AsyncGeneratorType
 from typing import Any
 
 from whipray import _core
 from whipray._private import serving
-from whipray._private.serve_async import Answers, awaiting
+from whipray._private.serve_async import BATCH, Answers, Stepper, show_stepping, watch
 
 LOOK_SECONDS = 1.0
 """The main thread looks that often whether the actor is over, should a wake-up have been lost."""
@@ -31,37 +29,56 @@ class Group:
         self._server = server
         self._name = name
         self._limit = limit
+        self._stepper: Stepper = ()
         self._queued: deque[_core.Job] = deque()
+        self._woken = False  # `_begin` will look at what is queued
         self._tasks: dict[asyncio.Task[Any], _core.Job] = {}
         self._retired = False
 
-    def start(self) -> None:
+    def start(self, actor: serving.Actor) -> None:
         """Let the loop run, for as long as the process does."""
+        self._stepper = self._server.stepper(actor, self.loop, self._waits)
         threading.Thread(target=self._run, name=f"ray::{self._name}", daemon=True).start()
 
     def give(self, job: _core.Job) -> None:
         """A call of this group has come; from another thread."""
-        self.loop.call_soon_threadsafe(self._take, job)
+        self._queued.append(job)
+        if not self._woken:
+            self._woken = True
+            self.loop.call_soon_threadsafe(self._begin)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
-    def _take(self, job: _core.Job) -> None:
-        self._queued.append(job)
-        self._begin()
-
     def _begin(self) -> None:
         """Start as many of the calls that wait as may run."""
-        while self._queued and len(self._tasks) < self._limit and not self._server.over():
-            job = self._queued.popleft()
-            context = contextvars.copy_context()
-            context.run(serving.current.set, job)
-            task: asyncio.Task[Any] = context.run(self.loop.create_task, self._server.call(job))
-            self._tasks[task] = job
-            task.add_done_callback(self._done)
+        self._woken = False  # what is queued from now on wakes again
+        left = BATCH
+        while self._queued and not self._full() and not self._server.over():
+            if left == 0:
+                self._woken = True
+                self.loop.call_soon(self._begin)
+                return
+            left -= 1
+            self._serve(self._queued.popleft())
         if self._retired and not self._tasks:
             self.drained.set()
+
+    def _serve(self, job: _core.Job) -> None:
+        try:
+            _core.step_job(job, *self._stepper)
+        except Exception as error:
+            self._server.fail(error)
+
+    def _full(self) -> bool:
+        """No call may start."""
+        return len(self._tasks) >= self._limit
+
+    def _waits(self, job: _core.Job, task: asyncio.Task[Any]) -> bool:
+        """The call waits for something after its first step; true: more may start."""
+        watch(self._tasks, job, task, self._done)
+        return not self._full()
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._server.store_task(self._tasks.pop(task), task)
@@ -87,7 +104,6 @@ class GroupServer(Answers):
 
     def __init__(self, actor: serving.Actor) -> None:
         self._actor = actor
-        self._bound: list[Any] = []
         limits = [("default", actor.max_concurrency), *actor.groups.items()]
         self._groups = [Group(self, name, limit) for name, limit in limits]
         self._main = threading.get_ident()
@@ -103,7 +119,7 @@ class GroupServer(Answers):
         loop.run_until_complete(self._construct(job, args, kwargs))
         _core.set_title(f"ray::{self._actor.cls.__name__}")
         self._actor.served = True
-        self._bound = self._actor.bound()
+        show_stepping()
         return self.run
 
     async def _construct(
@@ -117,7 +133,7 @@ class GroupServer(Answers):
     def run(self) -> None:
         """Serve until the actor retires, exits or the session ends."""
         for group in self._groups:
-            group.start()
+            group.start(self._actor)
         signal.signal(signal.SIGINT, self._pass_on)
         while not self.over() and self._fetch():
             pass
@@ -157,13 +173,9 @@ class GroupServer(Answers):
 
     # -- the loops --
 
-    async def call(self, job: _core.Job) -> Any:
-        """What the method gives in the end."""
-        result = _core.call_job(job, self._bound)
-        if isinstance(result, _core.ObjectRef):
-            return result
-        items = isinstance(result, AsyncGeneratorType) and (job.streams or job.dynamic)
-        return await awaiting(result) if items or hasattr(type(result), "__await__") else result
+    def fail(self, error: Exception) -> None:
+        """A call could not be taken, for want of memory perhaps: the process ends with it."""
+        self._end_with(error)
 
     def _end_with(self, error: BaseException | None) -> None:
         self._exit = error or self._exit
