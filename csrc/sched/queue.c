@@ -188,8 +188,11 @@ static int hold_resources(wr_self *me, uint32_t shape) {
   int gave = wr_load(&me->p->claim) != 0;
   wr_ledger_release(me);
   if (WR_UNLIKELY(groups)) wr_groups_retry(me);
-  int rc = wr_ledger_claim(me, shape);
-  if (gave) wr_pool_kick_all(me); /* what we gave back may be what others lack */
+  int fits = wr_ledger_fits(me->s, shape);
+  int rc = fits ? wr_ledger_claim(me, shape) : WR_AGAIN;
+  /* What we gave back may be what others lack; also what we had for a moment of a claim that then
+   * failed, since they may have looked in that moment. */
+  if (gave || (fits && rc < 0)) wr_pool_kick_all(me);
   if (rc < 0) return WR_AGAIN;
   WR_FAILPOINT("queue.resources");
   return WR_OK;

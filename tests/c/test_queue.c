@@ -4,6 +4,7 @@
 
 #include "base/failpoint.h"
 #include "base/status.h"
+#include "sched/ledger.h"
 #include "sched/queue.h"
 #include "session.h"
 #include "shm/ring.h"
@@ -193,6 +194,48 @@ TEST(others_are_urged_while_one_is_taken) {
   run_next(urged[0]);
   run_next(urged[URGED - 1]);
   close_empty(urged, URGED);
+}
+
+/* The last CPU and GPUs: `lender` takes them before `w` does, and lends the CPU.  So `w` has the CPU
+ * for a moment, in which another task comes and finds none. */
+static wr_client *lender;
+static wr_id meanwhile;
+
+static void submit_meanwhile(const char *name) {
+  if (strcmp(name, "tag.applied") != 0) return;
+  wr_failpoint_hook = NULL;
+  meanwhile = submit(SHAPE_CPU, 2);
+}
+
+static void take_the_gpus(const char *name) {
+  if (strcmp(name, "tag.begin") != 0) return;
+  wr_failpoint_hook = NULL;
+  CHECK_EQ(wr_ledger_claim(&lender->self, SHAPE_GPU), WR_OK);
+  wr_ledger_release_cpu(&lender->self);
+  wr_failpoint_hook = submit_meanwhile;
+}
+
+TEST(what_a_failed_claim_had_for_a_moment_is_offered_again) {
+  wr_client *busy[SESSION_CPUS - 1];
+  wr_idx got;
+  open_session();
+  wr_client *sleeper = session_client(&x, WR_ROLE_WORKER);
+  lender = session_client(&x, WR_ROLE_WORKER);
+  for (uint32_t i = 0; i < SESSION_CPUS - 1; i++) {
+    busy[i] = session_client(&x, WR_ROLE_WORKER);
+    CHECK_EQ(wr_ledger_claim(&busy[i]->self, i ? SHAPE_CPU : SHAPE_GPU), WR_OK);
+  }
+  wr_id wants = submit(SHAPE_GPU, 1);
+  wr_pool_set_idle(&x.seg, SESSION_POOL, sleeper->slot);
+  uint32_t before = wr_events(sleeper);
+  wr_failpoint_hook = take_the_gpus;
+  CHECK_EQ(wr_queue_take(&w->self, SESSION_POOL, &got), WR_AGAIN);
+  CHECK(!wr_failpoint_hook);
+  CHECK_EQ(wr_events(sleeper), before + 1);
+  for (uint32_t i = 0; i < SESSION_CPUS - 1; i++) wr_ledger_release(&busy[i]->self);
+  wr_ledger_release(&lender->self);
+  wr_id ids[2] = {wants, meanwhile};
+  close_empty(ids, 2);
 }
 #endif
 
