@@ -6,6 +6,7 @@
 
 #define WR_LIKELY(x) __builtin_expect(!!(x), 1)
 #define WR_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define WR_SHORT inline __attribute__((always_inline)) /* part of the short way, whoever calls it */
 #define WR_RARE __attribute__((noinline, cold)) /* keep it out of the short way beside it */
 
 _Noreturn void wr_check_failed(const char *what, const char *file, int line);

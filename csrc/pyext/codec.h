@@ -8,9 +8,9 @@
  * Encoding takes two steps: wrpy_enc_value (or _call) measures and keeps every buffer and every
  * ObjectRef alive, wrpy_enc_write copies to memory that the caller has reserved for e->total
  * bytes.  The caller owns the wr_enc and ends it with wrpy_enc_clear, also after the write; a call
- * that fails has cleared it.  All calls need the GIL, but wrpy_enc_write (see nogil_ok).  While
- * a value is pickled or unpickled, a thread-local pointer names the encoding or decoding that is
- * under way, for ObjectRef.__reduce__ and _ref_at; they nest. */
+ * that fails has cleared it.  All calls need the GIL, but wrpy_enc_write.  While a value is pickled
+ * or unpickled, a thread-local pointer names the encoding or decoding that is under way, for
+ * ObjectRef.__reduce__ and _ref_at; they nest. */
 #ifndef WR_PYEXT_CODEC_H
 #define WR_PYEXT_CODEC_H
 
@@ -63,7 +63,6 @@ typedef struct wr_enc {
   size_t total;            /* bytes that wrpy_enc_write will write; 0: a call without arguments */
   wr_id *refs;             /* of records the value holds; a call's arguments come first */
   uint32_t nrefs, ndeps;
-  int nogil_ok;            /* wrpy_enc_write may be called without the GIL */
   /* private */
   wr_codec_state *cs;
   wr_wbuf out;

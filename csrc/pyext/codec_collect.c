@@ -4,7 +4,6 @@ void wrpy_enc_init(wr_enc *e, wr_codec_state *cs) {
   e->total = 0;
   e->refs = e->inl_refs;
   e->nrefs = e->ndeps = 0;
-  e->nogil_ok = 1;
   e->cs = cs;
   wr_wbuf_init(&e->out, e->scratch, sizeof e->scratch);
   e->bufs = e->inl_bufs;

@@ -170,13 +170,19 @@ typedef struct {
 int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len);
 /* Copies an encoded value to dst, without the GIL when it is large: -1 with an exception when the
  * session has been left meanwhile. */
-int wrpy_copy_out(wrpy_state *st, wr_enc *enc, uint8_t *dst, const char *doing);
+int wrpy_copy_large(wrpy_state *st, const wr_enc *enc, uint8_t *dst, const char *doing);
+static inline int wrpy_copy_out(wrpy_state *st, const wr_enc *enc, uint8_t *dst,
+                                const char *doing) {
+  if (WR_UNLIKELY(enc->total >= WRPY_BIG_COPY)) return wrpy_copy_large(st, enc, dst, doing);
+  wrpy_enc_write(enc, dst);
+  return 0;
+}
 /* Reserves room for the value of idx and writes it there. */
 int wrpy_store(wrpy_state *st, wr_idx idx, wr_enc *enc);
 /* Encodes v and makes an object of it; *out gets the creator's reference. */
 int wrpy_put_value(wrpy_state *st, PyObject *v, wr_id *out);
 /* The same of what has been encoded in session `epoch`. */
-int wrpy_put_encoded(wrpy_state *st, wr_enc *enc, uint32_t epoch, int is_error, wr_id *out);
+int wrpy_put_encoded(wrpy_state *st, wr_enc *enc, uint32_t epoch, wr_id *out);
 int wrpy_put_error(wrpy_state *st, PyObject *exc, wr_id *out); /* the value is an error */
 /* The value of a sealed object; one on disk has until `deadline` (see wrpy_deadline) to come.
  * *is_error: it is an exception object that the caller raises. */

@@ -92,7 +92,7 @@ static PyObject *put_if_large(wrpy_state *st, PyObject *v, uint32_t epoch) {
   PyObject *out = NULL;
   if (enc.total < WRPY_BIG_ARG)
     out = Py_NewRef(v);
-  else if (wrpy_put_encoded(st, &enc, epoch, 0, &id) == 0)
+  else if (wrpy_put_encoded(st, &enc, epoch, &id) == 0)
     out = wrpy_ref_wrap(st, id, WRPY_CREATOR);
   wrpy_enc_clear(&enc);
   return out;

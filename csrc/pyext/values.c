@@ -126,12 +126,8 @@ int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len) {
   return wrpy_left(st, epoch, "waiting for room");
 }
 
-int wrpy_copy_out(wrpy_state *st, wr_enc *enc, uint8_t *dst, const char *doing) {
+int wrpy_copy_large(wrpy_state *st, const wr_enc *enc, uint8_t *dst, const char *doing) {
   uint32_t epoch = wrpy_sess.epoch;
-  if (enc->total < WRPY_BIG_COPY || !enc->nogil_ok) {
-    wrpy_enc_write(enc, dst);
-    return 0;
-  }
   WRPY_LEAVE
   wr_value_premap(wrpy_sess.client, dst, enc->total);
   wrpy_enc_write(enc, dst);
@@ -151,7 +147,8 @@ int wrpy_store(wrpy_state *st, wr_idx idx, wr_enc *enc) {
   return wrpy_copy_out(st, enc, dst, "storing a value");
 }
 
-int wrpy_put_encoded(wrpy_state *st, wr_enc *enc, uint32_t epoch, int is_error, wr_id *out) {
+static WR_SHORT int put_encoded(wrpy_state *st, wr_enc *enc, uint32_t epoch, int is_error,
+                                wr_id *out) {
   if (wrpy_left(st, epoch, "storing a value")) return -1;
   int rc = wr_object_create(wrpy_sess.client, out);
   if (rc != WR_OK) return wrpy_fail(st, rc, "creating an object");
@@ -164,11 +161,15 @@ int wrpy_put_encoded(wrpy_state *st, wr_enc *enc, uint32_t epoch, int is_error, 
   return -1;
 }
 
+int wrpy_put_encoded(wrpy_state *st, wr_enc *enc, uint32_t epoch, wr_id *out) {
+  return put_encoded(st, enc, epoch, 0, out);
+}
+
 static int put(wrpy_state *st, PyObject *v, int is_error, wr_id *out) {
   wr_enc enc;
   uint32_t epoch = wrpy_sess.epoch;
   if (wrpy_enc_value(&st->codec, v, &enc)) return -1;
-  int rc = wrpy_put_encoded(st, &enc, epoch, is_error, out);
+  int rc = put_encoded(st, &enc, epoch, is_error, out);
   wrpy_enc_clear(&enc);
   return rc;
 }
@@ -212,7 +213,7 @@ static WR_RARE void tell_unreadable(wrpy_state *st) {
 }
 
 /* Where a view of the value is kept: base keeps it. */
-static PyObject *decode_view(wrpy_state *st, const wr_view *view, PyObject *base) {
+static WR_SHORT PyObject *decode_view(wrpy_state *st, const wr_view *view, PyObject *base) {
   if (WR_UNLIKELY(view->is_error && view->flags & WR_VAL_SYSERR)) return engine_error(st, view);
   wr_dec_ctx cx = {.refs = view->refs,
                    .nrefs = view->nrefs,
