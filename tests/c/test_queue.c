@@ -196,7 +196,7 @@ TEST(others_are_urged_while_one_is_taken) {
   close_empty(urged, URGED);
 }
 
-/* The last CPU and GPUs: `lender` takes them before `w` does, and lends the CPU.  So `w` has the CPU
+/* The last CPU and GPUs: `lender` takes them before `w` does, and lends the CPU.  So `w` has it
  * for a moment, in which another task comes and finds none. */
 static wr_client *lender;
 static wr_id meanwhile;
