@@ -6,12 +6,13 @@
 #include <unistd.h>
 
 #include "base/status.h"
+#include "os/cgroup.h"
 #include "os/os.h"
 
-enum { PATH_CAP = 512 };
-
 /* Reads the first line of a small file; 0 when it is not there. */
-static int read_line(const char *path, char *buf, size_t cap) {
+static int read_line(const char *dir, const char *name, char *buf, size_t cap) {
+  char path[2048];
+  snprintf(path, sizeof path, "%s/%s", dir, name);
   FILE *f = fopen(path, "re");
   if (!f) return 0;
   char *got = fgets(buf, (int)cap, f);
@@ -19,65 +20,40 @@ static int read_line(const char *path, char *buf, size_t cap) {
   return got != NULL;
 }
 
-/* The process's cgroup in the unified hierarchy, such as "/user.slice"; "" for the root. */
-static void cgroup_path(char *out, size_t cap) {
-  char line[PATH_CAP];
-  out[0] = 0;
-  FILE *f = fopen("/proc/self/cgroup", "re");
-  if (!f) return;
-  while (fgets(line, sizeof line, f)) {
-    if (strncmp(line, "0::", 3) != 0) continue;
-    line[strcspn(line, "\n")] = 0;
-    if (strcmp(line + 3, "/") != 0) snprintf(out, cap, "%s", line + 3);
-  }
-  fclose(f);
-}
+/* ---- cores ----------------------------------------------------------------------------------- */
 
-static int cpus_of_line(const char *line, int limit) {
-  long long quota, period;
-  if (sscanf(line, "%lld %lld", &quota, &period) != 2 || quota <= 0 || period <= 0) return limit;
+static int cpus_of(const char *quota_text, const char *period_text, int limit) {
+  long long quota = strtoll(quota_text, NULL, 10), period = strtoll(period_text, NULL, 10);
+  if (quota <= 0 || period <= 0) return limit; /* "max", or -1 */
   long long cpus = (quota + period - 1) / period;
   return cpus < limit ? (int)cpus : limit;
 }
 
-/* Calls `visit` with the named control file's first line in this cgroup and every one above it. */
-static void walk_cgroups(const char *file, void (*visit)(const char *line, void *arg), void *arg) {
-  char group[PATH_CAP], path[2 * PATH_CAP], line[128];
-  cgroup_path(group, sizeof group);
-  for (;;) {
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s/%s", group, file);
-    if (read_line(path, line, sizeof line)) visit(line, arg);
-    char *slash = strrchr(group, '/');
-    if (!slash) return;
-    *slash = 0;
-  }
-}
-
-static void visit_cpu(const char *line, void *arg) {
+static void visit_cpu(const char *dir, void *arg) {
   int *cpus = arg;
-  *cpus = cpus_of_line(line, *cpus);
+  char line[128];
+  if (!read_line(dir, "cpu.max", line, sizeof line)) return;
+  *cpus = cpus_of(line, line + strcspn(line, " "), *cpus);
 }
 
-static void visit_memory(const char *line, void *arg) {
-  uint64_t *bytes = arg;
-  char *end;
-  unsigned long long limit = strtoull(line, &end, 10); /* "max" has no digits */
-  if (end != line && limit > 0 && limit < *bytes) *bytes = limit;
+static void visit_old_cpu(const char *dir, void *arg) {
+  int *cpus = arg;
+  char quota[64], period[64];
+  if (read_line(dir, "cpu.cfs_quota_us", quota, sizeof quota) &&
+      read_line(dir, "cpu.cfs_period_us", period, sizeof period))
+    *cpus = cpus_of(quota, period, *cpus);
 }
 
-int wr_os_cpu_count(void) {
+int wr_os_cpu_count_in(const char *top) {
   cpu_set_t set;
-  char quota[64], period[64], both[140];
   int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
                                                         : (int)sysconf(_SC_NPROCESSORS_ONLN);
-  walk_cgroups("cpu.max", visit_cpu, &cpus);
-  if (read_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", quota, sizeof quota) &&
-      read_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period, sizeof period)) {
-    snprintf(both, sizeof both, "%s %s", quota, period);
-    cpus = cpus_of_line(both, cpus);
-  }
+  wr_os_cgroup_walk(top, NULL, visit_cpu, &cpus);
+  wr_os_cgroup_walk(top, "cpu", visit_old_cpu, &cpus);
   return cpus > 0 ? cpus : 1;
 }
+
+int wr_os_cpu_count(void) { return wr_os_cpu_count_in(""); }
 
 int wr_os_cpu(void) { return sched_getcpu(); }
 
@@ -91,13 +67,28 @@ void wr_os_leave_cpu(void) {
   sched_setaffinity(0, sizeof all, &all);
 }
 
-int wr_os_memory_limit(uint64_t *bytes) {
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static void take_limit(const char *dir, const char *name, uint64_t *bytes) {
+  char line[128], *end;
+  if (!read_line(dir, name, line, sizeof line)) return;
+  unsigned long long limit = strtoull(line, &end, 10); /* "max" has no digits */
+  if (end != line && limit > 0 && limit < *bytes) *bytes = limit;
+}
+
+static void visit_memory(const char *dir, void *bytes) { take_limit(dir, "memory.max", bytes); }
+
+static void visit_old_memory(const char *dir, void *bytes) {
+  take_limit(dir, "memory.limit_in_bytes", bytes);
+}
+
+int wr_os_memory_limit_in(const char *top, uint64_t *bytes) {
   struct sysinfo info;
-  char line[64];
   if (sysinfo(&info) != 0) return WR_IO;
   *bytes = (uint64_t)info.totalram * info.mem_unit;
-  walk_cgroups("memory.max", visit_memory, bytes);
-  if (read_line("/sys/fs/cgroup/memory/memory.limit_in_bytes", line, sizeof line))
-    visit_memory(line, bytes);
+  wr_os_cgroup_walk(top, NULL, visit_memory, bytes);
+  wr_os_cgroup_walk(top, "memory", visit_old_memory, bytes);
   return WR_OK;
 }
+
+int wr_os_memory_limit(uint64_t *bytes) { return wr_os_memory_limit_in("", bytes); }

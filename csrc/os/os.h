@@ -42,6 +42,7 @@ int wr_os_die_with_parent(
     int expected_ppid);                  /* SIGKILL when the parent goes; WR_DEAD: it has gone */
 int wr_os_exit_code(int pid, int *code); /* wait status of a zombie that nobody reaped yet */
 int wr_os_cpu_count(void);               /* affinity and cgroup quota, at least 1 */
+int wr_os_cpu_count_in(const char *top); /* ... where all paths begin with `top`, for tests */
 int wr_os_cpu(void);                     /* the core that the calling thread runs on now */
 void wr_os_leave_cpu(void);              /* moves the thread to another core that it may use */
 /* Allows this process as many descriptors as it may have without privileges; those it spawns get
@@ -56,6 +57,7 @@ typedef struct {
 int wr_os_memory_use(const char *cgroups, wr_os_memory *m);
 uint64_t wr_os_private_memory(int pid); /* resident and not shared; 0: not known */
 int wr_os_memory_limit(uint64_t *bytes); /* RAM or cgroup limit, the smaller */
+int wr_os_memory_limit_in(const char *top, uint64_t *bytes); /* see wr_os_cpu_count_in */
 
 /* unix sockets: blocking stream pairs, listening paths, peer credentials, one descriptor passed */
 int wr_os_socketpair(int fds[2]);

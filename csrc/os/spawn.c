@@ -143,8 +143,10 @@ int wr_os_reap(int pid, int block, int *status) {
 
 int wr_os_peek_child(int *pid) {
   siginfo_t info;
+  int rc;
   info.si_pid = 0;
-  int rc = waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT);
+  do rc = waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT);
+  while (rc != 0 && errno == EINTR);
   if (rc != 0 || info.si_pid == 0) return WR_AGAIN;
   *pid = (int)info.si_pid;
   return WR_OK;

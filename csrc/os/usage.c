@@ -5,14 +5,13 @@
 #include <unistd.h>
 
 #include "base/status.h"
+#include "os/cgroup.h"
 #include "os/os.h"
-
-enum { PATH_CAP = 512 };
 
 /* The number behind `name` in a file of lines "name number"; or, without a name, the first number.
  * 0: there is none. */
 static uint64_t number_in(const char *dir, const char *file, const char *name) {
-  char path[2 * PATH_CAP], line[256];
+  char path[2048], line[256];
   uint64_t found = 0;
   size_t n = name ? strlen(name) : 0;
   snprintf(path, sizeof path, "%s/%s", dir, file);
@@ -50,45 +49,25 @@ static void look_at_group(wr_os_memory *m, const char *dir, uint64_t machine) {
                         number_in(dir, "memory.stat", "total_inactive_file")), limit);
 }
 
-/* The process's group in the hierarchy whose line in /proc/self/cgroup has `mark` in it. */
-static int group_of(const char *mark, char *out, size_t cap) {
-  char line[PATH_CAP];
-  int found = 0;
-  FILE *f = fopen("/proc/self/cgroup", "re");
-  if (!f) return 0;
-  while (!found && fgets(line, sizeof line, f)) {
-    const char *at = strstr(line, mark);
-    if (!at) continue;
-    line[strcspn(line, "\n")] = 0;
-    snprintf(out, cap, "%s", at + strlen(mark));
-    found = 1;
-  }
-  fclose(f);
-  return found;
-}
+typedef struct {
+  wr_os_memory *m;
+  uint64_t machine;
+} look;
 
-/* This group and every one above it, up to the root of the hierarchy that is mounted at `root`. */
-static void look_upwards(wr_os_memory *m, const char *root, char *group, uint64_t machine) {
-  char dir[2 * PATH_CAP];
-  for (;;) {
-    snprintf(dir, sizeof dir, "%s%s", root, group);
-    look_at_group(m, dir, machine);
-    char *slash = strrchr(group, '/');
-    if (!slash) return;
-    *slash = 0;
-  }
+static void look_at(const char *dir, void *arg) {
+  const look *l = arg;
+  look_at_group(l->m, dir, l->machine);
 }
 
 int wr_os_memory_use(const char *cgroups, wr_os_memory *m) {
-  char group[PATH_CAP], root[PATH_CAP];
   uint64_t total = number_in("/proc", "meminfo", "MemTotal") << 10;
   uint64_t free = number_in("/proc", "meminfo", "MemAvailable") << 10;
+  look l = {m, total};
   *m = (wr_os_memory){0, 0};
   if (!cgroups) {
     tightest(m, without(total, free), total);
-    if (group_of("0::", group, sizeof group)) look_upwards(m, "/sys/fs/cgroup", group, total);
-    snprintf(root, sizeof root, "/sys/fs/cgroup/memory");
-    if (group_of(":memory:", group, sizeof group)) look_upwards(m, root, group, total);
+    wr_os_cgroup_walk("", NULL, look_at, &l);
+    wr_os_cgroup_walk("", "memory", look_at, &l);
   } else {
     look_at_group(m, cgroups, UINT64_MAX);
   }

@@ -401,12 +401,18 @@ static int is_call(wr_id id) {
          (t->flags & WR_TF_CALL) != 0;
 }
 
+typedef struct {
+  wr_vec64 ids;
+  int lost; /* there was no memory to note them all */
+} children;
+
 static void note_child(void *ctx, wr_id child) {
-  (void)wr_vec64_push(ctx, (uint64_t)child.gen << 32 | child.idx);
+  children *c = ctx;
+  if (wr_vec64_push(&c->ids, (uint64_t)child.gen << 32 | child.idx) < 0) c->lost = 1;
 }
 
 /* Cancels one task; the children it has while it runs are added to `more`. */
-static int cancel_one(wrpy_state *st, wr_id id, int force, wr_vec64 *more) {
+static int cancel_one(wrpy_state *st, wr_id id, int force, children *more) {
   uint32_t slot = 0;
   wr_task_cancel(wrpy_sess.client, &id, force, &slot);
   if (!slot) return 0;
@@ -425,13 +431,15 @@ static PyObject *m_cancel(PyObject *module, PyObject *args) {
   if (id.idx & WR_ACTOR_BIT) Py_RETURN_NONE;
   wrpy_ref *ref = (wrpy_ref *)obj;
   if (ref->task.idx && wrpy_phase(id) == WR_OBJ_PENDING) id = ref->task;
-  wr_vec64 children = {0};
-  int rc = cancel_one(st, id, force, recursive ? &children : NULL);
-  for (uint32_t i = 0; rc == 0 && i < children.n; i++) {
-    id = (wr_id){(wr_idx)children.v[i], (uint32_t)(children.v[i] >> 32)};
-    rc = cancel_one(st, id, force, &children);
+  children found = {0};
+  int rc = cancel_one(st, id, force, recursive ? &found : NULL);
+  for (uint32_t i = 0; rc == 0 && i < found.ids.n; i++) {
+    id = (wr_id){(wr_idx)found.ids.v[i], (uint32_t)(found.ids.v[i] >> 32)};
+    rc = cancel_one(st, id, force, &found);
   }
-  wr_vec64_free(&children);
+  wr_vec64_free(&found.ids);
+  if (rc == 0 && found.lost)
+    return wrpy_fail_null(st, WR_NOMEM, "cannot cancel all that the task has submitted");
   if (rc) return NULL;
   Py_RETURN_NONE;
 }

@@ -1,5 +1,6 @@
 /* Looking at the session without changing it: processes, actors, resources, counters.
  * Everything is read from the segment as it is at the moment; rows may be a little out of step. */
+#include "os/os.h"
 #include "pyext/module.h"
 #include "sched/audit.h"
 #include "store/away.h"
@@ -360,6 +361,14 @@ static PyObject *m_audit(PyObject *module, PyObject *unused) {
   return rc < 0 ? PyErr_NoMemory() : audit_row(&a, text);
 }
 
+static PyObject *m_machine(PyObject *module, PyObject *unused) {
+  uint64_t memory = 0;
+  (void)module;
+  (void)unused;
+  if (wr_os_memory_limit(&memory) != WR_OK) return PyErr_SetFromErrno(PyExc_OSError);
+  return Py_BuildValue("iK", wr_os_cpu_count(), (unsigned long long)memory);
+}
+
 PyMethodDef wrpy_inspect_methods[] = {
     {"procs", m_procs, METH_NOARGS, "procs() -> a dict for each process of the session."},
     {"actors", m_actors, METH_NOARGS, "actors() -> a dict for each actor, dead ones too."},
@@ -376,5 +385,7 @@ PyMethodDef wrpy_inspect_methods[] = {
     {"audit", m_audit, METH_NOARGS,
      "audit() -> dict: whether the records of a quiescent session agree, and how many there are."},
     {"stats", m_stats, METH_NOARGS, "stats() -> counters of the session."},
+    {"machine", m_machine, METH_NOARGS,
+     "machine() -> (cores, bytes of memory) that this process may use."},
     {NULL, NULL, 0, NULL},
 };

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../faults/sweep.h"
@@ -14,6 +15,7 @@
 #include "node/spill_io.h"
 #include "os/io.h"
 #include "os/os.h"
+#include "os/spawn.h"
 #include "shm/segment.h"
 #include "wire/pack.h"
 
@@ -111,6 +113,23 @@ TEST(values_go_to_a_file_and_come_back) {
   each_call_fails(spill, 1);
   remove_top();
 }
+
+/* ---- children -------------------------------------------------------------------------------- */
+
+static int look_for_child(const fault *f, long *failures) {
+  int pid = 0, status;
+  int child = fork();
+  if (child == 0) _exit(0);
+  CHECK_EQ(waitid(P_PID, (id_t)child, &(siginfo_t){0}, WEXITED | WNOWAIT), 0);
+  fault_begin(f);
+  int rc = wr_os_peek_child(&pid);
+  *failures = fault_disarm();
+  CHECK_EQ(rc, WR_OK); /* it is there, however often the look is interrupted */
+  CHECK_EQ(pid, child);
+  return wr_os_reap(child, 1, &status);
+}
+
+TEST(a_child_that_has_ended_is_found) { each_call_fails(look_for_child, 1); }
 
 /* ---- a session without workers --------------------------------------------------------------- */
 

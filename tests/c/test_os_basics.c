@@ -161,6 +161,70 @@ TEST(private_directories_are_checked) {
   CHECK_EQ(wr_os_dir_age_s(top), -1);
 }
 
+/* ---- limits of control groups ---------------------------------------------------------------- */
+
+static char fake[64]; /* stands in front of /proc and /sys */
+
+static void fake_file(const char *path, const char *text) {
+  char command[512];
+  snprintf(command, sizeof command, "mkdir -p $(dirname %s%s) && printf -- '%s' > %s%s", fake, path,
+           text, fake, path);
+  CHECK_EQ(system(command), 0);
+}
+
+static void fake_begin(const char *groups) {
+  snprintf(fake, sizeof fake, "/tmp/wr-test-XXXXXX");
+  CHECK(mkdtemp(fake) != NULL);
+  fake_file("/proc/self/cgroup", groups);
+}
+
+static void fake_end(int cpus, uint64_t memory) {
+  uint64_t bytes = 0;
+  CHECK_EQ(wr_os_cpu_count_in(fake), cpus);
+  CHECK_EQ(wr_os_memory_limit_in(fake, &bytes), WR_OK);
+  CHECK_EQ(bytes, memory);
+  wr_os_remove_tree(fake);
+}
+
+TEST(limits_of_the_unified_groups_above_count) {
+  fake_begin("0::/a/b\n");
+  fake_file("/sys/fs/cgroup/a/b/memory.max", "max\n");
+  fake_file("/sys/fs/cgroup/a/b/cpu.max", "max 100000\n");
+  fake_file("/sys/fs/cgroup/a/memory.max", "9000000\n");
+  fake_file("/sys/fs/cgroup/a/cpu.max", "50000 100000\n");
+  fake_file("/sys/fs/cgroup/memory.max", "10000000\n");
+  fake_end(1, 9000000);
+}
+
+TEST(limits_of_the_groups_of_the_first_version_count) {
+  fake_begin("4:memory:/a/b\n3:cpuset:/\n2:cpu,cpuacct:/c/d\n1:name=systemd:/e\n0::/e\n");
+  fake_file("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+  fake_file("/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "9000000\n");
+  fake_file("/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes", "10000000\n");
+  fake_file("/sys/fs/cgroup/memory/c/d/memory.limit_in_bytes", "5000000\n"); /* not ours */
+  fake_file("/sys/fs/cgroup/cpu/c/cpu.cfs_quota_us", "70000\n");
+  fake_file("/sys/fs/cgroup/cpu/c/cpu.cfs_period_us", "100000\n");
+  fake_file("/sys/fs/cgroup/cpu/c/d/cpu.cfs_quota_us", "-1\n");
+  fake_file("/sys/fs/cgroup/cpu/c/d/cpu.cfs_period_us", "100000\n");
+  fake_end(1, 9000000);
+}
+
+/* A container may show its own group as the root, and name it as the machine does. */
+TEST(limits_of_a_group_that_is_shown_as_the_root_count) {
+  fake_begin("2:memory:/docker/0123\n1:cpuacct,cpu:/docker/0123\n");
+  fake_file("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9000000\n");
+  fake_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "1000\n");
+  fake_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
+  fake_end(1, 9000000);
+}
+
+TEST(a_machine_without_control_groups_has_the_limits_of_the_machine) {
+  uint64_t bytes = 0;
+  CHECK_EQ(wr_os_memory_limit_in("/nowhere", &bytes), WR_OK);
+  fake_begin("0::/\n");
+  fake_end(wr_os_cpu_count_in("/nowhere"), bytes);
+}
+
 TEST(limits_are_sane) {
   uint64_t bytes = 0;
   char text[256];

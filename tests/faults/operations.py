@@ -50,6 +50,13 @@ def sleep_until(path: str) -> None:
         time.sleep(0.01)
 
 
+@whipray.remote
+def ask_to_sleep(started: str, end: str) -> None:
+    child = sleep_until.remote(end)
+    Path(started).touch()
+    whipray.get(child)
+
+
 @whipray.remote(max_restarts=5, max_task_retries=5)
 class Counter:
     def __init__(self, start: int) -> None:
@@ -74,6 +81,13 @@ class Tally:
 
 def get(refs: Any) -> Any:
     return whipray.get(refs, timeout=SECONDS)
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    limit = time.monotonic() + SECONDS
+    while not what():
+        assert time.monotonic() < limit, "nothing has come of it"
+        time.sleep(0.01)
 
 
 _left: list[Callable[[], None]] = []
@@ -183,6 +197,21 @@ def cancel() -> None:
     raise AssertionError("the task was not cancelled")
 
 
+def cancel_family() -> None:
+    """What a cancelled task has submitted ends with it, or cancel() says that it may not."""
+    from whipray.util import state
+
+    end = Path(os.environ["FAULTS_FOLDER"], f"end-{time.monotonic_ns()}")
+    started = end.with_suffix(".started")
+    try:
+        ref = ask_to_sleep.remote(str(started), str(end))
+        wait_for(started.exists)
+        whipray.cancel(ref, force=True)
+        wait_for(lambda: not [row for row in state.list_tasks() if row.state == "RUNNING"])
+    finally:
+        end.touch()
+
+
 def spill() -> None:
     refs = [whipray.put(bytes([k]) * (6 * MIB)) for k in range(10)]
     for k in range(10):
@@ -224,6 +253,7 @@ DRIVER: tuple[Callable[[], None], ...] = (
     async_actor,
     generator,
     cancel,
+    cancel_family,
     spill,
     placement_group,
     look_around,

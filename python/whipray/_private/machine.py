@@ -6,6 +6,7 @@ import os
 import sys
 from typing import Any
 
+from whipray import _core
 from whipray._private import gpus, options
 
 STORE_SHARE = 0.3
@@ -109,27 +110,13 @@ def _store_bytes(asked: int | None, memory: int) -> int:
 
 
 def usable_cpus() -> int:
-    """Cores this process may use: its affinity, cut by a cgroup's quota."""
-    cores = len(os.sched_getaffinity(0))
-    quota, _, period = _first_line("/sys/fs/cgroup/cpu.max").partition(" ")
-    if quota.isdigit() and period.isdigit() and int(period) > 0:
-        cores = min(cores, max(1, -(-int(quota) // int(period))))
-    return cores
+    """Cores this process may use: its affinity, cut by the quotas of its cgroups."""
+    return _core.machine()[0]
 
 
 def usable_memory() -> int:
-    """Bytes of memory of the machine, or of the cgroup if that is less."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = _first_line("/sys/fs/cgroup/memory.max")
-    return min(total, int(limit)) if limit.isdigit() else total
-
-
-def _first_line(path: str) -> str:
-    try:
-        with open(path, encoding="ascii") as file:
-            return file.readline().strip()
-    except OSError:
-        return ""
+    """Bytes of memory of the machine, or of the tightest cgroup that this process is in."""
+    return _core.machine()[1]
 
 
 def daemon_path() -> str:
