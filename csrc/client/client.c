@@ -57,9 +57,10 @@ int wr_client_ended(const wr_client *c) {
   return c->seg.h == NULL || wr_load32(&c->seg.h->ended) || atomic_load(c->cut_off);
 }
 
-/* While the daemon lives and has given no reason, it is only this process that has lost it. */
+/* While the daemon lives, it is only this process that has lost it. */
 const char *wr_client_end_reason(const wr_client *c) {
-  if (c->seg.h && !wr_load32(&c->seg.h->ended)) return "the connection to whiprayd was lost";
+  if (c->seg.h && !wr_load32(&c->seg.h->ended))
+    return c->conn && c->conn->why[0] ? c->conn->why : "the connection to whiprayd was lost";
   return wr_seg_end_reason(&c->seg);
 }
 

@@ -21,7 +21,7 @@ typedef struct {
 /* ---- attaching (session.c) ------------------------------------------------------------------ */
 
 /* Asked at signals and a few times a second while the daemon lets this process wait for its
- * welcome: not 0 ends that, with WR_INTR. */
+ * welcome, or for an answer: not 0 ends that, with WR_INTR. */
 typedef struct {
   int (*interrupted)(void *ctx);
   void *ctx;
@@ -39,8 +39,10 @@ int wr_client_join(wr_client **out, const char *path, const void *config, size_t
                    const wr_waiting *w, char *err, size_t cap);
 /* A worker just forked by the fork server: the segment is mapped already, the slot was given. */
 int wr_client_adopt(wr_client **out, int segment_fd, int sock, uint32_t slot, uint32_t gen);
-/* Says goodbye, waits until the daemon has ended what must end, unmaps.  Safe to call twice. */
+/* Says goodbye, waits until the daemon has ended what must end, unmaps.  One that is interrupted
+ * hangs up instead. */
 void wr_client_detach(wr_client *c);
+void wr_client_hang_up(wr_client *c); /* the same without a goodbye, and hardly any wait */
 void wr_client_forget(
     wr_client *c); /* in a forked child: close descriptors, touch nothing shared */
 
@@ -54,9 +56,12 @@ const char *wr_client_session_dir(const wr_client *c);
 
 /* ---- requests to the daemon (rpc.c) --------------------------------------------------------- */
 
-/* Sends a msgpack request body of type `type` and waits for the answer; *reply is malloc'ed. */
+/* Sends a msgpack request body of type `type` and waits for the answer; *reply is malloc'ed.
+ * WR_INTR: it was not waited for, and whether the daemon has done it is not known. */
 int wr_rpc_call(wr_client *c, uint32_t type, const void *body, size_t len, uint8_t **reply,
                 size_t *reply_len);
+/* What is asked while any thread waits for an answer, which that of wr_client_detach is as well. */
+void wr_rpc_on_wait(wr_client *c, wr_waiting w);
 /* Sends without an answer. */
 int wr_rpc_notify(wr_client *c, uint32_t type, const void *body, size_t len);
 /* Waits for the next event pushed by the daemon (log lines, end of session): WR_OK, WR_CLOSED,

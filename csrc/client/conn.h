@@ -45,6 +45,7 @@ typedef struct wr_conn {
   int sock;
   int kick[2];  /* pipe: wakes the leader */
   wr_seg *seg;  /* ended when the daemon hangs up; NULL until attached */
+  wr_waiting waiting; /* asked by who waits for an answer, who then holds no lock of ours */
 
   pthread_mutex_t send_lock;
   pthread_mutex_t lock;
@@ -53,6 +54,7 @@ typedef struct wr_conn {
   uint32_t waits_failed; /* in a row; the leader's */
   int users;   /* threads inside a call */
   atomic_int ended; /* the daemon hung up, or the connection was closed here */
+  char why[512]; /* what the daemon said before that; "": nothing.  Constant once ended */
   uint32_t kicks; /* counts wr_conn_kick */
   uint32_t next_id;
   wr_pending *pending;
@@ -68,6 +70,7 @@ void wr_conn_destroy(wr_conn *conn); /* after close */
 void wr_conn_abandon(wr_conn *conn); /* in a forked child: only closes descriptors */
 void wr_conn_kick(wr_conn *conn);    /* wr_conn_next_event returns WR_INTR */
 
+/* WR_INTR: `waiting` has ended it; the request may have been sent, its answer will be dropped. */
 int wr_conn_call(wr_conn *conn, uint32_t type, const void *body, size_t len, uint8_t **reply,
                  size_t *reply_len);
 int wr_conn_notify(wr_conn *conn, uint32_t type, const void *body, size_t len);
@@ -82,7 +85,8 @@ int wr_client_premap(int segment_fd);
 /* For what the daemon has to know: repeats a message that did not go out, and gives up the
  * connection, and with it all that this process has, if that does not help.  Allocates nothing. */
 void wr_rpc_tell(wr_client *c, uint32_t type, const void *body, size_t len);
-/* wr_rpc_next_event of whoever is inside returns WR_INTR now. */
+/* wr_rpc_next_event of whoever is inside returns WR_INTR now; who waits for an answer asks whether
+ * to wait on. */
 void wr_rpc_interrupt(wr_client *c);
 
 #endif

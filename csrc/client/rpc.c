@@ -14,6 +14,7 @@
 #include "wire/unpack.h"
 
 #define DYING_NS INT64_C(200000000)
+#define ASK_NS INT64_C(100000000) /* between questions whether to wait on */
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
@@ -118,6 +119,16 @@ static void deliver_event(wr_conn *conn, const wr_head *h, uint8_t *body) {
   conn->event_bytes += h->len;
 }
 
+static void note_end(wr_conn *conn, const uint8_t *body, size_t len) {
+  wr_cursor c = wr_cursor_of(body, len);
+  wr_bytes why;
+  uint32_t n;
+  if (conn->ended || wr_in_array(&c, &n) != WR_OK || n < 1 || wr_in_bytes(&c, &why) != WR_OK) return;
+  size_t keep = why.len < sizeof conn->why ? why.len : sizeof conn->why - 1;
+  memcpy(conn->why, why.p, keep);
+  conn->why[keep] = 0;
+}
+
 /* There is no memory for a message: it is lost, those behind it are not. */
 static int skip(wr_conn *conn, size_t len) {
   uint8_t bytes[512];
@@ -181,8 +192,8 @@ static int cannot_wait(wr_conn *conn) {
 }
 
 /* Called and left with the lock held, as the leader; reads one message, or nothing when the time is
- * up or someone kicked. */
-static void lead(wr_conn *conn, int64_t timeout_ns) {
+ * up, a signal has come or someone kicked.  1: nothing. */
+static int lead(wr_conn *conn, int64_t timeout_ns) {
   wr_head h;
   uint8_t *body = NULL;
   conn->reading = 1;
@@ -195,6 +206,7 @@ static void lead(wr_conn *conn, int64_t timeout_ns) {
   pthread_mutex_lock(&conn->lock);
   conn->reading = 0;
   int whole = rc == WR_OK || rc == WR_NOMEM;
+  if (rc == WR_OK && h.type == WR_MSG_ENDED) note_end(conn, body, h.len);
   if (whole && (h.type == WR_MSG_REPLY || h.type == WR_MSG_ERROR || h.type == WR_MSG_WELCOME))
     deliver_reply(conn, &h, body);
   else if (rc == WR_OK)
@@ -202,6 +214,7 @@ static void lead(wr_conn *conn, int64_t timeout_ns) {
   else if (rc != WR_AGAIN && rc != WR_NOMEM && !conn->ended)
     hung_up(conn, rc);
   pthread_cond_broadcast(&conn->changed);
+  return rc == WR_AGAIN;
 }
 
 static void follow(wr_conn *conn, int64_t deadline_ns) {
@@ -226,16 +239,18 @@ static void leave(wr_conn *conn) {
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
-/* WR_IO with errno: nothing was sent, and the connection is as before.  A frame of which only a
- * part went out ends it: all that follows would be taken for the rest. */
-static int send_frame(wr_conn *conn, uint32_t type, uint32_t id, const void *body, size_t len) {
+/* WR_IO with errno: nothing was sent, and the connection is as before; WR_AGAIN: so, for want of
+ * room.  A frame of which only a part went out ends it: all that follows would be taken for the
+ * rest. */
+static int send_frame(wr_conn *conn, uint32_t type, uint32_t id, const void *body, size_t len,
+                      int may_wait) {
   uint8_t raw[WR_FRAME_HEADER];
   if (len > WR_MAX_BODY) return WR_LIMIT;
   wr_head h = {(uint32_t)len, type, id};
   wr_head_encode(&h, raw);
   pthread_mutex_lock(&conn->send_lock);
   size_t sent;
-  int rc = wr_os_send_two(conn->sock, raw, sizeof raw, body, len, &sent);
+  int rc = wr_os_send_two(conn->sock, raw, sizeof raw, body, len, may_wait, &sent);
   if (rc == WR_IO && sent) {
     wr_os_shutdown(conn->sock);
     rc = WR_CLOSED;
@@ -259,6 +274,49 @@ static int error_status(const uint8_t *body, size_t len) {
   int64_t status;
   if (wr_in_array(&c, &n) != WR_OK || n < 1 || wr_in_int(&c, &status) != WR_OK) return WR_PROTO;
   return status < 0 && status > -1000 ? (int)status : WR_PROTO;
+}
+
+/* Called and left with the lock held, but not while it asks: the answer may take another lock. */
+static int gives_up(wr_conn *conn) {
+  if (!conn->waiting.interrupted) return 0;
+  pthread_mutex_unlock(&conn->lock);
+  int yes = conn->waiting.interrupted(conn->waiting.ctx);
+  pthread_mutex_lock(&conn->lock);
+  return yes;
+}
+
+/* Left and taken again: the lock.  A daemon that is stopped reads nothing, and the socket gets
+ * full. */
+static int send_request(wr_conn *conn, uint32_t type, uint32_t id, const void *body, size_t len) {
+  for (;;) {
+    pthread_mutex_unlock(&conn->lock);
+    int rc = send_frame(conn, type, id, body, len, 0);
+    if (rc == WR_AGAIN) (void)wr_os_wait_writable(conn->sock, ASK_NS);
+    pthread_mutex_lock(&conn->lock);
+    if (rc != WR_AGAIN) return rc;
+    if (conn->ended) return WR_CLOSED;
+    if (gives_up(conn)) return WR_INTR;
+  }
+}
+
+/* WR_INTR: the caller does not want to wait any longer. */
+static int await_answer(wr_conn *conn, const wr_pending *p) {
+  int64_t now = (int64_t)wr_os_now_ns(), ask = now + ASK_NS;
+  uint32_t kicks = conn->kicks;
+  while (!p->done && !conn->ended) {
+    int nothing = 0;
+    if (conn->reading)
+      follow(conn, ask);
+    else
+      nothing = lead(conn, ask - now);
+    now = (int64_t)wr_os_now_ns();
+    if (now < ask && !nothing && kicks == conn->kicks) continue;
+    if (!p->done && gives_up(conn)) return WR_INTR;
+    kicks = conn->kicks;
+    now = (int64_t)wr_os_now_ns();
+    ask = now + ASK_NS;
+  }
+  return WR_OK;
 }
 
 static int finish_call(wr_pending *p, uint8_t **reply, size_t *reply_len) {
@@ -288,20 +346,14 @@ int wr_conn_call(wr_conn *conn, uint32_t type, const void *body, size_t len, uin
   p.id = conn->next_id;
   p.next = conn->pending;
   conn->pending = &p;
-  pthread_mutex_unlock(&conn->lock);
-  int rc = send_frame(conn, type, p.id, body, len);
-  pthread_mutex_lock(&conn->lock);
+  int rc = send_request(conn, type, p.id, body, len);
   /* A peer that took no more has closed: what it said before is still read, and its hang-up, so
    * that whoever hears of WR_CLOSED finds the session ended. */
-  while ((rc == WR_OK || rc == WR_CLOSED) && !p.done && !conn->ended) {
-    if (conn->reading)
-      follow(conn, -1);
-    else
-      lead(conn, -1);
-  }
-  if (!p.done) forget_pending(conn, &p);
+  if ((rc == WR_OK || rc == WR_CLOSED) && await_answer(conn, &p) == WR_INTR) rc = WR_INTR;
+  if (!p.done) forget_pending(conn, &p); /* an answer that comes later is dropped */
   leave(conn);
-  if (rc == WR_LIMIT || rc == WR_IO) return rc;
+  if (rc == WR_INTR) free(p.body);
+  if (rc == WR_LIMIT || rc == WR_IO || rc == WR_INTR) return rc;
   return finish_call(&p, reply, reply_len);
 }
 
@@ -309,7 +361,7 @@ int wr_conn_notify(wr_conn *conn, uint32_t type, const void *body, size_t len) {
   enter(conn);
   int rc = conn->ended ? WR_CLOSED : WR_OK;
   pthread_mutex_unlock(&conn->lock);
-  if (rc == WR_OK) rc = send_frame(conn, type, 0, body, len);
+  if (rc == WR_OK) rc = send_frame(conn, type, 0, body, len, 1);
   pthread_mutex_lock(&conn->lock);
   leave(conn);
   return rc;
@@ -377,5 +429,7 @@ void wr_rpc_tell(wr_client *c, uint32_t type, const void *body, size_t len) {
   }
   wr_os_shutdown(wr_client_conn(c)->sock);
 }
+
+void wr_rpc_on_wait(wr_client *c, wr_waiting w) { wr_client_conn(c)->waiting = w; }
 
 void wr_rpc_interrupt(wr_client *c) { wr_conn_kick(wr_client_conn(c)); }

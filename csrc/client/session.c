@@ -18,6 +18,7 @@
 
 #define DAEMON_FD 3
 #define DAEMON_PATIENCE_NS (5 * INT64_C(1000000000))
+#define HURRY_NS (INT64_C(500000000)) /* when the caller does not want to wait */
 #define ASK_NS INT64_C(100000000)
 
 typedef struct {
@@ -169,9 +170,10 @@ static int check_kernel(sink err) {
 }
 
 /* Waits until a daemon that has been left has ended and removed what it had made; one that does not
- * is killed. */
-static void await_daemon(int pid, int *status) {
-  int64_t deadline = (int64_t)wr_os_now_ns() + DAEMON_PATIENCE_NS, left;
+ * is killed.  rc_left: how it was left. */
+static void await_daemon(int pid, int rc_left, int *status) {
+  int64_t patience = rc_left == WR_INTR ? HURRY_NS : DAEMON_PATIENCE_NS;
+  int64_t deadline = (int64_t)wr_os_now_ns() + patience, left;
   int fd = wr_os_pidfd_open(pid), rc;
   while ((rc = wr_os_reap(pid, 0, status)) == WR_AGAIN &&
          (left = deadline - (int64_t)wr_os_now_ns()) > 0)
@@ -187,7 +189,7 @@ static void await_daemon(int pid, int *status) {
 static int bury_daemon(int pid, int rc, sink err) {
   char how[96];
   int status = 0;
-  await_daemon(pid, &status);
+  await_daemon(pid, rc, &status);
   if (rc != WR_CLOSED) return rc;
   wr_os_describe_status(status, how, sizeof how);
   return explain(err, rc, "whiprayd ended while it started (%s)", how);
@@ -319,27 +321,36 @@ int wr_client_adopt(wr_client **out, int segment_fd, int sock, uint32_t slot, ui
 /* ---- leaving -------------------------------------------------------------------------------- */
 
 /* Without a goodbye the daemon takes back what this process has only when it is dead. */
-static void say_goodbye(wr_conn *conn) {
+static int say_goodbye(wr_conn *conn) {
   static const uint8_t no_fields[] = {0x90};
   uint8_t *reply = NULL;
   size_t len;
+  int rc = WR_IO;
   for (unsigned tries = 0; tries < WR_RETRIES; tries++) {
-    int rc = wr_conn_call(conn, WR_MSG_DETACH, no_fields, sizeof no_fields, &reply, &len);
+    rc = wr_conn_call(conn, WR_MSG_DETACH, no_fields, sizeof no_fields, &reply, &len);
     if (rc != WR_IO) break;
     wr_os_sleep_ns(WR_RETRY_NS);
   }
   free(reply);
+  return rc;
+}
+
+/* said: what came of the goodbye. */
+static void leave(wr_client *c, int said) {
+  wr_conn *conn = wr_client_conn(c);
+  int status;
+  wr_conn_close(conn);
+  if (conn->owns_daemon) await_daemon(conn->daemon_pid, said, &status);
+  wr_client_free(c);
+  wr_conn_destroy(conn);
 }
 
 void wr_client_detach(wr_client *c) {
-  if (!c) return;
-  wr_conn *conn = wr_client_conn(c);
-  say_goodbye(conn);
-  wr_conn_close(conn);
-  int status;
-  if (conn->owns_daemon) await_daemon(conn->daemon_pid, &status);
-  wr_client_free(c);
-  wr_conn_destroy(conn);
+  if (c) leave(c, say_goodbye(wr_client_conn(c)));
+}
+
+void wr_client_hang_up(wr_client *c) {
+  if (c) leave(c, WR_INTR);
 }
 
 void wr_client_disown(wr_client *c) { wr_client_conn(c)->owns_daemon = 0; }

@@ -77,7 +77,7 @@ int wr_os_send_all(int sock, const void *buf, size_t len) {
 }
 
 int wr_os_send_two(int sock, const void *a, size_t a_len, const void *b, size_t b_len,
-                   size_t *sent) {
+                   int may_wait, size_t *sent) {
   for (*sent = 0; *sent < a_len + b_len;) {
     size_t from_b = *sent > a_len ? *sent - a_len : 0;
     struct iovec iov[2] = {
@@ -85,8 +85,9 @@ int wr_os_send_two(int sock, const void *a, size_t a_len, const void *b, size_t 
          .iov_len = *sent < a_len ? a_len - *sent : 0},
         {.iov_base = (char *)(uintptr_t)b + from_b, .iov_len = b_len - from_b}};
     struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
-    ssize_t n = sendmsg(sock, &m, MSG_NOSIGNAL);
+    ssize_t n = sendmsg(sock, &m, MSG_NOSIGNAL | (may_wait || *sent ? 0 : MSG_DONTWAIT));
     if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return WR_AGAIN;
     if (n < 0) return broken(errno) ? WR_CLOSED : WR_IO;
     *sent += (size_t)n;
   }
@@ -142,14 +143,18 @@ int wr_os_recv_all(int sock, void *buf, size_t len) {
   return WR_OK;
 }
 
-int wr_os_wait_readable(int fd, int64_t timeout_ns) {
-  struct pollfd p = {.fd = fd, .events = POLLIN};
+static int wait_for(int fd, short events, int64_t timeout_ns) {
+  struct pollfd p = {.fd = fd, .events = events};
   struct timespec t = {(time_t)(timeout_ns / 1000000000), (long)(timeout_ns % 1000000000)};
   int rc = ppoll(&p, 1, timeout_ns < 0 ? NULL : &t, NULL);
   if (rc > 0) return WR_OK;
   if (rc == 0) return WR_TIMEOUT;
   return errno == EINTR ? WR_INTR : WR_IO;
 }
+
+int wr_os_wait_readable(int fd, int64_t timeout_ns) { return wait_for(fd, POLLIN, timeout_ns); }
+
+int wr_os_wait_writable(int fd, int64_t timeout_ns) { return wait_for(fd, POLLOUT, timeout_ns); }
 
 void wr_os_close(int fd) {
   if (fd >= 0) close(fd);

@@ -71,6 +71,7 @@ int wrpy_fail(wrpy_state *st, int code, const char *doing) {
     PyErr_Format(PyExc_OSError, "%s: %s", doing, strerror(errno));
     return -1;
   }
+  if (code == WR_INTR) code = WR_CLOSED; /* no handler of a signal has raised: it is being left */
   if (code == WR_CLOSED && wrpy_sess.epoch && wr_client_ended(wrpy_sess.client))
     return wrpy_raise(st, "RaySystemError", "%s: the session has ended: %s", doing,
                       wr_client_end_reason(wrpy_sess.client));

@@ -10,7 +10,29 @@ wrpy_session wrpy_sess;
 
 /* ---- attach and detach ---------------------------------------------------------------------- */
 
+/* Runs the handlers of signals while a thread without the GIL waits for an answer of the daemon,
+ * and ends the wait when one of them raises or when the session is being left.  An exception that
+ * is there already is kept: somebody cleans up after it. */
+static int should_stop(void *ctx) {
+  PyObject *kind, *value, *trace;
+  (void)ctx;
+  PyGILState_STATE gil = PyGILState_Ensure();
+  PyErr_Fetch(&kind, &value, &trace);
+  int raised = PyErr_CheckSignals() < 0;
+  if (!raised) {
+    PyErr_Restore(kind, value, trace);
+  } else {
+    Py_XDECREF(kind);
+    Py_XDECREF(value);
+    Py_XDECREF(trace);
+  }
+  int stop = raised || (wrpy_sess.client && !wrpy_sess.epoch);
+  PyGILState_Release(gil);
+  return stop;
+}
+
 static void attached_as(wr_client *c) {
+  wr_rpc_on_wait(c, (wr_waiting){should_stop, NULL});
   wrpy_sess.client = c;
   wrpy_sess.seg = wr_client_seg(c);
   memcpy(&wrpy_sess.tag, wrpy_sess.seg->h->session, sizeof wrpy_sess.tag);
@@ -172,8 +194,7 @@ static void wait_for_users(void) {
   }
 }
 
-static PyObject *m_detach(PyObject *module, PyObject *unused) {
-  (void)unused;
+static PyObject *leave_by(PyObject *module, void (*how)(wr_client *c)) {
   wait_for_leaver();
   wr_client *c = wrpy_sess.client;
   if (!c) Py_RETURN_NONE;
@@ -190,10 +211,21 @@ static PyObject *m_detach(PyObject *module, PyObject *unused) {
    * mapping for the life of the process. */
   if (wrpy_sess.views > 0 || wrpy_sess.unpickling > 0) wrpy_sess.seg->base = NULL;
   Py_BEGIN_ALLOW_THREADS
-  wr_client_detach(c);
+  how(c);
   Py_END_ALLOW_THREADS
   if (!wrpy_sess.client) wrpy_sess.seg = NULL;
+  if (PyErr_Occurred()) return NULL; /* the handler of a signal has raised */
   Py_RETURN_NONE;
+}
+
+static PyObject *m_detach(PyObject *module, PyObject *unused) {
+  (void)unused;
+  return leave_by(module, wr_client_detach);
+}
+
+static PyObject *m_hang_up(PyObject *module, PyObject *unused) {
+  (void)unused;
+  return leave_by(module, wr_client_hang_up);
 }
 
 /* A forked child has the session of its parent in its memory and must not touch it.  It begins with
@@ -364,6 +396,7 @@ PyMethodDef wrpy_session_methods[] = {
     {"adopt", m_adopt, METH_VARARGS,
      "adopt(segment_fd, socket, slot, gen) -> facts, or None: the worker was given up already."},
     {"detach", m_detach, METH_NOARGS, "Leaves the session."},
+    {"hang_up", m_hang_up, METH_NOARGS, "Leaves the session without waiting for the daemon."},
     {"forked", m_forked, METH_NOARGS,
      "Whether this process was forked from one that was in a session."},
     {"end_reason", m_end_reason, METH_NOARGS,

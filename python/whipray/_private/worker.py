@@ -457,16 +457,30 @@ def require_attached(what: str, error: type[Exception] | None = None) -> None:
 def shutdown(_exiting_interpreter: bool = False) -> None:
     """End the session: its tasks and actors stop, and old references are of no use any more.
 
-    Does nothing when no session is open, and inside a worker.
+    Does nothing when no session is open, and inside a worker.  One that is interrupted (Ctrl-C) has
+    left the session, without waiting for the end of what runs in it.
     """
     if state.is_worker:
         return
+    monitor = sys.modules.get("whipray._private.monitor")
+    try:
+        if _core.attached() and monitor is not None:
+            monitor.drain()
+        _core.detach()
+    except MemoryError:
+        raise  # nothing has been left
+    except BaseException:
+        _core.hang_up()
+        _forget_session()
+        raise
+    _forget_session()
+
+
+def _forget_session() -> None:
+    """What served the session that has been left ends."""
     completion = sys.modules.get("whipray._private.completion")
     metrics = sys.modules.get("whipray.util.metrics")
     monitor = sys.modules.get("whipray._private.monitor")
-    if _core.attached() and monitor is not None:
-        monitor.drain()
-    _core.detach()
     if monitor is not None:
         monitor.stop()
     if completion is not None:
