@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "node/node.h"
+#include "os/io.h"
 #include "wire/messages.h"
 
 node_job *node_job_new(node *n, node_config *cfg) {
@@ -146,4 +147,9 @@ void node_job_fail(node_job *job, const char *reason) {
   node_job_tell(job, WR_MSG_WORKER_TROUBLE, reason);
   node_job_tell(job, WR_MSG_ENDED, reason);
   node_job_end(job, reason);
+  if (job->owner || !job->driver || !job->driver->conn) return;
+  /* What its driver submits from now on will never run, and what it submitted just now may have
+   * been missed: it is cut off, so that it does not wait. */
+  node_conn_drain(job->driver->conn, INT64_C(100000000));
+  wr_os_shutdown(job->driver->conn->fd);
 }

@@ -176,6 +176,38 @@ def test_detached_actors_go_on_without_their_driver(session: dict[str, Any]) -> 
     wait_until(lambda: whipray.available_resources()["CPU"] == 2)
 
 
+def test_a_driver_whose_job_can_have_no_workers_is_cut_off(session: dict[str, Any]) -> None:
+    """What it submits after the end of its job would wait for ever, also in its very moment."""
+    program = """
+        import json, sys
+        import whipray
+        python, sys.executable = sys.executable, "/bin/false"
+        address = "unix:" + sys.argv[1] + "/sock"
+        whipray.init(address, log_to_driver=False)
+        submit = whipray.remote(lambda: 1).options(max_retries=-1).remote
+        seen = []
+        def attempt():
+            try:
+                whipray.get([submit() for _ in range(20)])
+            except whipray.exceptions.TaskCancelledError: # those from before the end
+                return False
+            except whipray.exceptions.RaySystemError as error:
+                seen.append(str(error))
+                return len(seen) == 3
+        while not attempt():
+            pass
+        whipray.shutdown()
+        sys.executable = python
+        whipray.init(address, log_to_driver=False)
+        seen.append(whipray.get(whipray.remote(lambda: 2).remote()))
+        print(json.dumps(seen))
+    """
+    *errors, answer = run(program, session["session_dir"])
+    assert answer == 2 and len(errors) == 3
+    assert all("the process that starts workers ended (exit code 1)" in text for text in errors)
+    assert whipray.get(whipray.remote(lambda: 3).remote()) == 3
+
+
 def test_init_after_the_session_has_died(session: dict[str, Any]) -> None:
     lost = whipray.put(1)
     os.kill(session["daemon_pid"], signal.SIGKILL)
