@@ -123,7 +123,8 @@ static void note_end(wr_conn *conn, const uint8_t *body, size_t len) {
   wr_cursor c = wr_cursor_of(body, len);
   wr_bytes why;
   uint32_t n;
-  if (conn->ended || wr_in_array(&c, &n) != WR_OK || n < 1 || wr_in_bytes(&c, &why) != WR_OK) return;
+  if (conn->ended || wr_in_array(&c, &n) != WR_OK || n < 1) return;
+  if (wr_in_bytes(&c, &why) != WR_OK) return;
   size_t keep = why.len < sizeof conn->why ? why.len : sizeof conn->why - 1;
   memcpy(conn->why, why.p, keep);
   conn->why[keep] = 0;

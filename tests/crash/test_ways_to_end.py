@@ -167,6 +167,14 @@ def test_a_fork_server_that_dies_is_started_again_and_no_task_is_lost(
     wait_until_whole(before)
 
 
+def is_python(pid: int) -> bool:
+    """It runs its own program: until then it is the daemon's twin, which waits for that."""
+    try:
+        return b"whiprayd" not in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def next_server(daemon: int, died: int) -> int:
     """The fork server after that one.  Orphaned workers are the daemon's children as well."""
     found: list[int] = []
@@ -174,7 +182,8 @@ def next_server(daemon: int, died: int) -> int:
     def look() -> list[int]:
         words = Path(f"/proc/{daemon}/task/{daemon}/children").read_text().split()
         others = {died} | {row["pid"] for row in _core.procs()}
-        found[:] = [pid for pid in map(int, words) if pid not in others and alive(pid)]
+        new = [pid for pid in map(int, words) if pid not in others]
+        found[:] = [pid for pid in new if alive(pid) and is_python(pid)]
         return found
 
     wait_until(look)
