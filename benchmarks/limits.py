@@ -214,7 +214,12 @@ FORMULAS: dict[str, tuple[str, Callable[[Raw], float]]] = {
         "copy from zero pages to shared pages never used before",
         lambda r: r["copy_zero_cold"],
     ),
+    "copy zero page cold 1gib": (
+        "the same, 1 GiB at once",
+        lambda r: r["copy_zero_cold_1gib"],
+    ),
     "copy cold": ("copy to shared pages never used before", lambda r: r["copy_cold"]),
+    "copy cold 1gib": ("the same, 1 GiB at once", lambda r: r["copy_cold_1gib"]),
     "copy 1kib": ("copy to warm shared pages", lambda r: r["copy_1kib"]),
     "copy 64kib": ("copy to warm shared pages", lambda r: r["copy_64kib"]),
     "copy 16mib": ("copy to warm shared pages", lambda r: r["copy_16mib"]),
