@@ -94,7 +94,7 @@ class Group:
         for task, job in list(self._tasks.items()):
             if job.cancelled:
                 task.cancel()
-        for job in [job for job in self._queued if job.cancelled]:
+        for job in [job for job in self._queued.copy() if job.cancelled]:
             self._queued.remove(job)
             self._server.store_error(job, asyncio.CancelledError())
 
