@@ -59,13 +59,28 @@ static enum { DRIVER, DAEMON, FORKER, WORKER } role;
 
 static const char anybody; /* in place of an address: the call counts whoever makes it */
 
+/* Looking up an address takes a lock of the loader.  The handler of a signal that came meanwhile,
+ * as libuv has one for the death of children, makes calls as well, and would wait for its own
+ * thread. */
+static void hold_signals(sigset_t *kept) {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, kept);
+}
+
+static void let_signals(const sigset_t *kept) { pthread_sigmask(SIG_SETMASK, kept, NULL); }
+
 static int is_ours(const void *from) {
 #ifdef FAULTS_LINKED
   return from != NULL;
 #else
   Dl_info found;
+  sigset_t kept;
   if (from == &anybody) return 1;
-  if (!dladdr(from, &found) || !found.dli_fname) return 0;
+  hold_signals(&kept);
+  int known = dladdr(from, &found);
+  let_signals(&kept);
+  if (!known || !found.dli_fname) return 0;
   const char *slash = strrchr(found.dli_fname, '/'), *name = slash ? slash + 1 : found.dli_fname;
   return strncmp(name, "_core.", 6) == 0 || strcmp(name, "whiprayd") == 0;
 #endif
@@ -114,11 +129,10 @@ static int has(const call *c, int way) {
 
 static int fails(plan *p, const call *c, int way) {
   int kept = errno;
-  static _Thread_local int inside;
-  if (inside) return 0;
-  inside = 1;
+  sigset_t mask;
+  hold_signals(&mask);
   int allowed = note(p, c, way);
-  inside = 0;
+  let_signals(&mask);
   errno = kept;
   if (!allowed) {
     p->kind = 0;
@@ -579,8 +593,12 @@ static int denied(const char *name) {
   const call c = {name, FAULT_PYTHON, {ENOMEM}};
   static _Thread_local int looking;
   if (the->kind != FAULT_PYTHON || looking) return 0;
+  sigset_t kept;
   looking = 1;
-  int way = asked_by_core() ? due(&c, &anybody) : 0;
+  hold_signals(&kept);
+  int ours = asked_by_core();
+  let_signals(&kept);
+  int way = ours ? due(&c, &anybody) : 0;
   looking = 0;
   return way;
 }

@@ -58,6 +58,20 @@ def interposer() -> Path:
     return ROOT / made
 
 
+def test_handlers_of_signals_make_calls_while_others_fail(interposer: Path, tmp_path: Path) -> None:
+    """The interposer itself must not hang: it would look like a daemon that does not answer."""
+    program = tmp_path / "whiprayd"
+    source = ROOT / "tests/faults/signals.c"
+    compiler = os.environ.get("CC", "cc")
+    subprocess.run([compiler, "-O1", "-o", str(program), str(source)], check=True)
+    fault = {
+        "WHIPRAY_FAULT": "daemon:calls:1:0:1",
+        "WHIPRAY_FAULT_REPORT": "/dev/null",
+        "LD_PRELOAD": str(interposer),
+    }
+    subprocess.run([str(program), "3000"], env={**os.environ, **fault}, check=True, timeout=300)
+
+
 def name_of(case: tuple[str, str, str, int, int, int]) -> str:
     return "-".join(map(str, case))
 
