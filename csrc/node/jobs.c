@@ -76,7 +76,7 @@ static void settle(node_job *job) {
   }
   if (waiting) return;
   node_proc *driver = job->driver;
-  if (driver && job->detach_id) {
+  if (driver && job->detach_id && !driver->dead) { /* one that has died is to be swept */
     wr_buf b = {0};
     uint32_t id = job->detach_id;
     job->detach_id = 0;

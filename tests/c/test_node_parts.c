@@ -1,9 +1,10 @@
-/* The parts of the daemon that are pure functions: worker counts, lines of output, the table. */
+/* Parts of the daemon that need no loop: worker counts, lines of output, the table, jobs. */
 #include "check.h"
 
 #include "base/status.h"
 #include "node/config.h"
 #include "node/lines.h"
+#include "node/node.h"
 #include "node/pool_policy.h"
 #include "node/table.h"
 
@@ -148,4 +149,15 @@ TEST(a_configuration_is_checked) {
     CHECK_MSG(node_config_parse(&cfg, &c, &wrong) == cases[i].rc, "case %zu: %s", i, wrong);
     node_config_free(&cfg);
   }
+}
+
+/* Its last worker may die together with it, and come first in the list of the dead. */
+TEST(a_driver_that_has_died_after_its_goodbye_is_left_to_its_sweep) {
+  static node n;
+  static node_job job = {.n = &n, .ended = 1, .detach_id = 7, .procs = 1};
+  static node_proc driver = {.n = &n, .job = &job, .role = WR_ROLE_DRIVER, .slot = 3, .dead = 1};
+  job.driver = n.procs[driver.slot] = &driver;
+  node_job_worker_gone(&job);
+  CHECK(job.driver == &driver);
+  CHECK(n.procs[driver.slot] == &driver);
 }
