@@ -208,30 +208,47 @@ PyObject *wrpy_handle_make(wrpy_state *st, PyObject *ref, PyObject *methods, PyO
   return (PyObject *)h;
 }
 
-/* (methods, info) of the class whose description is object `meta`; a borrowed reference. */
-static PyObject *described(wrpy_state *st, uint64_t meta) {
-  if (!st->described || st->described_epoch != wrpy_sess.epoch) {
-    Py_XSETREF(st->described, PyDict_New());
-    st->described_epoch = wrpy_sess.epoch;
+static const char DESCRIBING[] = "reading the description of an actor class";
+
+/* Asks Python for (methods, info); what it runs may leave the session. */
+static PyObject *describe(wrpy_state *st, uint64_t meta) {
+  wr_id id = {(wr_idx)meta, (uint32_t)(meta >> 32)};
+  wr_view view;
+  if (!id.gen) id.gen = wrpy_gen_of(id.idx);
+  int rc = wr_value_view(wrpy_sess.client, id, &view);
+  if (rc != WR_OK) return wrpy_fail_null(st, rc, DESCRIBING);
+  PyObject *bytes = PyBytes_FromStringAndSize((const char *)view.data, (Py_ssize_t)view.len);
+  PyObject *pair = bytes ? wrpy_hook(st, "describe", "(N)", bytes) : NULL;
+  if (pair && (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2)) {
+    PyErr_SetString(PyExc_TypeError, "describe() must return a pair");
+    Py_CLEAR(pair);
   }
-  PyObject *key = st->described ? PyLong_FromUnsignedLongLong(meta) : NULL;
-  PyObject *pair = key ? PyDict_GetItemWithError(st->described, key) : NULL;
+  return pair;
+}
+
+/* The descriptions read so far in this session; borrowed. */
+static PyObject *descriptions(wrpy_state *st, uint32_t epoch) {
+  if (WR_LIKELY(st->described && st->described_epoch == epoch)) return st->described;
+  PyObject *none = PyDict_New();
+  if (!none || wrpy_left(st, epoch, DESCRIBING)) {
+    Py_XDECREF(none);
+    return NULL;
+  }
+  st->described_epoch = epoch;
+  Py_XSETREF(st->described, none);
+  return wrpy_left(st, epoch, DESCRIBING) ? NULL : none;
+}
+
+/* (methods, info) of the class whose description is object `meta`. */
+static PyObject *described(wrpy_state *st, uint64_t meta) {
+  uint32_t epoch = wrpy_sess.epoch;
+  PyObject *known = descriptions(st, epoch);
+  PyObject *key = known ? PyLong_FromUnsignedLongLong(meta) : NULL;
+  PyObject *pair = key ? Py_XNewRef(PyDict_GetItemWithError(known, key)) : NULL;
   if (key && !pair && !PyErr_Occurred()) {
-    wr_id id = {(wr_idx)meta, (uint32_t)(meta >> 32)};
-    wr_view view;
-    if (!id.gen) id.gen = wrpy_gen_of(id.idx);
-    int rc = wr_value_view(wrpy_sess.client, id, &view);
-    if (rc != WR_OK)
-      wrpy_fail(st, rc, "reading the description of an actor class");
-    else
-      pair = wrpy_hook(st, "describe", "(y#)", view.data, (Py_ssize_t)view.len);
-    if (pair && (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2)) {
-      PyErr_SetString(PyExc_TypeError, "describe() must return a pair");
+    pair = describe(st, meta);
+    if (pair && (wrpy_left(st, epoch, DESCRIBING) || PyDict_SetItem(st->described, key, pair)))
       Py_CLEAR(pair);
-    }
-    int kept = pair ? PyDict_SetItem(st->described, key, pair) : -1;
-    Py_XDECREF(pair);
-    if (kept) pair = NULL;
   }
   Py_XDECREF(key);
   return pair;
@@ -246,7 +263,10 @@ PyObject *wrpy_handle_of_ref(wrpy_state *st, PyObject *ref) {
   }
   PyObject *pair = described(st, wrpy_sess.seg->actors[id.idx & ~WR_ACTOR_BIT].meta);
   if (!pair) return NULL;
-  return wrpy_handle_make(st, Py_NewRef(ref), PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1));
+  PyObject *handle = wrpy_handle_make(st, Py_NewRef(ref), PyTuple_GET_ITEM(pair, 0),
+                                      PyTuple_GET_ITEM(pair, 1));
+  Py_DECREF(pair);
+  return handle;
 }
 
 /* A handle that does not count. */

@@ -109,9 +109,9 @@ typedef struct wr_dec_ctx {
   PyObject *(*make_ref)(const struct wr_dec_ctx *cx, wr_idx idx);
   PyObject *(*resolve)(const struct wr_dec_ctx *cx, uint32_t k);
   void *ctx;
-  uint32_t epoch;   /* for make_ref: the session that refs belong to */
-  long *unpickling; /* counts, if not NULL, while code of the program's own runs: the bytes have to
-                       stay, whatever it does */
+  uint32_t epoch; /* for make_ref: the session that refs belong to */
+  long *reading;  /* counts, if not NULL, while code of the program's own may run, in pickles or
+                     where garbage is collected: the bytes have to stay, whatever it does */
 } wr_dec_ctx;
 
 /* Malformed bytes raise ValueError; what unpickling raises is passed on. */

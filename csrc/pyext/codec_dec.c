@@ -161,11 +161,14 @@ static PyObject *read_dict(wrpy_dec *d, wr_rbuf *r, size_t n) {
 
 static PyObject *read_nested(wrpy_dec *d, wr_rbuf *r, const wr_tok *t) {
   if (d->depth >= WRPY_MAX_READ_DEPTH) return wrpy_dec_malformed("nested too deep");
+  long *reading = d->cx->reading;
+  if (reading) ++*reading;
   d->depth++;
   PyObject *v = t->kind == WR_TOK_ARRAY ? read_list(d, r, t->n)
                 : t->kind == WR_TOK_MAP ? read_dict(d, r, t->n)
                                         : read_ext(d, t);
   d->depth--;
+  if (reading) --*reading;
   return v;
 }
 

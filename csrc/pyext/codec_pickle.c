@@ -125,11 +125,8 @@ static PyObject *load(wrpy_dec *d, const uint8_t *p, size_t n, PyObject *buffers
   const wr_dec_ctx *outer = active_dec;
   PyObject *data = PyMemoryView_FromMemory((char *)(uintptr_t)p, (Py_ssize_t)n, PyBUF_READ);
   if (!data) return NULL;
-  long *unpickling = d->cx->unpickling;
   active_dec = d->cx;
-  if (unpickling) ++*unpickling;
   PyObject *value = loads(d->cs, data, buffers);
-  if (unpickling) --*unpickling;
   active_dec = outer;
   Py_DECREF(data);
   return value;

@@ -52,13 +52,23 @@ static int plain_slice(check *c, PyObject *v) {
   return rc == 1 ? plain(c, s->step) : rc;
 }
 
+/* Looking at a value may collect garbage, and finalizers may take things out of its containers. */
+static int plain_held(check *c, PyObject *v) {
+  Py_INCREF(v);
+  int rc = plain(c, v);
+  Py_DECREF(v);
+  return rc;
+}
+
 static int plain_dict(check *c, PyObject *v) {
   PyObject *key, *value;
   Py_ssize_t pos = 0;
   int rc = 1;
   while (rc == 1 && PyDict_Next(v, &pos, &key, &value)) {
-    rc = plain(c, key);
+    Py_INCREF(value);
+    rc = plain_held(c, key);
     if (rc == 1) rc = plain(c, value);
+    Py_DECREF(value);
   }
   return rc;
 }
@@ -78,7 +88,7 @@ static int plain_set(check *c, PyObject *v) {
 static int plain_sequence(check *c, PyObject *v) {
   int rc = 1;
   for (Py_ssize_t i = 0; rc == 1 && i < PySequence_Fast_GET_SIZE(v); i++)
-    rc = plain(c, PySequence_Fast_GET_ITEM(v, i));
+    rc = plain_held(c, PySequence_Fast_GET_ITEM(v, i));
   return rc;
 }
 

@@ -20,17 +20,16 @@ PyObject *wrpy_ask(wrpy_state *st, uint32_t type, wr_buf *body, const char *doin
     WRPY_ENTER
   }
   wr_buf_free(body);
-  if (rc == WR_OK && !wrpy_still_in(epoch)) rc = WR_CLOSED;
   PyObject *answer = rc == WR_OK ? wrpy_unpack(reply, len) : wrpy_fail_null(st, rc, doing);
   free(reply);
+  if (answer && wrpy_left(st, epoch, doing)) Py_CLEAR(answer);
   return answer;
 }
 
-static int put_text(wr_buf *b, PyObject *v) {
-  Py_ssize_t n;
-  const char *s = PyUnicode_AsUTF8AndSize(v, &n);
+static int put_text(wr_buf *b, PyObject *v, const char *what) {
+  const char *s = wrpy_text(v, what);
   if (!s) return -1;
-  wr_out_str(b, s, (size_t)n);
+  wr_out_text(b, s);
   return 0;
 }
 
@@ -49,12 +48,12 @@ static int put_map(wr_buf *b, PyObject *map, int numbers) {
   Py_ssize_t pos = 0;
   wr_out_map(b, (size_t)PyDict_GET_SIZE(map));
   while (PyDict_Next(map, &pos, &key, &value)) {
-    if (put_text(b, key)) return -1;
+    if (put_text(b, key, numbers ? "the name of a resource" : "the name of a variable")) return -1;
     if (numbers) {
       double d = PyFloat_AsDouble(value);
       if (d == -1 && PyErr_Occurred()) return -1;
       wr_out_double(b, d);
-    } else if (put_text(b, value)) {
+    } else if (put_text(b, value, "the value of a variable")) {
       return -1;
     }
   }
@@ -126,15 +125,12 @@ static int need_long(PyObject *spec, const char *key, long *out) {
   return v && !(*out == -1 && PyErr_Occurred()) ? 0 : -1;
 }
 
-static int need_text(PyObject *spec, const char *key, const char **out) {
+static const char ACTOR_NAME[] = "the name of an actor", NAMESPACE[] = "a namespace";
+
+static int need_text(PyObject *spec, const char *key, const char *what, const char **out) {
   PyObject *v = need(spec, key);
-  Py_ssize_t n = 0;
-  *out = !v ? NULL : v == Py_None ? "" : PyUnicode_AsUTF8AndSize(v, &n);
-  if (!*out) return -1;
-  if (strlen(*out) == (size_t)n) return 0;
-  PyErr_Format(PyExc_ValueError, "the %s of an actor must not contain null characters, as %R", key,
-               v);
-  return -1;
+  *out = !v ? NULL : v == Py_None ? "" : wrpy_text(v, what);
+  return *out ? 0 : -1;
 }
 
 static int need_ref(wrpy_state *st, PyObject *spec, const char *key, wr_id *out) {
@@ -161,8 +157,10 @@ static int read_order(wrpy_state *st, PyObject *spec, order *o) {
                  !need_long(spec, "group_gen", &o->group_gen) &&
                  !need_long(spec, "cause", &o->cause) &&
                  !need_flag(spec, "is_async", &o->is_async) &&
-                 !need_flag(spec, "detached", &o->detached) && !need_text(spec, "name", &o->name) &&
-                 !need_text(spec, "namespace", &o->ns) && !need_text(spec, "cls_name", &o->cls_name)
+                 !need_flag(spec, "detached", &o->detached) &&
+                 !need_text(spec, "name", ACTOR_NAME, &o->name) &&
+                 !need_text(spec, "namespace", NAMESPACE, &o->ns) &&
+                 !need_text(spec, "cls_name", "the name of a class", &o->cls_name)
              ? 0
              : -1;
 }
@@ -227,8 +225,8 @@ static void abandon(wr_id actor, uint32_t epoch) {
   WRPY_ENTER
 }
 
-static PyObject *submit_creation(wrpy_state *st, const order *o, wr_id actor, PyObject *args,
-                                 PyObject *kwargs) {
+static PyObject *submit_creation(wrpy_state *st, const order *o, wr_id actor, uint32_t epoch,
+                                 PyObject *args, PyObject *kwargs) {
   wr_task_spec spec = {.fn = o->cls.idx,
                        .shape = (uint16_t)o->place,
                        .nreturns = 1,
@@ -246,7 +244,8 @@ static PyObject *submit_creation(wrpy_state *st, const order *o, wr_id actor, Py
     PyTuple_SET_ITEM(names, k - n, Py_NewRef(key));
     stack[k++] = value;
   }
-  if (names || !m) ref = wrpy_submit(st, &spec, stack, n, names);
+  if ((names || !m) && wrpy_left(st, epoch, "creating an actor") == 0)
+    ref = wrpy_submit(st, &spec, stack, n, names);
   Py_XDECREF(names);
   PyMem_Free(stack);
   return ref;
@@ -299,7 +298,7 @@ static PyObject *m_actor_create(PyObject *module, PyObject *args) {
     return handle;
   }
   if (!o.name[0] || claim_name(st, &o, actor) == 0)
-    creation = submit_creation(st, &o, actor, pos, kw);
+    creation = submit_creation(st, &o, actor, epoch, pos, kw);
   if (creation) handle = wrpy_handle_make(st, Py_NewRef(ref), o.methods, o.info);
   if (!creation) abandon(actor, epoch);
   if (handle && !((wrpy_handle *)handle)->creation)
@@ -314,10 +313,11 @@ static PyObject *m_actor_create(PyObject *module, PyObject *args) {
 
 static PyObject *m_get_actor(PyObject *module, PyObject *args) {
   wrpy_state *st = wrpy_state_of(module);
-  const char *name, *ns;
-  if (!PyArg_ParseTuple(args, "ss", &name, &ns) || wrpy_attached(st)) return NULL;
+  PyObject *name, *ns;
+  if (!PyArg_ParseTuple(args, "UU", &name, &ns) || wrpy_attached(st)) return NULL;
   wr_id id;
-  int found = wrpy_name_get(st, ns, name, &id);
+  const char *text = wrpy_text(name, ACTOR_NAME), *space = text ? wrpy_text(ns, NAMESPACE) : NULL;
+  int found = space ? wrpy_name_get(st, space, text, &id) : -1;
   if (found < 0) return NULL;
   if (!found) Py_RETURN_NONE;
   PyObject *ref = wrpy_ref_hold(st, id.idx | WR_ACTOR_BIT, id.gen);

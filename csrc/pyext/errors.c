@@ -1,4 +1,4 @@
-/* Status codes of the engine as Python exceptions. */
+/* Status codes of the engine as Python exceptions; texts that go between C and Python. */
 #include <errno.h>
 #include <stdarg.h>
 
@@ -84,6 +84,25 @@ int wrpy_fail(wrpy_state *st, int code, const char *doing) {
 PyObject *wrpy_fail_null(wrpy_state *st, int code, const char *doing) {
   wrpy_fail(st, code, doing);
   return NULL;
+}
+
+const char *wrpy_text(PyObject *v, const char *what) {
+  Py_ssize_t n;
+  const char *s = PyUnicode_AsUTF8AndSize(v, &n);
+  if (!s || strlen(s) == (size_t)n) return s;
+  PyErr_Format(PyExc_ValueError, "%s must not contain null characters, as %R", what, v);
+  return NULL;
+}
+
+PyObject *wrpy_shared_text(const char *p, size_t n) {
+  char copy[256];
+  size_t len = 0;
+  if (n > sizeof copy) n = sizeof copy;
+  while (len < n && p[len]) {
+    copy[len] = p[len];
+    len++;
+  }
+  return PyUnicode_DecodeUTF8(copy, (Py_ssize_t)len, "replace");
 }
 
 PyObject *wrpy_take_exception(void) {

@@ -7,6 +7,7 @@
 #include "wire/pack.h"
 
 enum { ID_BYTES = 18, SESSION_BYTES = 6 };
+static const char GROUP_NAME[] = "the name of a placement group";
 
 static PyObject *id_bytes(uint32_t idx, uint32_t gen, uint32_t job) {
   uint8_t raw[ID_BYTES];
@@ -70,7 +71,7 @@ static int read_bundle(wrpy_state *st, PyObject *dict, wr_bundle_spec *b) {
   while (PyDict_Next(dict, &pos, &key, &value)) {
     uint32_t res;
     double amount = PyFloat_AsDouble(value);
-    const char *name = PyUnicode_AsUTF8(key);
+    const char *name = wrpy_text(key, "the name of a resource");
     if (!name || (amount == -1 && PyErr_Occurred())) return -1;
     if (amount <= 0) continue;
     if (b->n == WR_SHAPE_RESOURCES) {
@@ -85,6 +86,7 @@ static int read_bundle(wrpy_state *st, PyObject *dict, wr_bundle_spec *b) {
   return 0;
 }
 
+/* The bundles are the caller's own: nobody else changes them while a resource gets its name. */
 static wr_bundle_spec *read_bundles(wrpy_state *st, PyObject *list, uint32_t *n) {
   Py_ssize_t count = PyList_GET_SIZE(list);
   wr_bundle_spec *all = PyMem_Calloc((size_t)count + 1, sizeof *all);
@@ -102,20 +104,23 @@ static wr_bundle_spec *read_bundles(wrpy_state *st, PyObject *list, uint32_t *n)
 
 static PyObject *m_group_create(PyObject *module, PyObject *args) {
   wrpy_state *st = wrpy_state_of(module);
-  PyObject *list;
+  PyObject *list, *name;
   unsigned int flags, strategy;
-  const char *name;
   wr_group_spec spec = {0};
   wr_id id;
-  if (!PyArg_ParseTuple(args, "O!IIs", &PyList_Type, &list, &flags, &strategy, &name) ||
-      wrpy_attached(st))
+  uint32_t epoch = wrpy_sess.epoch;
+  if (!PyArg_ParseTuple(args, "O!IIU", &PyList_Type, &list, &flags, &strategy, &name) ||
+      wrpy_attached(st) || !(spec.name = wrpy_text(name, GROUP_NAME)))
     return NULL;
   wr_bundle_spec *bundles = read_bundles(st, list, &spec.n);
   if (!bundles) return NULL;
+  if (wrpy_left(st, epoch, "creating a placement group")) {
+    PyMem_Free(bundles);
+    return NULL;
+  }
   spec.bundles = bundles;
   spec.flags = flags;
   spec.strategy = (uint16_t)strategy;
-  spec.name = name;
   int rc = wr_group_create(wrpy_sess.client, &spec, &id);
   PyMem_Free(bundles);
   if (rc != WR_OK) return wrpy_fail_null(st, rc, "cannot create a placement group");
@@ -141,21 +146,25 @@ static PyObject *m_group_remove(PyObject *module, PyObject *obj) {
 
 static PyObject *m_group_claim_name(PyObject *module, PyObject *args) {
   wrpy_state *st = wrpy_state_of(module);
-  PyObject *obj;
-  const char *name, *ns;
+  PyObject *obj, *name, *ns;
   wr_id id;
-  if (!PyArg_ParseTuple(args, "O!ss", &PyBytes_Type, &obj, &name, &ns) || read_id(st, obj, &id))
+  if (!PyArg_ParseTuple(args, "O!UU", &PyBytes_Type, &obj, &name, &ns) || read_id(st, obj, &id))
     return NULL;
-  int mine = wrpy_name_claim(st, ns, name, (wr_id){id.idx | WR_GROUP_BIT, id.gen});
+  const char *text = wrpy_text(name, GROUP_NAME);
+  const char *space = text ? wrpy_text(ns, "a namespace") : NULL;
+  if (!space) return NULL;
+  int mine = wrpy_name_claim(st, space, text, (wr_id){id.idx | WR_GROUP_BIT, id.gen});
   return mine < 0 ? NULL : PyBool_FromLong(mine);
 }
 
 static PyObject *m_group_of_name(PyObject *module, PyObject *args) {
   wrpy_state *st = wrpy_state_of(module);
-  const char *name, *ns;
-  if (!PyArg_ParseTuple(args, "ss", &name, &ns) || wrpy_attached(st)) return NULL;
+  PyObject *name, *ns;
+  if (!PyArg_ParseTuple(args, "UU", &name, &ns) || wrpy_attached(st)) return NULL;
   wr_id id;
-  int found = wrpy_name_get(st, ns, name, &id);
+  const char *text = wrpy_text(name, GROUP_NAME);
+  const char *space = text ? wrpy_text(ns, "a namespace") : NULL;
+  int found = space ? wrpy_name_get(st, space, text, &id) : -1;
   if (found < 0) return NULL;
   return found && (id.idx & WR_GROUP_BIT) ? wrpy_group_id((id.idx & ~WR_GROUP_BIT) + 1, id.gen)
                                           : Py_NewRef(Py_None);
@@ -232,12 +241,13 @@ static double amount_of(int64_t fixed, uint32_t res) {
 }
 
 /* {name: (has, free)} */
-static PyObject *bundle_row(const wr_bundle *b) {
-  PyObject *d = PyDict_New();
+static PyObject *bundle_row(const wrpy_look *l, const wr_bundle *b) {
+  PyObject *d = wrpy_made(l, PyDict_New());
   for (uint32_t i = 0; d && i < b->n && i < WR_SHAPE_RESOURCES; i++) {
     uint32_t res = b->need[i].res % WR_MAX_RESOURCES;
     int32_t avail = (int32_t)wr_tag_value(wr_load(&b->avail[i]));
-    PyObject *v = Py_BuildValue("(dd)", amount_of(b->need[i].amount, res), amount_of(avail, res));
+    double has = amount_of(b->need[i].amount, res), left = amount_of(avail, res);
+    PyObject *v = wrpy_made(l, Py_BuildValue("(dd)", has, left));
     if (!v || PyDict_SetItemString(d, wrpy_sess.seg->resources[res].name, v)) Py_CLEAR(d);
     Py_XDECREF(v);
   }
@@ -245,24 +255,26 @@ static PyObject *bundle_row(const wr_bundle *b) {
 }
 
 /* Those that still say what they were are shown, also after the group has gone. */
-static PyObject *bundle_rows(const wr_group *g, uint64_t owner) {
-  PyObject *list = PyList_New(0);
+static PyObject *bundle_rows(const wrpy_look *l, const wr_group *g, uint64_t owner) {
+  PyObject *list = wrpy_made(l, PyList_New(0));
   for (uint32_t k = g->first; list && k < g->first + g->n && k < WR_MAX_BUNDLES; k++) {
     const wr_bundle *b = &wrpy_sess.seg->bundles[k];
-    PyObject *row = b->last == owner ? bundle_row(b) : PyDict_New();
+    PyObject *row = b->last == owner ? bundle_row(l, b) : wrpy_made(l, PyDict_New());
     if (!row || PyList_Append(list, row)) Py_CLEAR(list);
     Py_XDECREF(row);
   }
   return list;
 }
 
-static PyObject *group_row(uint32_t i, uint64_t st) {
+static PyObject *group_row(const wrpy_look *l, uint32_t i, uint64_t st) {
   const wr_group *g = &wrpy_sess.seg->groups[i];
   uint32_t gen = WR_GROUP_GEN(st), phase = WR_GROUP_PHASE(st);
   if (WR_GROUP_FLAGS(st) & WR_GF_DOOMED) phase = WR_GROUP_REMOVED;
-  return Py_BuildValue("(NIIIIsN)", wrpy_group_id(i + 1, gen), phase, WR_GROUP_FLAGS(st),
-                       (unsigned)g->strategy, (unsigned)g->job, g->name,
-                       bundle_rows(g, ((uint64_t)i + 1) | (uint64_t)gen << 32));
+  PyObject *bundles = bundle_rows(l, g, ((uint64_t)i + 1) | (uint64_t)gen << 32);
+  if (!bundles) return NULL;
+  return wrpy_made(l, Py_BuildValue("(NIIIINN)", wrpy_group_id(i + 1, gen), phase,
+                                    WR_GROUP_FLAGS(st), (unsigned)g->strategy, (unsigned)g->job,
+                                    wrpy_shared_text(g->name, sizeof g->name), bundles));
 }
 
 static int is_shown(uint64_t st) {
@@ -271,20 +283,21 @@ static int is_shown(uint64_t st) {
 
 static PyObject *m_group(PyObject *module, PyObject *obj) {
   wr_id id;
-  if (read_id(wrpy_state_of(module), obj, &id)) return NULL;
+  wrpy_look l;
+  if (wrpy_look_open(module, &l) || read_id(l.st, obj, &id)) return NULL;
   uint64_t st = wr_load(&wrpy_sess.seg->groups[id.idx].state);
   if (!id.gen || WR_GROUP_GEN(st) != id.gen || !is_shown(st)) Py_RETURN_NONE;
-  return group_row(id.idx, st);
+  return group_row(&l, id.idx, st);
 }
 
 static PyObject *m_groups(PyObject *module, PyObject *unused) {
   (void)unused;
-  if (wrpy_attached(wrpy_state_of(module))) return NULL;
-  const wr_seg *s = wrpy_sess.seg;
-  PyObject *list = PyList_New(0);
-  for (uint32_t i = 0; list && i < wr_load32(&s->h->ngroups) && i < WR_MAX_GROUPS; i++) {
-    uint64_t st = wr_load(&s->groups[i].state);
-    PyObject *row = is_shown(st) ? group_row(i, st) : NULL;
+  wrpy_look l;
+  PyObject *list = wrpy_look_open(module, &l) ? NULL : wrpy_made(&l, PyList_New(0));
+  uint32_t n = list ? wr_load32(&wrpy_sess.seg->h->ngroups) : 0;
+  for (uint32_t i = 0; list && i < n && i < WR_MAX_GROUPS; i++) {
+    uint64_t st = wr_load(&wrpy_sess.seg->groups[i].state);
+    PyObject *row = is_shown(st) ? group_row(&l, i, st) : NULL;
     if (row ? PyList_Append(list, row) : PyErr_Occurred() != NULL) Py_CLEAR(list);
     Py_XDECREF(row);
   }

@@ -19,18 +19,6 @@ static int set_int(PyObject *dict, const char *key, int64_t v) {
   return set_item(dict, key, PyLong_FromLongLong(v));
 }
 
-/* Text from shared memory: at most n bytes, up to a zero, whatever they are. */
-static PyObject *shared_text(const char *p, size_t n) {
-  char copy[256];
-  size_t len = 0;
-  if (n > sizeof copy) n = sizeof copy;
-  while (len < n && p[len]) {
-    copy[len] = p[len];
-    len++;
-  }
-  return PyUnicode_DecodeUTF8(copy, (Py_ssize_t)len, "replace");
-}
-
 static int set_id(PyObject *d, const char *key, wr_idx idx, Py_ssize_t n) {
   if (!idx || idx >= wr_rec_first(WR_REC_CHUNKS)) return set_item(d, key, Py_NewRef(Py_None));
   return set_item(d, key, wrpy_id_bytes((wr_id){idx, wrpy_gen_of(idx)}, n));
@@ -49,8 +37,11 @@ static int set_awaits(PyObject *d, uint64_t awaits) {
   return set_item(d, "awaits", awaits ? wrpy_id_bytes(id, WRPY_ID_BYTES) : Py_NewRef(Py_None));
 }
 
-static PyObject *proc_row(uint32_t slot, const wr_proc *p, uint64_t state) {
-  PyObject *d = PyDict_New();
+static PyObject *proc_row(const wrpy_look *l, uint32_t slot) {
+  const wr_proc *p = &wrpy_sess.seg->procs[slot];
+  uint64_t state = wr_load(&p->state);
+  if (WR_PROC_PHASE(state) == WR_PROC_FREE) return Py_NewRef(Py_None);
+  PyObject *d = wrpy_made(l, PyDict_New());
   if (!d) return NULL;
   if (set_uint(d, "slot", slot) || set_uint(d, "gen", WR_PROC_GEN(state)) ||
       set_uint(d, "phase", WR_PROC_PHASE(state)) || set_uint(d, "role", WR_PROC_ROLE(state)) ||
@@ -61,7 +52,7 @@ static PyObject *proc_row(uint32_t slot, const wr_proc *p, uint64_t state) {
       set_awaits(d, wr_load(&p->awaits)) ||
       set_uint(d, "tasks_done", wr_load(&p->tasks_done)) ||
       set_uint(d, "tasks_failed", wr_load(&p->tasks_failed)) ||
-      set_item(d, "title", shared_text(p->title, sizeof p->title)))
+      set_item(d, "title", wrpy_shared_text(p->title, sizeof p->title)))
     Py_CLEAR(d);
   return d;
 }
@@ -72,17 +63,20 @@ static int append(PyObject *list, PyObject *row) {
   return rc;
 }
 
+/* Nothing is added for a row that is None. */
+static int append_row(PyObject *list, PyObject *row) {
+  if (row != Py_None) return append(list, row);
+  Py_DECREF(row);
+  return 0;
+}
+
 static PyObject *m_procs(PyObject *module, PyObject *unused) {
   (void)unused;
-  if (wrpy_attached(wrpy_state_of(module))) return NULL;
-  const wr_seg *s = wrpy_sess.seg;
-  PyObject *list = PyList_New(0);
-  uint32_t high = wr_load32(&s->h->proc_high);
-  for (uint32_t i = 1; list && i < high && i < WR_MAX_PROCS; i++) {
-    uint64_t state = wr_load(&s->procs[i].state);
-    if (WR_PROC_PHASE(state) == WR_PROC_FREE) continue;
-    if (append(list, proc_row(i, &s->procs[i], state))) Py_CLEAR(list);
-  }
+  wrpy_look l;
+  PyObject *list = wrpy_look_open(module, &l) ? NULL : wrpy_made(&l, PyList_New(0));
+  uint32_t high = list ? wr_load32(&wrpy_sess.seg->h->proc_high) : 0;
+  for (uint32_t i = 1; list && i < high && i < WR_MAX_PROCS; i++)
+    if (append_row(list, proc_row(&l, i))) Py_CLEAR(list);
   return list;
 }
 
@@ -94,7 +88,7 @@ static int set_texts(PyObject *d, const wr_actor *a) {
   size_t lens[3] = {a->cls_len, a->name_len, a->ns_len}, pos = 0;
   for (int i = 0; i < 3; i++) {
     size_t n = lens[i] < sizeof a->text - pos ? lens[i] : sizeof a->text - pos;
-    if (set_item(d, keys[i], shared_text(a->text + pos, n))) return -1;
+    if (set_item(d, keys[i], wrpy_shared_text(a->text + pos, n))) return -1;
     pos += n;
   }
   return 0;
@@ -109,8 +103,8 @@ static PyObject *actor_meta(wrpy_state *st, const wr_actor *a) {
   Py_RETURN_NONE;
 }
 
-static PyObject *actor_row(uint32_t i, const wr_actor *a, uint64_t state) {
-  PyObject *d = PyDict_New();
+static PyObject *actor_row(const wrpy_look *l, uint32_t i, const wr_actor *a, uint64_t state) {
+  PyObject *d = wrpy_made(l, PyDict_New());
   if (!d) return NULL;
   if (set_uint(d, "idx", i | WR_ACTOR_BIT) || set_uint(d, "gen", WR_ACTOR_GEN(state)) ||
       set_uint(d, "phase", WR_ACTOR_PHASE(state)) || set_uint(d, "slot", WR_ACTOR_SLOT(state)) ||
@@ -131,31 +125,31 @@ static PyObject *actor_row(uint32_t i, const wr_actor *a, uint64_t state) {
 
 static PyObject *m_actors(PyObject *module, PyObject *unused) {
   (void)unused;
-  if (wrpy_attached(wrpy_state_of(module))) return NULL;
-  const wr_seg *s = wrpy_sess.seg;
-  PyObject *list = PyList_New(0);
-  uint32_t high = wr_load32(&s->h->nactors);
+  wrpy_look l;
+  PyObject *list = wrpy_look_open(module, &l) ? NULL : wrpy_made(&l, PyList_New(0));
+  uint32_t high = list ? wr_load32(&wrpy_sess.seg->h->nactors) : 0;
   for (uint32_t i = 0; list && i < high && i < WR_MAX_ACTORS; i++) {
-    uint64_t state = wr_load(&s->actors[i].state);
+    const wr_actor *a = &wrpy_sess.seg->actors[i];
+    uint64_t state = wr_load(&a->state);
     uint32_t phase = WR_ACTOR_PHASE(state);
     if (phase == WR_ACTOR_FREE || phase == WR_ACTOR_MAKING) continue;
-    if (append(list, actor_row(i, &s->actors[i], state))) Py_CLEAR(list);
+    if (append(list, actor_row(&l, i, a, state))) Py_CLEAR(list);
   }
   return list;
 }
 
 static PyObject *m_actor_info(PyObject *module, PyObject *ref) {
-  wrpy_state *st = wrpy_state_of(module);
+  wrpy_look l;
   wr_id id;
-  if (wrpy_ref_id(st, ref, &id)) return NULL;
+  if (wrpy_look_open(module, &l) || wrpy_ref_id(l.st, ref, &id)) return NULL;
   if (!(id.idx & WR_ACTOR_BIT)) {
     PyErr_SetString(PyExc_ValueError, "this ref names an object, not an actor");
     return NULL;
   }
   uint32_t i = id.idx & ~WR_ACTOR_BIT;
   const wr_actor *a = &wrpy_sess.seg->actors[i];
-  PyObject *d = actor_row(i, a, wr_load(&a->state));
-  if (d && set_item(d, "meta", actor_meta(st, a))) Py_CLEAR(d);
+  PyObject *d = actor_row(&l, i, a, wr_load(&a->state));
+  if (d && set_item(d, "meta", actor_meta(l.st, a))) Py_CLEAR(d);
   return d;
 }
 
@@ -164,17 +158,17 @@ static PyObject *m_actor_info(PyObject *module, PyObject *ref) {
 /* Records are looked at while they change: one whose state word is another one afterwards is left
  * out, since its fields may be those of two records. */
 
-static PyObject *task_row(wr_idx i, const wr_task *t) {
+static PyObject *task_row(const wrpy_look *l, wr_idx i, const wr_task *t) {
   uint64_t state = wr_load(&t->tstate);
   uint32_t phase = WR_TASK_PHASE(state);
   if (phase == WR_TASK_FREE || phase == WR_TASK_BUILDING) return Py_NewRef(Py_None);
-  PyObject *d = PyDict_New();
+  PyObject *d = wrpy_made(l, PyDict_New());
   if (!d) return NULL;
   int is_call = t->flags & WR_TF_CALL;
   if (set_item(d, "id", wrpy_id_bytes((wr_id){i, WR_TASK_GEN(state)}, WRPY_TASK_BYTES)) ||
       set_uint(d, "idx", i) || set_uint(d, "phase", phase) ||
       set_uint(d, "slot", WR_TASK_SLOT(state)) || set_uint(d, "shape", WR_TASK_SHAPE(state)) ||
-      set_uint(d, "attempt", (state >> 28) & 0xF) || set_uint(d, "flags", t->flags) ||
+      set_uint(d, "flags", t->flags) ||
       set_uint(d, "method", is_call ? t->fn : 0) ||
       set_id(d, "fn", is_call ? 0 : t->fn, WRPY_ID_BYTES) ||
       set_actor(d, "actor", t->actor, t->actor_gen) || set_uint(d, "submitter", t->submitter) ||
@@ -190,12 +184,12 @@ static uint64_t size_of(const wr_object *o) {
   return o->flags & WR_VAL_BLOCK ? o->v.b.len : o->len;
 }
 
-static PyObject *object_row(wr_idx i, const wr_object *o) {
+static PyObject *object_row(const wrpy_look *l, wr_idx i, const wr_object *o) {
   uint64_t state = wr_load(&o->state);
   uint32_t phase = WR_OBJ_PHASE(state), refs = wr_tag_value(wr_load(&o->refs));
   int lives = phase == WR_OBJ_PENDING || phase == WR_OBJ_READY || phase == WR_OBJ_ERROR;
   if (!lives || wr_ref_unwanted(refs)) return Py_NewRef(Py_None); /* free, or lineage of others */
-  PyObject *d = PyDict_New();
+  PyObject *d = wrpy_made(l, PyDict_New());
   if (!d) return NULL;
   uint32_t block = o->flags & WR_VAL_BLOCK, extra = o->flags & WR_VAL_EXTRA;
   uint64_t size = phase == WR_OBJ_PENDING ? 0 : size_of(o);
@@ -211,16 +205,10 @@ static PyObject *object_row(wr_idx i, const wr_object *o) {
   return d || PyErr_Occurred() ? d : Py_NewRef(Py_None);
 }
 
-static int append_row(PyObject *list, PyObject *row) {
-  if (row != Py_None) return append(list, row);
-  Py_DECREF(row);
-  return 0;
-}
-
 /* The number of the record chunk that is asked for, and its kind; -1 with an exception, 1: none. */
-static int rec_chunk(PyObject *module, PyObject *arg, uint32_t *chunk, uint32_t *kind) {
+static int rec_chunk(PyObject *arg, uint32_t *chunk, uint32_t *kind) {
   unsigned long c = PyLong_AsUnsignedLong(arg);
-  if (PyErr_Occurred() || wrpy_attached(wrpy_state_of(module))) return -1;
+  if (PyErr_Occurred()) return -1;
   const wr_seg *s = wrpy_sess.seg;
   if (c >= wr_load32(&s->h->rec_high) || c >= WR_REC_CHUNKS) return 1;
   *chunk = (uint32_t)c;
@@ -230,25 +218,27 @@ static int rec_chunk(PyObject *module, PyObject *arg, uint32_t *chunk, uint32_t 
 
 static PyObject *m_task_rows(PyObject *module, PyObject *arg) {
   uint32_t c, kind;
-  int rc = rec_chunk(module, arg, &c, &kind);
+  wrpy_look l;
+  int rc = wrpy_look_open(module, &l) ? -1 : rec_chunk(arg, &c, &kind);
   if (rc) return rc < 0 ? NULL : Py_NewRef(Py_None);
-  PyObject *list = PyList_New(0);
+  PyObject *list = wrpy_made(&l, PyList_New(0));
   wr_idx end = wr_rec_first(c + 1);
   if (kind != WR_REC_TASKS) return list;
   for (wr_idx i = wr_rec_first(c); list && i < end; i += WR_TASK_CELLS)
-    if (append_row(list, task_row(i, wr_task_at(wrpy_sess.seg, i)))) Py_CLEAR(list);
+    if (append_row(list, task_row(&l, i, wr_task_at(wrpy_sess.seg, i)))) Py_CLEAR(list);
   return list;
 }
 
 static PyObject *m_object_rows(PyObject *module, PyObject *arg) {
   uint32_t c, kind;
-  int rc = rec_chunk(module, arg, &c, &kind);
+  wrpy_look l;
+  int rc = wrpy_look_open(module, &l) ? -1 : rec_chunk(arg, &c, &kind);
   if (rc) return rc < 0 ? NULL : Py_NewRef(Py_None);
-  PyObject *list = PyList_New(0);
+  PyObject *list = wrpy_made(&l, PyList_New(0));
   wr_idx end = wr_rec_first(c + 1);
   if (kind != WR_REC_TASKS && kind != WR_REC_CELLS && kind != WR_REC_ITEMS) return list;
   for (wr_idx i = wr_rec_first(c); list && i < end; i += wr_rec_step(kind))
-    if (append_row(list, object_row(i, wr_obj(wrpy_sess.seg, i)))) Py_CLEAR(list);
+    if (append_row(list, object_row(&l, i, wr_obj(wrpy_sess.seg, i)))) Py_CLEAR(list);
   return list;
 }
 
@@ -285,17 +275,17 @@ static double amount(int64_t fixed, uint32_t shift) {
 
 static PyObject *m_resources(PyObject *module, PyObject *unused) {
   (void)unused;
-  if (wrpy_attached(wrpy_state_of(module))) return NULL;
-  const wr_seg *s = wrpy_sess.seg;
-  PyObject *list = PyList_New(0);
-  uint32_t n = wr_load32(&s->h->nresources);
+  wrpy_look l;
+  PyObject *list = wrpy_look_open(module, &l) ? NULL : wrpy_made(&l, PyList_New(0));
+  uint32_t n = list ? wr_load32(&wrpy_sess.seg->h->nresources) : 0;
   for (uint32_t i = 0; list && i < n && i < WR_MAX_RESOURCES; i++) {
-    const wr_resource *r = &s->resources[i];
+    const wr_resource *r = &wrpy_sess.seg->resources[i];
     if (!r->name[0]) continue;
     double total = amount(wr_load32(&r->total), r->unit_shift);
     double left = amount((int32_t)wr_tag_value(wr_load(&r->avail)), r->unit_shift);
-    PyObject *name = shared_text(r->name, sizeof r->name);
-    if (append(list, name ? Py_BuildValue("(Ndd)", name, total, left) : NULL)) Py_CLEAR(list);
+    PyObject *name = wrpy_shared_text(r->name, sizeof r->name);
+    PyObject *row = name ? wrpy_made(&l, Py_BuildValue("(Ndd)", name, total, left)) : NULL;
+    if (append(list, row)) Py_CLEAR(list);
   }
   return list;
 }
@@ -303,8 +293,9 @@ static PyObject *m_resources(PyObject *module, PyObject *unused) {
 /* The GPUs that this process has a share of, by number. */
 static PyObject *m_gpu_ids(PyObject *module, PyObject *unused) {
   (void)unused;
-  if (wrpy_attached(wrpy_state_of(module))) return NULL;
-  PyObject *list = PyList_New(0);
+  wrpy_look l;
+  PyObject *list = wrpy_look_open(module, &l) ? NULL : wrpy_made(&l, PyList_New(0));
+  if (!list) return NULL;
   uint64_t bits = wr_load(&wrpy_sess.seg->procs[wr_client_slot(wrpy_sess.client)].gpus);
   for (; list && bits; bits &= bits - 1)
     if (append(list, PyLong_FromLong(__builtin_ctzll(bits)))) Py_CLEAR(list);
@@ -313,7 +304,9 @@ static PyObject *m_gpu_ids(PyObject *module, PyObject *unused) {
 
 static PyObject *m_stats(PyObject *module, PyObject *unused) {
   (void)unused;
-  if (wrpy_attached(wrpy_state_of(module))) return NULL;
+  wrpy_look l;
+  PyObject *d = wrpy_look_open(module, &l) ? NULL : wrpy_made(&l, PyDict_New());
+  if (!d) return NULL;
   const wr_seg *s = wrpy_sess.seg;
   uint64_t done = 0, failed = 0, live = 0;
   uint32_t high = wr_load32(&s->h->proc_high);
@@ -323,8 +316,6 @@ static PyObject *m_stats(PyObject *module, PyObject *unused) {
     done += wr_load_relaxed(&p->tasks_done);
     failed += wr_load_relaxed(&p->tasks_failed);
   }
-  PyObject *d = PyDict_New();
-  if (!d) return NULL;
   if (set_uint(d, "processes", live) || set_uint(d, "tasks_done", done) ||
       set_uint(d, "tasks_failed", failed) ||
       set_uint(d, "store_bytes", s->store_chunks * WR_CHUNK) ||

@@ -414,12 +414,6 @@ static PyObject *job_retry_exceptions(PyObject *self, void *unused) {
   return PyBool_FromLong(((wrpy_job *)self)->flags & WR_TF_RETRY_EXC);
 }
 
-static PyObject *job_attempt(PyObject *self, void *unused) {
-  (void)self;
-  (void)unused;
-  return PyLong_FromLong(0);
-}
-
 static PyMethodDef methods[] = {
     {"store", job_store, METH_O, "store(value): the next return of several."},
     {"emit", job_yield, METH_O,
@@ -435,7 +429,6 @@ static PyGetSetDef getset[] = {
     {"retry_exceptions", job_retry_exceptions, NULL, NULL, NULL},
     {"streams", job_streams, NULL, "whether what it yields is read while it runs", NULL},
     {"dynamic", job_dynamic, NULL, "whether its value is the list of what it yields", NULL},
-    {"attempt", job_attempt, NULL, NULL, NULL},
     {"group", job_group, NULL, "id of its placement group, or None", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -40,7 +40,7 @@ typedef struct {
   wr_vec64 tags;       /* of all sessions so far, by epoch: a ref's id stays what it was */
   atomic_long users;   /* threads inside the client without the GIL */
   long views;          /* zero-copy values of this session that live */
-  long unpickling;     /* of values that lie in the segment; sessions come and go meanwhile */
+  long reading;        /* values in the segment that are decoded; sessions come and go meanwhile */
 } wrpy_session;
 extern wrpy_session wrpy_sess;
 int wrpy_guard_forks(void); /* once per process: its children leave the session alone */
@@ -97,6 +97,10 @@ int wrpy_raise(wrpy_state *st, const char *cls, const char *fmt, ...); /* Python
 /* Takes the exception that is set, as one object; gives it back. */
 PyObject *wrpy_take_exception(void);
 void wrpy_give_exception(PyObject *exc);
+/* A Python text as C has it; ValueError if that is cut short by a null character in `what`. */
+const char *wrpy_text(PyObject *v, const char *what);
+/* Text from shared memory: at most n bytes, up to a zero, whatever they are. */
+PyObject *wrpy_shared_text(const char *p, size_t n);
 /* The module with the exception classes, borrowed. */
 PyObject *wrpy_errors(wrpy_state *st);
 /* Calls a function of the hooks module. */
@@ -109,6 +113,21 @@ int wrpy_attached_auto(wrpy_state *st); /* the same, after starting a session if
 static inline int wrpy_still_in(uint32_t epoch) { return epoch && epoch == wrpy_sess.epoch; }
 static inline int wrpy_left(wrpy_state *st, uint32_t epoch, const char *doing) { /* 0, or -1 */
   return WR_LIKELY(wrpy_still_in(epoch)) ? 0 : wrpy_fail(st, WR_CLOSED, doing);
+}
+/* So may finalizers, while garbage is collected: making a list, tuple or dict may begin that.  Who
+ * fills one with what the segment says asks again after each. */
+typedef struct {
+  wrpy_state *st;
+  uint32_t epoch;
+} wrpy_look;
+static inline int wrpy_look_open(PyObject *module, wrpy_look *l) { /* 0, or -1: not attached */
+  *l = (wrpy_look){wrpy_state_of(module), wrpy_sess.epoch};
+  return wrpy_attached(l->st);
+}
+/* v, which has just been made; or NULL, with an exception, if the session was left meanwhile. */
+static inline PyObject *wrpy_made(const wrpy_look *l, PyObject *v) {
+  if (v && wrpy_left(l->st, l->epoch, "looking at the session")) Py_CLEAR(v);
+  return v;
 }
 
 /* ---- objectref.c --------------------------------------------------------------------------- */

@@ -101,7 +101,10 @@ static int all_refs(wrpy_state *st, PyObject *list) {
 static int plain_timeout(PyObject *t) {
   if (t == Py_None) return 1;
   if (PyFloat_Check(t)) return PyFloat_AS_DOUBLE(t) >= 0;
-  return PyLong_Check(t) && !PyBool_Check(t) && PyObject_RichCompareBool(t, Py_False, Py_GE) == 1;
+  if (!PyLong_Check(t) || PyBool_Check(t)) return 0;
+  int overflow; /* the number itself: a subclass may compare as it likes */
+  long long seconds = PyLong_AsLongLongAndOverflow(t, &overflow);
+  return overflow > 0 || (!overflow && seconds >= 0);
 }
 
 static PyObject *get(wrpy_state *st, PyObject *refs, PyObject *timeout) {

@@ -18,7 +18,7 @@ typedef struct {
   size_t *found;  /* positions found by the last look */
   size_t nfound, limit;
   uint32_t seen; /* wake-ups at the last look */
-  int busy;      /* a thread is inside take() */
+  int busy;      /* a thread is inside take(): nobody else changes the set */
 } ready_set;
 
 /* ---- looking, without the GIL ---------------------------------------------------------------- */
@@ -149,9 +149,10 @@ static PyObject *set_take(PyObject *self, PyObject *args) {
   if (!r->left) return PyList_New(0);
   r->busy = 1;
   int rc = wrpy_wait_in_slices(st, sleep_for_any, r, deadline);
-  r->busy = 0;
   if (rc) r->nfound = 0;
-  return rc < 0 ? NULL : hand_out(r);
+  PyObject *list = rc < 0 ? NULL : hand_out(r);
+  r->busy = 0;
+  return list;
 }
 
 static PyObject *set_add(PyObject *self, PyObject *ref) {

@@ -80,14 +80,14 @@ static PyObject *session_hex(void) {
 
 static PyObject *m_info(PyObject *module, PyObject *unused) {
   (void)unused;
-  if (wrpy_attached(wrpy_state_of(module))) return NULL;
+  wrpy_look l;
+  PyObject *d = wrpy_look_open(module, &l) ? NULL : wrpy_made(&l, PyDict_New());
+  if (!d) return NULL;
   wr_client *c = wrpy_sess.client;
   uint32_t slot = wr_client_slot(c);
   const wr_proc *me = &wrpy_sess.seg->procs[slot];
   uint64_t state = wr_load(&me->state);
   const wr_header *h = wrpy_sess.seg->h;
-  PyObject *d = PyDict_New();
-  if (!d) return NULL;
   if (set_item(d, "slot", PyLong_FromUnsignedLong(slot)) ||
       set_item(d, "gen", PyLong_FromUnsignedLong(WR_PROC_GEN(state))) ||
       set_item(d, "session", session_hex()) ||
@@ -209,7 +209,7 @@ static PyObject *leave_by(PyObject *module, void (*how)(wr_client *c)) {
   wrpy_sess.client = NULL;
   /* Arrays that still show bytes of the segment, and values that are read just now, keep the
    * mapping for the life of the process. */
-  if (wrpy_sess.views > 0 || wrpy_sess.unpickling > 0) wrpy_sess.seg->base = NULL;
+  if (wrpy_sess.views > 0 || wrpy_sess.reading > 0) wrpy_sess.seg->base = NULL;
   Py_BEGIN_ALLOW_THREADS
   how(c);
   Py_END_ALLOW_THREADS

@@ -36,7 +36,7 @@ PyObject *wrpy_stream_make(wrpy_state *st, wr_id task, wr_id item) {
   s->task = end;
   s->item = first;
   s->task_id = task;
-  s->epoch = wrpy_sess.epoch;
+  s->epoch = ((const wrpy_ref *)end)->epoch; /* not what it is by now */
   return (PyObject *)s;
 }
 

@@ -51,7 +51,8 @@ int wrpy_spec_rare_returns(wr_task_spec *spec, long nreturns, long room) {
   return 0;
 }
 
-static PyObject *wrap_returns(wrpy_state *st, const wr_task_spec *spec, const wr_id *ids) {
+static PyObject *wrap_returns(wrpy_state *st, const wr_task_spec *spec, const wr_id *ids,
+                              uint32_t epoch) {
   uint32_t n = spec->nreturns;
   if (WR_UNLIKELY(spec->flags & WR_TF_STREAM)) return wrpy_stream_make(st, ids[0], ids[1]);
   if (n == 1) return wrpy_ref_wrap(st, ids[0], WRPY_CREATOR);
@@ -59,9 +60,10 @@ static PyObject *wrap_returns(wrpy_state *st, const wr_task_spec *spec, const wr
     wr_creator_drop(wrpy_sess.client, ids[0]);
     Py_RETURN_NONE;
   }
-  PyObject *list = PyList_New(n);
+  PyObject *list = PyList_New(n); /* or not, and who collects garbage there may leave */
   for (uint32_t i = 0; i < n; i++) {
-    PyObject *ref = wrpy_ref_of_task(st, ids[i], ids[0]);
+    if (wrpy_left(st, epoch, "submitting a task")) Py_CLEAR(list);
+    PyObject *ref = wrpy_still_in(epoch) ? wrpy_ref_of_task(st, ids[i], ids[0]) : NULL;
     if (list && ref)
       PyList_SET_ITEM(list, i, ref);
     else
@@ -76,7 +78,7 @@ static PyObject *submit_encoded(wrpy_state *st, const wr_task_spec *spec, wr_enc
   wr_id few[FEW], *out = few;
   uint32_t n = spec->nreturns;
   if (n > FEW && !(out = PyMem_New(wr_id, n))) return PyErr_NoMemory();
-  PyObject *refs = make_task(st, spec, enc, epoch, out) ? NULL : wrap_returns(st, spec, out);
+  PyObject *refs = make_task(st, spec, enc, epoch, out) ? NULL : wrap_returns(st, spec, out, epoch);
   if (out != few) PyMem_Free(out);
   return refs;
 }

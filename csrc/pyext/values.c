@@ -186,7 +186,9 @@ static PyObject *make_ref(const wr_dec_ctx *cx, wr_idx idx) {
 
 /* [code, text, extra] as an exception object. */
 static WR_RARE PyObject *engine_error(wrpy_state *st, const wr_view *view) {
+  wrpy_sess.reading++;
   PyObject *fields = wrpy_unpack(view->data, view->len);
+  wrpy_sess.reading--;
   PyObject *errors = fields ? wrpy_errors(st) : NULL;
   PyObject *fn = errors ? PyObject_GetAttrString(errors, "system_error") : NULL;
   PyObject *args = fn ? PySequence_Tuple(fields) : NULL;
@@ -212,7 +214,7 @@ static WR_RARE void tell_unreadable(wrpy_state *st) {
   Py_XDECREF(trace);
 }
 
-/* Where a view of the value is kept: base keeps it. */
+/* base: what keeps the value, for views of it as well.  NULL: nothing does, and it is copied. */
 static WR_SHORT PyObject *decode_view(wrpy_state *st, const wr_view *view, PyObject *base) {
   if (WR_UNLIKELY(view->is_error && view->flags & WR_VAL_SYSERR)) return engine_error(st, view);
   wr_dec_ctx cx = {.refs = view->refs,
@@ -221,7 +223,7 @@ static WR_SHORT PyObject *decode_view(wrpy_state *st, const wr_view *view, PyObj
                    .make_ref = make_ref,
                    .ctx = st,
                    .epoch = wrpy_sess.epoch,
-                   .unpickling = &wrpy_sess.unpickling};
+                   .reading = &wrpy_sess.reading};
   PyObject *value = wrpy_dec_value(&st->codec, view->data, view->len, &cx);
   if (WR_UNLIKELY(!value)) tell_unreadable(st);
   return value;

@@ -105,16 +105,26 @@ static int all_differ(const wr_id *ids, Py_ssize_t n) {
   return differ;
 }
 
-/* A new list of what stands at the n positions. */
-static PyObject *pick(PyObject *refs, const Py_ssize_t *at, Py_ssize_t n) {
+/* A list for n of the entries of refs.  Making it may collect garbage, and finalizers may take
+ * entries out of what is still the caller's list. */
+static PyObject *list_for(Py_ssize_t n, PyObject *refs, Py_ssize_t size) {
   PyObject *list = PyList_New(n);
-  for (Py_ssize_t i = 0; list && i < n; i++)
+  if (WR_LIKELY(!list || PyList_GET_SIZE(refs) >= size)) return list;
+  Py_DECREF(list);
+  PyErr_SetString(PyExc_RuntimeError, "the list changed size during wait()");
+  return NULL;
+}
+
+/* A new list of what stands at the `found` positions of n. */
+static PyObject *pick(PyObject *refs, Py_ssize_t n, const Py_ssize_t *at, Py_ssize_t found) {
+  PyObject *list = list_for(found, refs, n);
+  for (Py_ssize_t i = 0; list && i < found; i++)
     PyList_SET_ITEM(list, i, Py_NewRef(PyList_GET_ITEM(refs, at[i])));
   return list;
 }
 
 static PyObject *all_but(PyObject *refs, Py_ssize_t n, const Py_ssize_t *skip, Py_ssize_t nskip) {
-  PyObject *list = PyList_New(n - nskip);
+  PyObject *list = list_for(n - nskip, refs, n);
   Py_ssize_t to = 0;
   for (Py_ssize_t i = 0, k = 0; list && i < n; i++) {
     if (k < nskip && skip[k] == i)
@@ -148,7 +158,8 @@ static PyObject *split(PyObject *refs, const wr_id *ids, Py_ssize_t n, Py_ssize_
     if (rc >= 0) found = find_ready(ids, n, want, at);
   }
   if (rc >= 0) {
-    PyObject *ready = pick(kept, at, found), *others = all_but(kept, n, at, found);
+    PyObject *ready = pick(kept, n, at, found);
+    PyObject *others = ready ? all_but(kept, n, at, found) : NULL;
     pair = ready && others ? PyTuple_Pack(2, ready, others) : NULL;
     Py_XDECREF(ready);
     Py_XDECREF(others);
