@@ -79,7 +79,6 @@ class Job:
     options: int
     retries: int
     retry_exceptions: bool
-    attempt: int
     task_id: bytes
     group: bytes | None
     cancelled: bool

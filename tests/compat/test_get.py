@@ -138,3 +138,11 @@ def test_many_references_put_and_read(ray: Ray) -> None:
 def test_object_that_holds_many_references(ray: Ray) -> None:
     box = ray.put([ray.put(i) for i in range(500)])
     assert ray.get(ray.get(box)) == list(range(500))
+
+
+def test_a_timeout_that_can_not_be_compared(ray: Ray) -> None:
+    class Seconds(int):
+        def __ge__(self, other: Any) -> bool:
+            raise RuntimeError("no order")
+
+    assert ray.get(ray.put(1), timeout=Seconds(3)) == 1

@@ -333,3 +333,9 @@ def test_the_table_tells_of_the_scheduling(machine: Ray) -> None:
         "scheduling_state",
     }
     assert stats["scheduling_state"] == "FINISHED"
+
+
+def test_names_that_are_not_ascii_are_listed(machine: Ray) -> None:
+    group = machine.util.placement_group([{"CPU": 1}], name="é" * 100)
+    others = machine.util.placement_group_table()
+    assert others[group.id.hex()]["name"].startswith("é" * 60)

@@ -98,6 +98,36 @@ def test_a_name_with_a_null_character_names_no_other_actor(option: str) -> None:
         whipray.get_actor("shelf", "house")
 
 
+NULLS: dict[str, Callable[[], Any]] = {
+    "get_actor": lambda: whipray.get_actor("shelf\0er"),
+    "namespace": lambda: whipray.get_actor("shelf", "house\0boat"),
+    "resource of a task": lambda: scale.options(resources={"a\0b": 1}).remote(1),
+    "resource of an actor": lambda: Shelf.options(resources={"a\0b": 1}).remote(),
+    "bundle": lambda: whipray.util.placement_group([{"CPU": 1}, {"a\0b": 1}]),
+    "group": lambda: whipray.util.placement_group([{"CPU": 1}], name="a\0b"),
+    "get_placement_group": lambda: whipray.util.get_placement_group("a\0b"),
+}
+
+
+@pytest.mark.parametrize("case", NULLS)
+def test_null_characters_in_names_are_refused(case: str) -> None:
+    before = whipray.util.placement_group_table()
+    with pytest.raises(ValueError, match="must not contain null characters"):
+        NULLS[case]()
+    assert whipray.util.placement_group_table() == before
+    assert "a" not in whipray.cluster_resources()
+
+
+@pytest.mark.parametrize("name", ["", "a" * 112, "é" * 56])
+def test_names_of_resources_that_can_not_be(name: str) -> None:
+    for call in (
+        lambda: scale.options(resources={name: 1}),
+        lambda: whipray.util.placement_group([{name: 1}]),
+    ):
+        with pytest.raises(ValueError, match="the name of a resource"):
+            call()
+
+
 NO_REFS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: scale, ValueError, r"has not been called: `\.remote\(\.\.\.\)` gives an ObjectRef"),
     (lambda: Shelf.remote().get, ValueError, "has not been called"),

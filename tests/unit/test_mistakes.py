@@ -110,3 +110,28 @@ def test_a_removed_current_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     gone.rmdir()
     with pytest.raises(FileNotFoundError, match=r"has been removed.*before init"):
         machine.job_config()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"namespace": "a\0b"}, {"resources": {"a\0b": 1}}, {"_temp_dir": "/tmp/a\0b"}],
+    ids=["namespace", "resources", "_temp_dir"],
+)
+def test_null_characters_in_arguments_of_init(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must not contain null characters"):
+        whipray.init(num_cpus=1, **given)
+    assert not whipray.is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "text"),
+    [
+        ("", ValueError, "the name of a resource is empty"),
+        ("a" * 112, ValueError, "may have 111 bytes at most"),
+        (1, TypeError, "names of resources are strings"),
+    ],
+)
+def test_names_of_resources_of_a_session(name: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        whipray.init(num_cpus=1, resources={name: 1})
+    assert not whipray.is_initialized()

@@ -92,7 +92,7 @@ def _custom(resources: dict[str, float] | None) -> dict[str, float]:
                 f"{name!r} must not stand in resources; use num_cpus and num_gpus instead."
             )
     for name, amount in resources.items():
-        options.check_amount(name, amount)
+        options.check_amount(options.resource_name(name), amount)
     return {name: float(amount) for name, amount in resources.items() if amount}
 
 

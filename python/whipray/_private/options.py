@@ -71,6 +71,33 @@ def _count(infinite: bool) -> Check:
     return check
 
 
+def without_null(what: str, text: Any) -> str:
+    """The text; ValueError if the engine, which is C, would read it as a shorter one."""
+    if not isinstance(text, str):
+        raise TypeError(f"{what} is a string, not {text!r}")
+    if "\0" in text:
+        raise ValueError(f"{what} must not contain null characters, as {text!r}")
+    return text
+
+
+LONGEST_RESOURCE = 111
+"""Bytes of its name, in UTF-8."""
+
+
+def resource_name(name: Any) -> str:
+    """What a resource of the program's own may be called."""
+    if not isinstance(name, str):
+        raise TypeError(f"names of resources are strings, not {name!r}")
+    if not name:
+        raise ValueError("the name of a resource is empty")
+    without_null("the name of a resource", name)
+    if len(name.encode("utf-8", "replace")) > LONGEST_RESOURCE:
+        raise ValueError(
+            f"the name of a resource may have {LONGEST_RESOURCE} bytes at most: {name!r}"
+        )
+    return name
+
+
 def check_amount(name: str, value: Any) -> None:
     """None or an amount of a resource: a number >= 0, not finer than 1/GRAIN."""
     if value is None:
@@ -103,8 +130,7 @@ def _resources(name: str, value: Any) -> None:
             "keyword"
         )
     for key, amount in value.items():
-        if not isinstance(key, str):
-            raise TypeError(f"names of resources are strings, not {key!r}")
+        resource_name(key)
         if amount is None:
             raise TypeError(f"the quantity of resource {key} is None")
         check_amount(key, amount)

@@ -9,7 +9,7 @@ from typing import Any
 
 from whipray import _core
 from whipray._private import labels as labels_of_node
-from whipray._private import machine
+from whipray._private import machine, options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -339,16 +339,24 @@ def _checked_namespace(given: Any) -> str:
         raise TypeError(f"namespace must be None or a string, not {given!r}")
     if given == "":
         raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
-    return given or os.environ.get("RAY_NAMESPACE") or _anonymous()
+    space = given or os.environ.get("RAY_NAMESPACE") or _anonymous()
+    return options.without_null("a namespace", space)
 
 
-def _start_config(private: dict[str, Any], *amounts: Any) -> dict[str, Any]:
+def _start_config(
+    private: dict[str, Any],
+    num_cpus: float | None,
+    num_gpus: float | None,
+    resources: dict[str, float] | None,
+    object_store_memory: int | None,
+) -> dict[str, Any]:
     """What the daemon of a new session is told of this machine and this driver."""
-    config = machine.config(*amounts, *([private["_memory"]] if private.get("_memory") else []))
+    memory = private.get("_memory") or None
+    config = machine.config(num_cpus, num_gpus, resources, object_store_memory, memory)
     config.update(machine.spilling(private))
     temp_dir = private.get("_temp_dir") or os.environ.get("RAY_TMPDIR")
     if temp_dir:
-        config["temp_dir"] = temp_dir
+        config["temp_dir"] = options.without_null("_temp_dir", os.fspath(temp_dir))
     return config
 
 

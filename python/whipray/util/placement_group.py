@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from whipray import _core
-from whipray._private import worker
+from whipray._private import options, worker
 from whipray._private.ids import PlacementGroupID, node_id_of
 
 __all__ = [
@@ -121,6 +121,7 @@ def placement_group(
     strategy = _node_strategy(strategy, topology_strategy)
     if not isinstance(name, str):
         raise TypeError(f"the name of a placement group is a string, not {name!r}")
+    bundles = [{key: float(value) for key, value in bundle.items()} for bundle in bundles]
     flags = _DETACHED if lifetime == "detached" else 0
     if strategy == "STRICT_SPREAD" and len(bundles) > 1:
         flags |= _INFEASIBLE
@@ -128,9 +129,7 @@ def placement_group(
         flags |= _INFEASIBLE
     raw = _core.group_create(bundles, flags, STRATEGIES.index(strategy), name)
     try:
-        group = PlacementGroup(
-            PlacementGroupID(raw), [{k: float(v) for k, v in bundle.items()} for bundle in bundles]
-        )
+        group = PlacementGroup(PlacementGroupID(raw), bundles)
         if name:
             _claim_name(group, name)
         if _core.group_wait(raw, 0) == PENDING:
@@ -352,7 +351,8 @@ def _check_bundles(bundles: Any) -> None:
                 f"{bundles}"
             )
         for name, amount in bundle.items():
-            if not 0 <= amount < float("inf") or not name:
+            options.resource_name(name)
+            if not 0 <= amount < float("inf"):
                 raise ValueError(
                     f"The quantity of resource {name!r} of a bundle can not be {amount}"
                 )

@@ -219,7 +219,7 @@ def tasks() -> Iterator[Row]:
         process = session.procs.get(ran)
         yield {
             "task_id": row["id"].hex(),
-            "attempt_number": row["attempt"],
+            "attempt_number": 0,  # records do not count them
             "name": name,
             "state": _task_state(session, row),
             "job_id": session.job(row["submitter"]),
