@@ -83,6 +83,8 @@ int wrpy_enc_value(wr_codec_state *cs, PyObject *v, wr_enc *e); /* 0, or -1 with
  * ObjectRef itself becomes a dependency, refs[0..ndeps). */
 int wrpy_enc_call(wr_codec_state *cs, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                   wr_enc *e);
+/* A call with one argument becomes the encoding of that argument as a value: 1; 0: it can not. */
+int wrpy_enc_sole(wr_enc *e);
 /* dst is 64-byte aligned where total > 32. */
 void wrpy_enc_write(const wr_enc *e, uint8_t *dst);
 void wrpy_enc_clear(wr_enc *e);

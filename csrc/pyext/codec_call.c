@@ -77,6 +77,19 @@ int wrpy_enc_call(wr_codec_state *cs, PyObject *const *args, Py_ssize_t nargs, P
   return -1;
 }
 
+/* The argument stands behind the counts, and behind its name if it has one. */
+int wrpy_enc_sole(wr_enc *e) {
+  wr_rbuf r = {e->out.data, e->out.data + e->out.len};
+  wr_tok t;
+  if (e->ndeps || wr_read_token(&r, &t) || t.kind != WR_TOK_ARRAY || t.n > 1) return 0;
+  if (t.n == 0 && (wr_read_token(&r, &t) || t.kind != WR_TOK_MAP || t.n != 1 ||
+                   wr_read_token(&r, &t) || t.kind != WR_TOK_STR))
+    return 0;
+  e->out.len = (size_t)(r.end - r.p);
+  memmove(e->out.data, r.p, e->out.len);
+  return wrpy_enc_finish(e) == 0;
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 /* What has been read of a call so far. */

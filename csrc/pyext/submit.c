@@ -85,17 +85,18 @@ static PyObject *submit_encoded(wrpy_state *st, const wr_task_spec *spec, wr_enc
 
 /* ---- large arguments ------------------------------------------------------------------------ */
 
+/* Makes an object of what was encoded. */
+static PyObject *put_large(wrpy_state *st, wr_enc *enc, uint32_t epoch) {
+  wr_id id;
+  return wrpy_put_encoded(st, enc, epoch, &id) ? NULL : wrpy_ref_wrap(st, id, WRPY_CREATOR);
+}
+
 /* An ObjectRef to a copy of v when v is large, else v itself; a new reference. */
 static PyObject *put_if_large(wrpy_state *st, PyObject *v, uint32_t epoch) {
   wr_enc enc;
-  wr_id id;
   if (wrpy_is_ref(st, v)) return Py_NewRef(v);
   if (wrpy_enc_value(&st->codec, v, &enc)) return NULL;
-  PyObject *out = NULL;
-  if (enc.total < WRPY_BIG_ARG)
-    out = Py_NewRef(v);
-  else if (wrpy_put_encoded(st, &enc, epoch, &id) == 0)
-    out = wrpy_ref_wrap(st, id, WRPY_CREATOR);
+  PyObject *out = enc.total < WRPY_BIG_ARG ? Py_NewRef(v) : put_large(st, &enc, epoch);
   wrpy_enc_clear(&enc);
   return out;
 }
@@ -106,19 +107,21 @@ static void drop_all(PyObject **values, Py_ssize_t n) {
 }
 
 /* Arguments that are large by themselves become objects: retries need no second copy of them, and
- * the task sees them in place. */
+ * the task sees them in place.  Those of a call with several are encoded once more, each alone. */
 static PyObject *submit_large(wrpy_state *st, const wr_task_spec *spec, PyObject *const *args,
-                              Py_ssize_t nargs, PyObject *kwnames, uint32_t epoch) {
+                              Py_ssize_t nargs, PyObject *kwnames, wr_enc *enc, uint32_t epoch) {
   Py_ssize_t n = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0), done = 0;
   PyObject **small = PyMem_New(PyObject *, (size_t)n);
   if (!small) return PyErr_NoMemory();
-  while (done < n && (small[done] = put_if_large(st, args[done], epoch))) done++;
-  PyObject *refs = NULL;
-  wr_enc enc;
-  if (done == n && wrpy_enc_call(&st->codec, small, nargs, kwnames, &enc) == 0) {
-    refs = submit_encoded(st, spec, &enc, epoch);
-    wrpy_enc_clear(&enc);
+  if (n == 1 && wrpy_enc_sole(enc)) {
+    if ((small[0] = put_large(st, enc, epoch))) done = 1;
+  } else {
+    while (done < n && (small[done] = put_if_large(st, args[done], epoch))) done++;
   }
+  PyObject *refs = NULL;
+  wrpy_enc_clear(enc);
+  if (done == n && wrpy_enc_call(&st->codec, small, nargs, kwnames, enc) == 0)
+    refs = submit_encoded(st, spec, enc, epoch);
   drop_all(small, done);
   return refs;
 }
@@ -128,10 +131,11 @@ PyObject *wrpy_submit(wrpy_state *st, const wr_task_spec *spec, PyObject *const 
   wr_enc enc;
   uint32_t epoch = wrpy_sess.epoch;
   if (wrpy_enc_call(&st->codec, args, nargs, kwnames, &enc)) return NULL;
-  int large = enc.total >= WRPY_BIG_ARG;
-  PyObject *refs = WR_LIKELY(!large) ? submit_encoded(st, spec, &enc, epoch) : NULL;
+  PyObject *refs = WR_LIKELY(enc.total < WRPY_BIG_ARG)
+                       ? submit_encoded(st, spec, &enc, epoch)
+                       : submit_large(st, spec, args, nargs, kwnames, &enc, epoch);
   wrpy_enc_clear(&enc);
-  return WR_LIKELY(!large) ? refs : submit_large(st, spec, args, nargs, kwnames, epoch);
+  return refs;
 }
 
 /* ---- TaskSubmitter -------------------------------------------------------------------------- */

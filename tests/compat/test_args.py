@@ -130,6 +130,24 @@ def test_a_large_argument_is_pickled_at_most_twice(ray: Ray) -> None:
     assert Counts.pickled <= 2
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_a_large_argument_alone_is_pickled_once(ray: Ray, named: bool) -> None:
+    inner = ray.put("inner")
+
+    class Counts:
+        pickled = 0
+
+        def __reduce__(self) -> Any:
+            Counts.pickled += 1
+            return list, ([bytes(100_000), inner, "é" * 5000],)
+
+    task = ray.remote(lambda value: value)
+    ref = task.remote(value=Counts()) if named else task.remote(Counts())
+    assert Counts.pickled == 1
+    first, second, third = ray.get(ref)
+    assert (first, ray.get(second), third) == (bytes(100_000), "inner", "é" * 5000)
+
+
 def test_many_medium_arguments(ray: Ray) -> None:
     parts = [bytes([i]) * 60_000 for i in range(12)]
     args, _ = ray.get(ray.remote(collect).remote(*parts))
