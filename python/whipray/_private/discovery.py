@@ -14,6 +14,8 @@ import os
 
 CURRENT = "current-session"
 STARTED = "started"
+MAKING = "making-"
+"""Before the pid of a process that is about to rename the link: to `current-session`."""
 
 
 def runtime_dir() -> str:
@@ -61,10 +63,21 @@ def remember(session_dir: str) -> None:
     """Note a session that `whipray start` has started, as the last one."""
     folder = os.path.join(runtime_dir(), STARTED)
     os.makedirs(folder, mode=0o700, exist_ok=True)
+    _drop_unfinished(folder)
     os.symlink(session_dir, os.path.join(folder, os.path.basename(session_dir)))
-    making = os.path.join(folder, f"making-{os.getpid()}")
+    making = os.path.join(folder, f"{MAKING}{os.getpid()}")
     os.symlink(session_dir, making)
     os.rename(making, os.path.join(runtime_dir(), CURRENT))
+
+
+def _drop_unfinished(folder: str) -> None:
+    """Remove what processes have left that were killed while they made a link."""
+    for name in os.listdir(folder):
+        pid = name.removeprefix(MAKING)
+        mine = pid == str(os.getpid())
+        if pid != name and (mine or not os.path.exists(f"/proc/{pid}")):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, name))
 
 
 def started() -> list[str]:
@@ -73,6 +86,8 @@ def started() -> list[str]:
     found = []
     with contextlib.suppress(FileNotFoundError):
         for name in sorted(os.listdir(folder)):
+            if name.startswith(MAKING):
+                continue
             with contextlib.suppress(OSError):
                 found.append(os.readlink(os.path.join(folder, name)))
     return found
@@ -89,4 +104,5 @@ def forget_dead() -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(note)
     with contextlib.suppress(OSError):
+        _drop_unfinished(folder)
         os.rmdir(folder)  # unless there are others

@@ -149,13 +149,24 @@ def find_address(address: str | None) -> str | None:
         return None
     path = wanted.removeprefix("unix:")
     if path.startswith("/"):
-        if not os.path.exists(path):
-            raise ConnectionError(f"no session has its socket at {path}")
+        _look_for(path)
         return path
     raise ConnectionError(
         f"Can not connect to {wanted!r}: only sessions of this machine can be joined, by "
         "address='unix:<path of the session's socket>'."
     )
+
+
+def _look_for(socket: str) -> None:
+    """ConnectionError if there is no such file, or none that this user may see."""
+    try:
+        os.stat(socket)
+    except PermissionError:
+        raise ConnectionError(
+            f"the session at {socket} belongs to another user, and only its own can join it"
+        ) from None
+    except (OSError, ValueError):
+        raise ConnectionError(f"no session has its socket at {socket}") from None
 
 
 def _last_started(insist: bool) -> str | None:
