@@ -279,6 +279,7 @@ static PyObject *weak_handle(wrpy_state *st, PyObject *bytes, uint64_t meta) {
     return NULL;
   }
   PyObject *h = wrpy_handle_make(st, ref, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1));
+  Py_DECREF(pair);
   if (h) ((wrpy_handle *)h)->meta = meta;
   return h;
 }

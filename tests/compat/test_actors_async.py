@@ -511,3 +511,37 @@ def test_work_of_groups(ray: Ray, journal: Journal) -> None:
     queued_last = [actor.reference.remote([ray.put(i)]) for i in range(50)]
     del actor
     assert ray.get(queued_last) == list(range(50))
+
+
+@pytest.mark.parametrize("options", [{"max_restarts": 0}, {"concurrency_groups": {"io": 1}}])
+def test_a_cancelled_call_cleans_up_while_another_is_cancelled(
+    ray: Ray, journal: Journal, options: dict[str, Any]
+) -> None:
+    class Cleaning:
+        def __init__(self) -> None:
+            self.clean = asyncio.Event()
+
+        async def work(self, name: str) -> None:
+            journal.add(f"{name} works")
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                journal.add(f"{name} cleans")
+                await self.clean.wait()
+                journal.add(f"{name} has cleaned")
+                raise
+
+        async def go_on(self) -> None:
+            self.clean.set()
+
+    actor = ray.remote(**options)(Cleaning).remote()
+    calls = {name: actor.work.remote(name) for name in ("one", "other")}
+    wait_until(lambda: len(journal.lines()) == 2)
+    for name, call in calls.items():
+        ray.cancel(call)
+        wait_until(lambda name=name: f"{name} cleans" in journal.lines())
+    ray.get(actor.go_on.remote())
+    wait_until(lambda: len(journal.lines()) == 6)
+    for call in calls.values():
+        with pytest.raises(ray.exceptions.TaskCancelledError):
+            ray.get(call)

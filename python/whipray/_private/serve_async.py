@@ -82,6 +82,7 @@ class AsyncServer(Answers):
         self._calls: Stepper = ()
         self._limit = actor.max_concurrency
         self._tasks: dict[asyncio.Task[Any], _core.Job] = {}
+        self._told: set[asyncio.Task[Any]] = set()  # those of them that have been cancelled
         self._ask = threading.Semaphore(0)
         self._asked = False
         self._over: asyncio.Future[None] | None = None
@@ -236,6 +237,7 @@ class AsyncServer(Answers):
         return not self._full()
 
     def _done(self, task: asyncio.Task[Any]) -> None:
+        self._told.discard(task)
         self.store_task(self._tasks.pop(task), task)
         if self._retired:
             if not self._tasks:
@@ -245,9 +247,16 @@ class AsyncServer(Answers):
 
     def _cancel_flagged(self) -> None:
         """A cancellation was asked for: pass it on to the calls that carry the flag."""
-        for task, job in list(self._tasks.items()):
-            if job.cancelled:
-                task.cancel()
+        cancel_flagged(self._tasks, self._told)
+
+
+def cancel_flagged(tasks: dict[asyncio.Task[Any], _core.Job], told: set[asyncio.Task[Any]]) -> None:
+    """Cancel those whose job has the flag, each once: one that cleans up goes on with it when
+    another call is cancelled."""
+    for task, job in list(tasks.items()):
+        if job.cancelled and task not in told:
+            told.add(task)
+            task.cancel()
 
 
 def watch(

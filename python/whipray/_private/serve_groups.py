@@ -14,7 +14,14 @@ from typing import Any
 
 from whipray import _core
 from whipray._private import serving
-from whipray._private.serve_async import BATCH, Answers, Stepper, show_stepping, watch
+from whipray._private.serve_async import (
+    BATCH,
+    Answers,
+    Stepper,
+    cancel_flagged,
+    show_stepping,
+    watch,
+)
 
 LOOK_SECONDS = 1.0
 """The main thread looks that often whether the actor is over, should a wake-up have been lost."""
@@ -33,6 +40,7 @@ class Group:
         self._queued: deque[_core.Job] = deque()
         self._woken = False  # `_begin` will look at what is queued
         self._tasks: dict[asyncio.Task[Any], _core.Job] = {}
+        self._told: set[asyncio.Task[Any]] = set()  # those of them that have been cancelled
         self._retired = False
 
     def start(self, actor: serving.Actor) -> None:
@@ -81,6 +89,7 @@ class Group:
         return not self._full()
 
     def _done(self, task: asyncio.Task[Any]) -> None:
+        self._told.discard(task)
         self._server.store_task(self._tasks.pop(task), task)
         self._begin()
 
@@ -91,9 +100,7 @@ class Group:
 
     def cancel_flagged(self) -> None:
         """Pass a cancellation on to the calls that carry its flag."""
-        for task, job in list(self._tasks.items()):
-            if job.cancelled:
-                task.cancel()
+        cancel_flagged(self._tasks, self._told)
         for job in [job for job in self._queued.copy() if job.cancelled]:
             self._queued.remove(job)
             self._server.store_error(job, asyncio.CancelledError())

@@ -246,12 +246,13 @@ def _ending(group: int) -> Iterator[None]:
 
 
 def _wait_and_end(told: int, group: int) -> NoReturn:
-    os.dup2(told, 0)
-    os.closerange(1, os.sysconf("SC_OPEN_MAX"))
-    os.read(0, 1)
-    with contextlib.suppress(ProcessLookupError):
+    try:
+        os.dup2(told, 0)
+        os.closerange(1, os.sysconf("SC_OPEN_MAX"))
+        os.read(0, 1)
         os.killpg(group, signal.SIGKILL)
-    os._exit(0)
+    finally:  # whatever happens: what the worker does next is not for this process
+        os._exit(0)
 
 
 def _now() -> float:
