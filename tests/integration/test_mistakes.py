@@ -128,6 +128,36 @@ def test_names_of_resources_that_can_not_be(name: str) -> None:
             call()
 
 
+class Coded(Exception):
+    def __init__(self, code: int, what: str) -> None:
+        super().__init__(f"{code}: {what}")
+
+
+def test_an_exception_that_is_not_rebuilt_says_why() -> None:
+    @whipray.remote(max_retries=0)
+    def fail() -> None:
+        raise Coded(3, "on purpose")
+
+    with pytest.raises(whipray.exceptions.RayTaskError) as caught:
+        whipray.get(fail.remote())
+    text = str(caught.value)
+    assert "Coded: 3: on purpose\n(Coded is not rebuilt where it is caught: " in text
+    assert "missing 1 required positional argument: 'what'" in text
+    assert "super().__init__()" in text
+
+
+def test_a_task_that_changes_an_array_is_told_to_copy_it() -> None:
+    numpy = pytest.importorskip("numpy")
+
+    @whipray.remote(max_retries=0)
+    def change(array: Any) -> None:
+        array[0] = 1
+
+    with pytest.raises(ValueError, match="read-only") as caught:
+        whipray.get(change.remote(numpy.zeros(100_000)))
+    assert "array.copy()" in str(caught.value)
+
+
 NO_REFS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: scale, ValueError, r"has not been called: `\.remote\(\.\.\.\)` gives an ObjectRef"),
     (lambda: Shelf.remote().get, ValueError, "has not been called"),

@@ -34,6 +34,7 @@ def raised(action: Callable[[], Any]) -> Exception:
     ("name", "hint"),
     [
         ("num_cpu", " Did you mean 'num_cpus'?"),
+        ("cpus", " Did you mean 'num_cpus'?"),
         ("max_retry", " Did you mean 'max_retries'?"),
         ("max_concurrency", " max_concurrency is an option of actors."),
         ("concurrency_group", " concurrency_group is an option of actor methods."),

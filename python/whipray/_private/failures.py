@@ -11,6 +11,14 @@ from whipray._private import machine, task_error
 _INTERNAL = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
+_READ_ONLY = ("assignment destination is read-only", "output array is read-only")
+_COPY = (
+    "Large arrays that a task is given lie in the object store, for all to read: change a copy of "
+    "one, array.copy()."
+)
+"""What NumPy says, and what newcomers have to know."""
+
+
 class Where:
     """Who failed: what the error's text shows."""
 
@@ -45,6 +53,8 @@ def task_failed(where: Where, error: BaseException) -> BaseException:
     """The RayTaskError for an exception raised by a task or method."""
     from whipray.exceptions import RayTaskError
 
+    if isinstance(error, ValueError) and str(error) in _READ_ONLY:
+        error.add_note(_COPY)
     text = remote_traceback(error)
     cause = error.cause if isinstance(error, RayTaskError) else error
     return _error(where, text, cause)
@@ -66,10 +76,11 @@ def _error(where: Where, text: str, cause: BaseException) -> BaseException:
 
     if not text.startswith("Traceback (most") and "\nTraceback (most" not in text:
         text = f"Traceback (most recent call last):\n{text}"
+    portable, why = task_error.portable_cause(cause, text)
     return RayTaskError(
         where.name.rpartition(".")[2],
-        text,
-        task_error.portable_cause(cause, text),
+        text + why,
+        portable,
         f"ray::{where.name}",
         os.getpid(),
         machine.NODE_IP,

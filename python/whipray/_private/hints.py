@@ -7,10 +7,15 @@ from collections.abc import Iterable
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """ " Did you mean 'x'?" when one of the known names is much like `name`, else ""."""
+    """ " Did you mean 'x'?" when one of the known names is much like `name`, or one alone has it
+    in it; else ""."""
     from difflib import get_close_matches
 
-    found = get_close_matches(name, [other for other in known if not other.startswith("_")], 1, 0.7)
+    public = [other for other in known if not other.startswith("_")]
+    found = get_close_matches(name, public, 1, 0.7)
+    longer = [other for other in public if name in other]
+    if not found and len(name) > 2 and len(longer) == 1:
+        found = longer
     return f" Did you mean '{found[0]}'?" if found else ""
 
 

@@ -121,20 +121,28 @@ class Unpicklable(Exception):
         self.reason = reason
 
 
-def portable_cause(cause: BaseException, traceback_str: str) -> BaseException:
-    """`cause` itself if it can travel, else an error whose text tells what it was."""
+def portable_cause(cause: BaseException, traceback_str: str) -> tuple[BaseException, str]:
+    """`cause` itself if it can travel, else an error whose text tells what it was, and why."""
     failure = survives(cause)
     if failure is None:
-        return cause
+        return cause, ""
     from whipray.exceptions import RayError, UnserializableException
 
+    name = type(cause).__name__
     if not isinstance(failure, Unpicklable):
-        return UnserializableException(traceback_str)
-    kind = f"{type(cause).__module__}.{type(cause).__name__}"
-    return RayError(
-        f"Exception {kind} isn't serializable: {failure.reason}.\n"
+        why = f"({name} is not rebuilt where it is caught: {failure}. {_ADVICE})\n"
+        return UnserializableException(traceback_str), why
+    error = RayError(
+        f"Exception {type(cause).__module__}.{name} isn't serializable: {failure.reason}.\n"
         f"Original exception details:\n{traceback_str}"
     )
+    return error, f"({name} can not be pickled: {failure.reason})\n"
+
+
+_ADVICE = (
+    "Exceptions are rebuilt from their args: hand all that __init__ takes to super().__init__(), "
+    "or define __reduce__."
+)
 
 
 # ---- both classes at once ------------------------------------------------------------------------
