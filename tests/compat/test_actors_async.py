@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import threading
 from typing import Any
 
@@ -545,3 +546,26 @@ def test_a_cancelled_call_cleans_up_while_another_is_cancelled(
     for call in calls.values():
         with pytest.raises(ray.exceptions.TaskCancelledError):
             ray.get(call)
+
+
+@pytest.mark.ray_differs("the loop ends, the actor does not, and all its calls wait for ever")
+@pytest.mark.parametrize("options", [{"max_restarts": 0}, {"concurrency_groups": {"io": 1}}])
+@pytest.mark.parametrize("pause", [False, True])
+def test_sys_exit_in_a_coroutine_ends_the_actor(
+    ray: Ray, options: dict[str, Any], pause: bool
+) -> None:
+    class Leaving:
+        async def leave(self) -> None:
+            if pause:
+                await asyncio.sleep(0)
+            sys.exit(3)
+
+        async def stay(self) -> None:
+            pass
+
+    actor = ray.remote(**options)(Leaving).remote()
+    ray.get(actor.stay.remote())
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(actor.leave.remote(), timeout=60)
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(actor.stay.remote(), timeout=60)

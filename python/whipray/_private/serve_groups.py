@@ -56,8 +56,16 @@ class Group:
             self.loop.call_soon_threadsafe(self._begin)
 
     def _run(self) -> None:
+        """The thread.  SystemExit and KeyboardInterrupt are the outcome of the Task that raises
+        them, and stop its loop as well."""
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        while True:
+            try:
+                self.loop.run_forever()
+            except SystemExit as error:  # of a call, whose outcome comes first, or of another task
+                self.loop.call_soon(self._server._end_with, error)
+            except KeyboardInterrupt:
+                pass
 
     def _begin(self) -> None:
         """Start as many of the calls that wait as may run."""
