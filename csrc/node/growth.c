@@ -1,5 +1,5 @@
-/* The store grows when nothing else helps: it is full of values that are viewed, so that nothing of
- * it may go to disk, and somebody waits for room.  Those who hold the views may let go of them
+/* The store grows when nothing else helps: it is full of values that are viewed, so that too little
+ * of it may go to disk, and somebody waits for room.  Those who hold the views may let go of them
  * soon, so they are given a while; what has been granted is taken back once the values fit into the
  * store again.  The machine's memory is the limit, as for everything else that processes take.
  *
@@ -27,22 +27,18 @@ uint64_t node_growth_room(void) {
 
 int node_is_grown(const node *n) { return wr_load(&n->seg.h->heap_limit) > n->seg.store_chunks; }
 
-/* Has there been nothing to spill for so long that views will not go by themselves?  Once the store
- * has grown, that is known until something can be spilled again. */
-static int is_stuck(node *n) {
+/* Has there been too little to spill for so long that views will not go by themselves?  Once the
+ * store has grown, that is known until enough can be spilled again. */
+static int is_stuck(node *n, int enough) {
   uint64_t now = wr_os_now_ns();
-  if (n->growth.spilled != n->spilled_objects ||
-      (!node_is_grown(n) && now - n->growth.asked > GAP_NS)) {
-    n->growth.spilled = n->spilled_objects;
-    n->growth.since = now;
-  }
+  if (enough || (!node_is_grown(n) && now - n->growth.asked > GAP_NS)) n->growth.since = now;
   n->growth.asked = now;
   return now - n->growth.since >= GRACE_NS;
 }
 
-int node_grow(node *n, uint64_t bytes) {
+int node_grow(node *n, uint64_t bytes, int enough) {
   uint64_t limit = wr_load(&n->seg.h->heap_limit), store = n->seg.store_chunks * WR_CHUNK;
-  if (limit >= n->seg.heap_chunks || !is_stuck(n)) return 0;
+  if (limit >= n->seg.heap_chunks || !is_stuck(n, enough)) return 0;
   if (bytes < LEAST) bytes = LEAST;
   if (bytes > store) bytes = store;
   if (!node_memory_has(n, bytes)) return 0;

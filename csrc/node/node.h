@@ -147,8 +147,7 @@ struct node {
   uint64_t memory_kills;
   struct node_spill *spill;
   struct {
-    uint64_t since, asked, looked; /* when: nothing could be spilled from then on; last; last */
-    uint64_t spilled;              /* objects until then */
+    uint64_t since, asked, looked; /* when: too little could be spilled from then on; last; last */
   } growth;
   struct node_remakes *remakes;
   uv_timer_t remake_tick, lineage_look;
@@ -241,8 +240,8 @@ int node_memory_has(node *n, uint64_t bytes); /* without getting short of memory
 /* growth.c */
 uint64_t node_growth_room(void); /* bytes that the store may grow by */
 int node_is_grown(const node *n);
-/* Somebody waits for so many bytes, and nothing can be spilled: 1, or 0: it waits on. */
-int node_grow(node *n, uint64_t bytes);
+/* Somebody waits for so many bytes; enough: as much can be spilled.  1, or 0: it waits on. */
+int node_grow(node *n, uint64_t bytes, int enough);
 /* Every now and then: shrinks if what is in use fits into the store again; else how many bytes less
  * that would take. */
 uint64_t node_shrink(node *n);

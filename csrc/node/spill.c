@@ -73,6 +73,7 @@ struct node_spill {
   uint32_t nfetches, cap_fetches;
   int crowded;      /* nothing was free for a value to come back since the last tick */
   uint64_t want;    /* bytes asked for since the last pass */
+  uint64_t largest; /* at once */
   uint64_t asking[WR_MAX_PROCS / 64]; /* slots that wait for room */
   uint64_t not_before;
   uint64_t read_after; /* and so for reads */
@@ -293,14 +294,21 @@ static void choose(node *n, const choice *c, uint64_t bytes, node_spilled *clean
   }
 }
 
+static uint64_t room_in(const choice *c) {
+  uint64_t sum = 0;
+  for (size_t i = 0; i < c->n; i++) sum += c->v[i].room;
+  return sum;
+}
+
 /* Makes room for what was asked for since the last time.  1: there is some already. */
 static int pass(node *n, int may_grow) {
   struct node_spill *sp = n->spill;
   if (!sp->want || sp->writing || sp->off || n->ending) return 0;
-  uint64_t want = sp->want, bytes = want + n->seg.store_chunks * WR_CHUNK / MARGIN;
+  uint64_t want = sp->want, largest = sp->largest;
+  uint64_t bytes = want + n->seg.store_chunks * WR_CHUNK / MARGIN;
   int grown = 0;
   choice c = {.seg = &n->seg, .now = wr_load32(&n->seg.h->births)};
-  sp->want = 0;
+  sp->want = sp->largest = 0;
   wr_away_each_view(&n->seg, note_view, &c.views);
   wr_away_each(&n->seg, note_candidate, &c);
   if (c.n) qsort(c.v, c.n, sizeof *c.v, oldest_first);
@@ -317,7 +325,7 @@ static int pass(node *n, int may_grow) {
       in_trouble(n, errno);
     }
   }
-  if (!c.n && may_grow && !sp->reading) grown = node_grow(n, want);
+  if (may_grow && !sp->reading) grown = node_grow(n, want, c.n && room_in(&c) >= largest);
   if (grown) tick_on(n);
   if (grown || nclean) wake_asking(n);
   wr_free(clean);
@@ -328,6 +336,7 @@ static int pass(node *n, int may_grow) {
 }
 
 static void need(node *n, uint64_t bytes) {
+  if (bytes > n->spill->largest) n->spill->largest = bytes;
   uint64_t most = n->seg.store_chunks * WR_CHUNK;
   n->spill->want = bytes > most - n->spill->want ? most : n->spill->want + bytes;
 }
@@ -466,7 +475,7 @@ static void fit_again(node *n) {
   if (!excess || n->spill->want) return;
   need(n, excess);
   pass(n, 0);
-  n->spill->want = 0;
+  n->spill->want = n->spill->largest = 0;
 }
 
 static void on_tick(uv_timer_t *timer) {

@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,33 @@ def test_a_store_full_of_views_grows_and_shrinks(start: Start) -> None:
     assert files(spilled) and _core.stats()["store_used"] <= STORE
     assert [int(whipray.get(ref)[0]) for ref in refs] == list(range(20))
     wait_until_whole()
+
+
+def test_a_store_full_of_views_grows_although_others_spill_what_they_make(start: Start) -> None:
+    start()
+    views = [whipray.get(ref) for ref in fill(10)]
+    done, found = threading.Event(), list[Any]()
+
+    def make_small_ones() -> None:
+        kept = []
+        while not done.wait(0.02):
+            kept.append(whipray.put(np.zeros(300_000 // 8)))
+            del kept[:-100]
+
+    def make_one() -> None:
+        found.append(whipray.put(np.ones(16 * MIB // 8)))
+
+    threads = [threading.Thread(target=run) for run in (make_small_ones, make_one)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_until(lambda: bool(found))
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert whipray.get(found[0]).sum() == 2 * MIB
+    assert all((view == k).all() for k, view in enumerate(views))
 
 
 def test_views_of_more_than_the_store(start: Start) -> None:
