@@ -94,8 +94,9 @@ def test_what_serves_may_be_stopped_for_a_while(role: str) -> None:
 
 
 JOIN = """
-import sys
+import signal, sys
 import whipray
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have it ignored in the background
 print("joining", flush=True)
 try:
     whipray.init(sys.argv[1])
