@@ -40,6 +40,7 @@ void wr_client_free(wr_client *c) {
   wr_self_close(&c->self);
   wr_vec32_free(&c->backlog.v);
   wr_limit_free(c);
+  wr_pace_free(c);
   wr_free(c->mapped);
   wr_seg_detach(&c->seg);
   wr_free(c);

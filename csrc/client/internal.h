@@ -35,6 +35,9 @@ struct wr_client {
   uint32_t actor_gen; /* of the actor that this process is */
   int held_up;        /* calls on this actor wait for arguments: see take_call */
   wr_call_limit *limits; /* unfinished calls on actors that limit them */
+  uint32_t streams_room; /* unread items that all streams of this actor may have; 0: any number */
+  wr_vec64 streams;      /* index | generation of their tasks; see pace.c */
+  wr_vec32 yielded;      /* items of each */
   wr_a32 spin_idle, spin_wait; /* how long spinning pays now, in nanoseconds: see spin.h */
   uint32_t clumped;            /* wake-ups in a row that came from this process's own core */
   uint64_t move_at, move_wait; /* when it may look for another core, and how long after that */
@@ -67,6 +70,12 @@ static inline int wr_over(const wr_client *c) {
 int wr_limit_admit(wr_client *c, uint32_t actor);
 void wr_limit_note(wr_client *c, uint32_t actor, wr_id call);
 void wr_limit_free(wr_client *c);
+/* The limit for all streams of this actor: asked and noted only where there is one. */
+int wr_pace_reserve(wr_client *c); /* with the lock held, as note: for one more note */
+void wr_pace_note(wr_client *c, const wr_job *job);
+int wr_pace_has_room(wr_client *c, const wr_job *job);
+int wr_pace_await_room(wr_client *c, const wr_job *job); /* if not, this process will be woken */
+void wr_pace_free(wr_client *c);
 /* The task that makes the object, in place of its id; 0: none does any more. */
 int wr_task_of(wr_client *c, wr_id *id);
 /* This process waits for these inside a task: see urge.c. */

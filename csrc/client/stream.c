@@ -1,6 +1,7 @@
 /* Streams: yielding from a task, and reading what it yields. */
 #include "sched/stream.h"
 
+#include "base/assert.h"
 #include "client/internal.h"
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -31,7 +32,9 @@ void wr_stream_leave(wr_client *c, wr_id task) {
 
 int wr_work_yield(wr_client *c, const wr_job *job, int is_error) {
   wr_lock(c);
-  int rc = wr_stream_publish(&c->self, job->idx, is_error);
+  int rc = WR_UNLIKELY(c->streams_room) ? wr_pace_reserve(c) : WR_OK;
+  if (rc == WR_OK) rc = wr_stream_publish(&c->self, job->idx, is_error);
+  if (WR_UNLIKELY(c->streams_room) && rc == WR_OK) wr_pace_note(c, job);
   wr_unlock(c);
   return rc;
 }
@@ -57,11 +60,15 @@ typedef struct {
 } room_wait;
 
 int wr_work_has_room(wr_client *c, const wr_job *job) {
-  return wr_load32(&job->t->cancel) || wr_stream_has_room(&c->seg, job->t);
+  if (wr_load32(&job->t->cancel)) return 1;
+  return wr_stream_has_room(&c->seg, job->t) &&
+         (WR_LIKELY(!c->streams_room) || wr_pace_has_room(c, job));
 }
 
 int wr_work_watch_room(wr_client *c, const wr_job *job) {
-  return wr_load32(&job->t->cancel) || wr_stream_await_room(&c->seg, job->t, c->slot);
+  if (wr_load32(&job->t->cancel)) return 1;
+  return wr_stream_await_room(&c->seg, job->t, c->slot) &&
+         (WR_LIKELY(!c->streams_room) || wr_pace_await_room(c, job));
 }
 
 static int room_or_watch(void *arg) {

@@ -402,6 +402,13 @@ static PyObject *m_actor_up(PyObject *module, PyObject *unused) {
   return come_up(w, w->job) ? NULL : Py_NewRef(Py_None);
 }
 
+static PyObject *m_limit_streams(PyObject *module, PyObject *n) {
+  unsigned long room = PyLong_AsUnsignedLong(n);
+  if (PyErr_Occurred() || wrpy_attached(wrpy_state_of(module))) return NULL;
+  wr_pace_limit(wrpy_sess.client, room > UINT32_MAX ? UINT32_MAX : (uint32_t)room);
+  Py_RETURN_NONE;
+}
+
 static PyObject *m_quit_soon(PyObject *module, PyObject *unused) {
   (void)unused;
   wrpy_worker *w = wrpy_state_of(module)->worker;
@@ -465,6 +472,8 @@ PyMethodDef wrpy_worker_methods[] = {
     {"actor_exit", m_actor_exit, METH_NOARGS, "This actor leaves for good."},
     {"actor_up", m_actor_up, METH_NOARGS,
      "The actor has been constructed: its callers may call, this process takes their calls."},
+    {"limit_streams", m_limit_streams, METH_O,
+     "limit_streams(n): methods that yield wait while n of their items are unread, all together."},
     {"quit_soon", m_quit_soon, METH_NOARGS, "Leaves worker_loop after the current job."},
     {"current_job", m_current_job, METH_NOARGS,
      "The Job that the calling thread or coroutine runs, or None."},

@@ -10,6 +10,14 @@
 
 #define END_CODE "END_OF_STREAM"
 
+wr_stream *wr_stream_living(const wr_seg *s, wr_idx task, uint32_t gen) {
+  if (!wr_rec_is_task(s, task)) return NULL;
+  const wr_task *t = wr_task_at(s, task);
+  uint64_t st = wr_load(&t->tstate);
+  int lives = WR_TASK_GEN(st) == gen && WR_TASK_PHASE(st) != WR_TASK_FREE;
+  return lives && (t->flags & WR_TF_STREAM) && t->args ? wr_stream_of(s, t) : NULL;
+}
+
 /* ---- the task's side ------------------------------------------------------------------------- */
 
 /* The record (free, ours) becomes item `number` of the task's stream. */
@@ -90,12 +98,16 @@ int wr_stream_has_reader(const wr_seg *s, const wr_task *t) {
 }
 
 /* The reader is the process that submitted the task: its flag goes when it dies. */
+int wr_stream_is_read(const wr_seg *s, const wr_task *t) {
+  return !wr_load32(&wr_stream_of(s, t)->closed) &&
+         (wr_tag_value(wr_load(&t->ret.refs)) & WR_REF_CREATOR);
+}
+
 int wr_stream_has_room(const wr_seg *s, const wr_task *t) {
   const wr_stream *st = wr_stream_of(s, t);
   if (WR_LIKELY(st->room == 0)) return 1;
   uint32_t unread = wr_stream_yielded(s, t) - wr_load32(&st->consumed);
-  return unread < st->room || wr_load32(&st->closed) ||
-         !(wr_tag_value(wr_load(&t->ret.refs)) & WR_REF_CREATOR);
+  return unread < st->room || !wr_stream_is_read(s, t);
 }
 
 int wr_stream_await_room(const wr_seg *s, const wr_task *t, uint32_t waiter) {
@@ -155,16 +167,6 @@ static void let_go(wr_self *me, wr_idx i, uint32_t gen) {
     wr_refs_clear(me, i, gen, WR_REF_TASK);
 }
 
-/* The stream of the task that yields the item; NULL: the task is gone. */
-static wr_stream *stream_of_item(const wr_seg *s, const wr_item *item) {
-  wr_idx i = item->task;
-  if (!wr_rec_is_task(s, i)) return NULL;
-  const wr_task *t = wr_task_at(s, i);
-  uint64_t st = wr_load(&t->tstate);
-  int lives = WR_TASK_GEN(st) == item->task_gen && WR_TASK_PHASE(st) != WR_TASK_FREE;
-  return lives && (t->flags & WR_TF_STREAM) && t->args ? wr_stream_of(s, t) : NULL;
-}
-
 void wr_stream_settle(wr_self *me, uint32_t slot) {
   wr_seg *s = me->s;
   wr_proc *p = &s->procs[slot];
@@ -175,7 +177,7 @@ void wr_stream_settle(wr_self *me, uint32_t slot) {
   const wr_item *item = wr_item_at(s, i);
   wr_idx prev = item->prev;
   uint32_t prev_gen = item->prev_gen;
-  wr_stream *st = stream_of_item(s, item);
+  wr_stream *st = wr_stream_living(s, item->task, item->task_gen); /* NULL: the task is gone */
   wr_idx named = st ? wr_load32(&st->item) : 0;
   if (named && named == prev && is_living_item(s, prev, prev_gen) &&
       WR_OBJ_PHASE(wr_load(&wr_obj(s, prev)->state)) != WR_OBJ_PENDING) {

@@ -12,6 +12,8 @@ static inline wr_stream *wr_stream_of(const wr_seg *s, const wr_task *t) {
   return (wr_stream *)(void *)wr_tasks_extra(s, t, sizeof(wr_stream) / 4);
 }
 
+/* That of the task, which may be gone: NULL then. */
+wr_stream *wr_stream_living(const wr_seg *s, wr_idx task, uint32_t gen);
 /* Makes the first item of a task that is being built. */
 int wr_stream_begin(wr_self *me, wr_idx task, wr_idx *out);
 /* Items that have been yielded so far, by earlier attempts too. */
@@ -24,6 +26,8 @@ int wr_stream_end(wr_self *me, wr_idx task);
 
 /* Is there somebody who could read what the task yields next? */
 int wr_stream_has_reader(const wr_seg *s, const wr_task *t);
+/* Or has he left the stream, or the session? */
+int wr_stream_is_read(const wr_seg *s, const wr_task *t);
 /* May the task yield more, or not before more is read?  wr_stream_await_room: if not, slot `waiter`
  * will be woken then. */
 int wr_stream_has_room(const wr_seg *s, const wr_task *t);

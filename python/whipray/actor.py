@@ -270,6 +270,8 @@ def _create_one(
     shapes, cause = _shapes(place, held, env, target)
     group, generation = (0, 0) if cause else target.numbers()
     orders = {"max_concurrency": concurrency, "groups": groups, "name": name, "held": held}
+    if room := options.room(given.get("_actor_generator_backpressure_num_objects")):
+        orders["room"] = room
     if group:
         orders["captures"] = target.capture
     spec = {

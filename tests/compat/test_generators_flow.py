@@ -66,6 +66,70 @@ def test_backpressure_ends_when_the_reader_leaves(ray: Ray, tmp_path: Any) -> No
     assert ray.get(ray.remote(num_cpus=2)(lambda: "next").remote()) == "next"
 
 
+class Yields:
+    def items(self, path: str, n: int) -> Any:
+        yield from journal_to(path, n)
+
+
+class YieldsAsync:
+    async def items(self, path: str, n: int) -> Any:
+        for k in journal_to(path, n):
+            yield k
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("cls", "concurrency"), [(Yields, 1), (Yields, 3), (YieldsAsync, 3)], ids=str
+)
+def test_backpressure_of_all_streams_of_an_actor(
+    ray: Ray, tmp_path: Any, cls: Any, concurrency: int
+) -> None:
+    """What the first has yielded and nobody read leaves less room for the second, also at its end."""
+    first, second = Journal(tmp_path / "first"), Journal(tmp_path / "second")
+    limited = ray.remote(_actor_generator_backpressure_num_objects=3)(cls)
+    actor = limited.options(max_concurrency=concurrency).remote()
+    whole = actor.items.remote(first.path, 2)
+    wait_until(lambda: len(first.lines()) == 2)
+    other = actor.items.remote(second.path, 10)
+    wait_until(lambda: len(second.lines()) == 1)
+    assert values(ray, whole) == [0, 1]
+    for k in range(10):
+        wait_until(lambda k=k: len(second.lines()) == min(10, k + 3))  # type: ignore[misc]
+        assert ray.get(next(other)) == k
+    assert len(second.lines()) == 10
+
+
+def test_backpressure_of_an_actor_ends_for_a_stream_that_nobody_reads(
+    ray: Ray, tmp_path: Any
+) -> None:
+    left, read = Journal(tmp_path / "left"), Journal(tmp_path / "read")
+    actor = ray.remote(_actor_generator_backpressure_num_objects=1)(Yields).remote()
+    generator = actor.items.remote(left.path, 10)
+    wait_until(lambda: len(left.lines()) == 1)
+    behind = actor.items.remote(read.path, 10)
+    del generator
+    assert values(ray, behind) == list(range(10))
+
+
+@pytest.mark.parametrize("room", [1, 4])
+def test_the_tighter_of_two_backpressures_counts(ray: Ray, tmp_path: Any, room: int) -> None:
+    journal = Journal(tmp_path / "made")
+    actor = ray.remote(_actor_generator_backpressure_num_objects=2)(Yields).remote()
+    method = actor.items.options(_generator_backpressure_num_objects=room)
+    generator = method.remote(journal.path, 10)
+    for k in range(10):
+        wait_until(lambda k=k: len(journal.lines()) == min(10, k + min(room, 2)))  # type: ignore[misc]
+        assert ray.get(next(generator)) == k
+
+
+@pytest.mark.parametrize(
+    ("value", "error"), [(0, ValueError), (-2, ValueError), (2.5, TypeError), ("3", TypeError)]
+)
+def test_backpressure_of_an_actor_is_checked(ray: Ray, value: Any, error: type) -> None:
+    with pytest.raises(error, match="_actor_generator_backpressure_num_objects"):
+        ray.remote(_actor_generator_backpressure_num_objects=value)(Yields)
+
+
 # ---- cancellation --------------------------------------------------------------------------------
 
 
@@ -223,12 +287,6 @@ def test_memory_of_what_nobody_reads_comes_back(ray: Ray, engine: Ray) -> None:
 
         wait_until(lambda: _core.audit()["value_bytes"] < 10_000_000)
         wait_until(lambda: _core.audit()["violations"] == 0)
-
-
-@pytest.mark.ray_differs("refused here, see docs/moving-from-ray.md")
-def test_limits_that_are_refused(ray: Ray) -> None:
-    with pytest.raises(NotImplementedError, match="_actor_generator"):
-        ray.remote(_actor_generator_backpressure_num_objects=2)(type("Empty", (), {}))
 
 
 # ---- several objects per yield -------------------------------------------------------------------

@@ -187,12 +187,12 @@ def _backpressure(name: str, value: Any) -> None:
         )
 
 
-def _whole_actor_backpressure(name: str, value: Any) -> None:
-    _backpressure(name, value)
-    if value is not None and value > 0:
-        raise NotImplementedError(
-            f"{name} is not supported (see docs/moving-from-ray.md); limit each method: "
-            "@method(_generator_backpressure_num_objects=...)."
+def _actor_backpressure(name: str, value: Any) -> None:
+    _typed(int)(name, value)
+    if value is not None and value <= 0 and value != -1:
+        raise ValueError(
+            f"{name} must be > 0 to cap the actor's total unconsumed generator objects, or -1 to "
+            f"disable. Got {value}."
         )
 
 
@@ -244,7 +244,7 @@ ACTOR: dict[str, Check] = {
     "namespace": _typed(str),
     "get_if_exists": _strictly(bool),
     "allow_out_of_order_execution": _typed(bool),
-    "_actor_generator_backpressure_num_objects": _whole_actor_backpressure,
+    "_actor_generator_backpressure_num_objects": _actor_backpressure,
 }
 METHOD: dict[str, Check] = {
     "num_returns": _num_returns,

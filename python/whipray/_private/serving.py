@@ -36,6 +36,7 @@ class Actor:
         self.groups: dict[str, int] = orders["groups"]
         self.held: dict[str, float] = orders["held"]
         self.captures: bool | None = orders.get("captures")
+        self.room: int = orders.get("room", 0)
         self.instance: Any = None
         self.shown = cls.__name__
         self.leaving = False
@@ -189,6 +190,8 @@ class Handlers:
         if actor.captures is not None:
             worker.state.group = (job.group, actor.captures)
             _core.set_context(actor.captures)
+        if actor.room:
+            _core.limit_streams(actor.room)
         threads = worker.thread_count(actor.held)
         if threads is not None:
             os.environ[worker.THREADS] = threads
