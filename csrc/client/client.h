@@ -268,7 +268,7 @@ int wr_work_yield(wr_client *c, const wr_job *job, int is_error);
 int wr_work_has_room(wr_client *c, const wr_job *job);
 int wr_work_watch_room(wr_client *c, const wr_job *job);
 int wr_work_wait_room(wr_client *c, const wr_job *job, int64_t deadline_ns);
-/* From now on all streams of this actor together wait while `room` items are unread; 0: they don't. */
+/* From now on all streams of this actor wait while `room` of their items are unread; 0: none. */
 void wr_pace_limit(wr_client *c, uint32_t room);
 /* Before finish: there are no more items. */
 int wr_work_end_stream(wr_client *c, const wr_job *job);

@@ -40,7 +40,7 @@ static int make_session_dir(node *n, const node_config *cfg, char *err, size_t c
   const char *top = temp_dir(cfg);
   char sub[160];
   int base = snprintf(n->base_dir, sizeof n->base_dir, "%s/whipray-%u", top, wr_os_uid());
-  int len = snprintf(n->dir, sizeof n->dir, "%s/session-%lld-%d", n->base_dir,
+  int len = snprintf(n->dir, sizeof n->dir, "%s/session_%lld_%d", n->base_dir,
                      (long long)wr_os_wall_seconds(), wr_os_pid());
   if (base < 0 || len < 0 || (size_t)base >= sizeof n->base_dir || len + 6 > SUN_PATH) {
     snprintf(err, cap, "the path %s is too long for a unix socket (limit %d bytes); "
@@ -85,7 +85,7 @@ static void clean_one(const char *name, void *arg) {
 
 void node_clean_stale_in(const char *base, const char *own) {
   stale s = {base, own};
-  wr_os_list_dir(base, "session-", clean_one, &s);
+  wr_os_list_dir(base, "session_", clean_one, &s);
 }
 
 void node_session_clean_stale(node *n) { node_clean_stale_in(n->base_dir, n->dir); }

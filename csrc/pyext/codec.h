@@ -79,6 +79,7 @@ typedef struct wr_enc {
 } wr_enc;
 
 int wrpy_enc_value(wr_codec_state *cs, PyObject *v, wr_enc *e); /* 0, or -1 with an error set */
+int wrpy_enc_put(wr_codec_state *cs, PyObject *v, wr_enc *e);   /* the same; errors name put */
 /* As vectorcall passes them: nargs values, then one for each name.  An argument that is an
  * ObjectRef itself becomes a dependency, refs[0..ndeps). */
 int wrpy_enc_call(wr_codec_state *cs, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,

@@ -262,9 +262,15 @@ int wrpy_enc_one(wr_enc *e, PyObject *v, wrpy_what what) {
   return wrpy_enc_pickle(e, v, what);
 }
 
-int wrpy_enc_value(wr_codec_state *cs, PyObject *v, wr_enc *e) {
+static int enc_single(wr_codec_state *cs, PyObject *v, Py_ssize_t index, wr_enc *e) {
   wrpy_enc_init(e, cs);
-  if (wrpy_enc_one(e, v, (wrpy_what){-1, NULL}) == 0 && wrpy_enc_finish(e) == 0) return 0;
+  if (wrpy_enc_one(e, v, (wrpy_what){index, NULL}) == 0 && wrpy_enc_finish(e) == 0) return 0;
   wrpy_enc_clear(e);
   return -1;
+}
+
+int wrpy_enc_value(wr_codec_state *cs, PyObject *v, wr_enc *e) { return enc_single(cs, v, -1, e); }
+
+int wrpy_enc_put(wr_codec_state *cs, PyObject *v, wr_enc *e) {
+  return enc_single(cs, v, WRPY_WHAT_PUT, e);
 }

@@ -52,7 +52,9 @@ void wrpy_enc_rewind(wr_enc *e, wr_enc_mark m);
 
 /* ---- codec_enc.c, codec_pickle.c ------------------------------------------------------------- */
 
-/* Which value an error is about: argument `index`, the one called `name`, or neither (-1, NULL). */
+/* Which value an error is about: argument `index`, the one called `name`, what is put (-2, NULL),
+ * or any other (-1, NULL). */
+#define WRPY_WHAT_PUT (-2)
 typedef struct {
   Py_ssize_t index;
   PyObject *name;

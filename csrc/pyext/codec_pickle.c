@@ -43,9 +43,9 @@ static PyObject *plain_dumps(wr_codec_state *cs, PyObject *v, PyObject *buffers)
 
 static PyObject *full_dumps(wr_codec_state *cs, PyObject *v, PyObject *buffers, wrpy_what what) {
   if (import_once(&cs->dumps, "whipray._private.serialization", "dump") < 0) return NULL;
-  PyObject *about = what.name         ? Py_NewRef(what.name)
-                    : what.index >= 0 ? PyLong_FromSsize_t(what.index)
-                                      : Py_NewRef(Py_None);
+  PyObject *about = what.name          ? Py_NewRef(what.name)
+                    : what.index != -1 ? PyLong_FromSsize_t(what.index)
+                                       : Py_NewRef(Py_None);
   if (!about) return NULL;
   PyObject *bytes = PyObject_CallFunctionObjArgs(cs->dumps, v, buffers, about, NULL);
   Py_DECREF(about);

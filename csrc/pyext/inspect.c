@@ -158,6 +158,11 @@ static PyObject *m_actor_info(PyObject *module, PyObject *ref) {
 /* Records are looked at while they change: one whose state word is another one afterwards is left
  * out, since its fields may be those of two records. */
 
+/* Of a process that may have ended, until another one takes its slot. */
+static uint32_t job_of(uint32_t slot) {
+  return slot < WR_MAX_PROCS ? wrpy_sess.seg->procs[slot].job : 0;
+}
+
 static PyObject *task_row(const wrpy_look *l, wr_idx i, const wr_task *t) {
   uint64_t state = wr_load(&t->tstate);
   uint32_t phase = WR_TASK_PHASE(state);
@@ -172,6 +177,7 @@ static PyObject *task_row(const wrpy_look *l, wr_idx i, const wr_task *t) {
       set_uint(d, "method", is_call ? t->fn : 0) ||
       set_id(d, "fn", is_call ? 0 : t->fn, WRPY_ID_BYTES) ||
       set_actor(d, "actor", t->actor, t->actor_gen) || set_uint(d, "submitter", t->submitter) ||
+      set_uint(d, "job", job_of(t->submitter)) ||
       set_uint(d, "cancel", wr_load32(&t->cancel)) ||
       set_id(d, "parent", t->parent, WRPY_TASK_BYTES) ||
       set_uint(d, "result", WR_OBJ_PHASE(wr_load(&t->ret.state))) ||

@@ -168,7 +168,7 @@ int wrpy_put_encoded(wrpy_state *st, wr_enc *enc, uint32_t epoch, wr_id *out) {
 static int put(wrpy_state *st, PyObject *v, int is_error, wr_id *out) {
   wr_enc enc;
   uint32_t epoch = wrpy_sess.epoch;
-  if (wrpy_enc_value(&st->codec, v, &enc)) return -1;
+  if (wrpy_enc_put(&st->codec, v, &enc)) return -1;
   int rc = put_encoded(st, &enc, epoch, is_error, out);
   wrpy_enc_clear(&enc);
   return rc;

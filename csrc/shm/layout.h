@@ -38,7 +38,7 @@
 #include "shm/atomic.h"
 
 #define WR_SEGMENT_MAGIC UINT64_C(0x3179617270696877) /* "whipray1" */
-#define WR_SEGMENT_VERSION 3u
+#define WR_SEGMENT_VERSION 4u
 
 #define WR_CHUNK_SHIFT 16
 #define WR_CHUNK ((uint64_t)1 << WR_CHUNK_SHIFT)
@@ -49,7 +49,7 @@
 #define WR_MAX_ACTORS 16384u
 #define WR_MAX_POOLS 256u
 #define WR_MAX_SHAPES 256u
-#define WR_MAX_RESOURCES 64u
+#define WR_MAX_RESOURCES 256u
 #define WR_SHAPE_RESOURCES 8u
 #define WR_REC_CHUNKS 131072u /* 8 GiB of records */
 #define WR_MAX_CELLS (WR_REC_CHUNKS * (uint32_t)(WR_CHUNK / WR_CELL))

@@ -9,6 +9,9 @@ from typing import Any, Generic, NoReturn, TypeVar
 from whipray import _core
 from whipray._private import actor_table, exporting, options, signatures, strategies, worker
 
+_TEXT_BYTES = 128
+"""What the record of an actor has room for: its class, its name and its namespace."""
+
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -83,7 +86,7 @@ class ActorClass(Generic[T]):
             self.__dict__[name] = getattr(cls, name, None)
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        name = self.__ray_metadata__.class_name
+        name = self.__ray_metadata__.modified_class.__qualname__
         raise TypeError(
             f"Actors cannot be instantiated directly. Instead of '{name}()', use '{name}.remote()'."
         )
@@ -212,7 +215,8 @@ class ClassExports:
 
     def _export(self) -> _core.ObjectRef[Any]:
         cls = self._meta.modified_class
-        payload = exporting.dumps_definition((cls, self._meta.table.order()), cls)
+        name = f"{exporting.module_of(cls)}.{exporting.short_name(cls)}"
+        payload = exporting.dumps_definition((cls, self._meta.table.order(), name), cls)
         return exporting.export(payload, exporting.CLASS)
 
 
@@ -266,7 +270,7 @@ def _create_one(
     )
     env = given.get("runtime_env")
     place, held = options.actor_shapes(given)
-    target = strategies.target_of(given, held, place, meta.class_name)
+    target = strategies.target_of(given, held, place, meta.modified_class.__qualname__)
     shapes, cause = _shapes(place, held, env, target)
     group, generation = (0, 0) if cause else target.numbers()
     orders = {"max_concurrency": concurrency, "groups": groups, "name": name, "held": held}
@@ -291,7 +295,7 @@ def _create_one(
         "max_restarts": given.get("max_restarts") or 0,
         "name": name,
         "namespace": namespace,
-        "cls_name": meta.class_name,
+        "cls_name": _shown(meta.modified_class, name, namespace),
     }
     try:
         return _core.actor_create(spec, (*args, orders), kwargs)  # type: ignore[return-value]
@@ -299,6 +303,13 @@ def _create_one(
         if cause or not target.explains(error):
             raise
         return _create_one(actor_class, given, name, namespace, args, kwargs)
+
+
+def _shown(cls: type[Any], name: str, namespace: str) -> str:
+    """What errors and listings call the class: its full name, if the actor's has room beside it."""
+    full = cls.__qualname__
+    fits = len(f"{full}{name}{namespace}".encode()) <= _TEXT_BYTES
+    return full if fits else cls.__name__
 
 
 def _shapes(

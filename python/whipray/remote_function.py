@@ -101,7 +101,7 @@ class RemoteFunction(Generic[R]):
         options.check_task(task_options, in_options=True)
         options.check_per_yield(task_options, self._default_options)
         options.check_returns(task_options, signatures.is_generator(self._function))
-        return ConfiguredFunction(self, options.merge(self._default_options, task_options))
+        return ConfiguredFunction(self, options.merge_task(self._default_options, task_options))
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
         """The task as a node of a graph, see whipray.dag."""
@@ -179,7 +179,7 @@ def prepare(
     env = task_options.get("runtime_env")
     retries = task_options.get("max_retries")
     resources = options.wanted(task_options, 1)
-    name = exporting.short_name(exports.function)
+    name = getattr(exports.function, "__qualname__", "") or exporting.short_name(exports.function)
     target = strategies.target_of(task_options, resources, {}, name)
     if target.unschedulable or target.is_removed():
         return _failing(target, nreturns)

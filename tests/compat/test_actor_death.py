@@ -410,3 +410,34 @@ def test_a_shutdown_hook_that_raises_does_not_keep_the_actor(ray: Ray, journal: 
     del actor
     wait_until(lambda: process_gone(pid))
     assert journal.lines() == ["shutdown"]
+
+
+def test_errors_name_the_class_in_full(ray: Ray) -> None:
+    @ray.remote
+    class Inner:
+        pass
+
+    actor = Inner.remote()
+    ray.kill(actor)
+    with pytest.raises(ray.exceptions.ActorDiedError) as caught:
+        ray.get(actor.__ray_ready__.remote())
+    name = "test_errors_name_the_class_in_full.<locals>.Inner"
+    assert f"class_name: {name}\n" in str(caught.value)
+
+
+def test_the_header_of_a_class_that_is_not_imported_names_it(ray: Ray) -> None:
+    class Missing:
+        def __reduce__(self) -> Any:
+            return __import__, ("no_such_module_there",)
+
+    @ray.remote
+    class Needs:
+        needed = Missing()
+
+        def method(self) -> None:
+            pass
+
+    with pytest.raises(ray.exceptions.ActorDiedError) as caught:
+        ray.get(Needs.remote().method.remote())
+    assert "ray::Needs.__init__()" in str(caught.value)
+    assert "no_such_module_there" in str(caught.value)

@@ -335,3 +335,14 @@ def test_graceful_end_runs_queued_calls_first(ray: Ray, journal: Journal) -> Non
     with pytest.raises(ray.exceptions.RayActorError):
         while True:
             ray.get(note.note.remote(9))
+
+
+def test_a_class_that_is_called_is_named_in_full(ray: Ray) -> None:
+    @ray.remote
+    class Inner:
+        pass
+
+    with pytest.raises(TypeError, match="cannot be instantiated directly") as caught:
+        Inner()
+    name = "test_a_class_that_is_called_is_named_in_full.<locals>.Inner"
+    assert f"use '{name}.remote()'" in str(caught.value)

@@ -66,6 +66,10 @@ def test_backpressure_ends_when_the_reader_leaves(ray: Ray, tmp_path: Any) -> No
     assert ray.get(ray.remote(num_cpus=2)(lambda: "next").remote()) == "next"
 
 
+def made(journal: Journal, n: int) -> None:
+    wait_until(lambda: len(journal.lines()) == n)
+
+
 class Yields:
     def items(self, path: str, n: int) -> Any:
         yield from journal_to(path, n)
@@ -84,7 +88,7 @@ class YieldsAsync:
 def test_backpressure_of_all_streams_of_an_actor(
     ray: Ray, tmp_path: Any, cls: Any, concurrency: int
 ) -> None:
-    """What the first has yielded and nobody read leaves less room for the second, also at its end."""
+    """What the first has yielded leaves less room for the second, also when it has ended."""
     first, second = Journal(tmp_path / "first"), Journal(tmp_path / "second")
     limited = ray.remote(_actor_generator_backpressure_num_objects=3)(cls)
     actor = limited.options(max_concurrency=concurrency).remote()
@@ -94,7 +98,7 @@ def test_backpressure_of_all_streams_of_an_actor(
     wait_until(lambda: len(second.lines()) == 1)
     assert values(ray, whole) == [0, 1]
     for k in range(10):
-        wait_until(lambda k=k: len(second.lines()) == min(10, k + 3))  # type: ignore[misc]
+        made(second, min(10, k + 3))
         assert ray.get(next(other)) == k
     assert len(second.lines()) == 10
 
@@ -118,7 +122,7 @@ def test_the_tighter_of_two_backpressures_counts(ray: Ray, tmp_path: Any, room: 
     method = actor.items.options(_generator_backpressure_num_objects=room)
     generator = method.remote(journal.path, 10)
     for k in range(10):
-        wait_until(lambda k=k: len(journal.lines()) == min(10, k + min(room, 2)))  # type: ignore[misc]
+        made(journal, min(10, k + min(room, 2)))
         assert ray.get(next(generator)) == k
 
 

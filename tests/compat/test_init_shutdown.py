@@ -109,6 +109,20 @@ def test_custom_resources_are_offered_and_zero_is_dropped(ray_fresh: Ray, start:
     assert "none" not in offered
 
 
+def test_a_hundred_custom_resources(ray_fresh: Ray, start: Start) -> None:
+    names = [f"kind{k}" for k in range(100)]
+    start(resources=dict.fromkeys(names, 1))
+    assert set(names) <= set(ray_fresh.cluster_resources())
+    one = ray_fresh.remote(lambda: 1)
+    assert sum(ray_fresh.get([one.options(resources={n: 1}).remote() for n in names])) == 100
+
+
+@pytest.mark.ray_differs("limits, see docs/caveats.md")
+def test_too_many_custom_resources_are_refused(start: Start) -> None:
+    with pytest.raises(ValueError, match="at most 124 resources"):
+        start(resources={f"kind{k}": 1 for k in range(125)})
+
+
 @pytest.mark.parametrize("name", ["CPU", "GPU"])
 def test_builtin_names_are_refused_among_custom_resources(start: Start, name: str) -> None:
     with pytest.raises((AssertionError, ValueError, RuntimeError), match=name):

@@ -237,8 +237,11 @@ def test_there_is_no_such_bundle(machine: Ray, bundle: int) -> None:
 def test_a_task_that_fits_no_bundle(machine: Ray, options: dict[str, Any]) -> None:
     group = created(machine, [{"CPU": 1}, {"CPU": 1}])
     task = seen(machine).options(scheduling_strategy=in_group(machine, group), **options)
-    with pytest.raises(ValueError, match="cannot fit into any bundles"):
+    with pytest.raises(ValueError, match="cannot fit into any bundles") as caught:
         task.remote()
+    text = str(caught.value)
+    assert text.startswith("Cannot schedule seen.<locals>.look with")
+    assert f"{next(iter(options.values()))!r}".strip("{}") in text
 
 
 def test_an_actor_needs_a_cpu_to_start(machine: Ray) -> None:

@@ -340,3 +340,11 @@ def test_coroutines_named_by_their_caller(ray: Ray) -> None:
     calls = [actor.name.options(name=f"call {i}").remote(i) for i in range(5)]
     assert ray.get(calls) == [(f"call {i}", i) for i in range(5)]
     assert ray.get(actor.name.remote(7)) == ("Actor.name", 7)
+
+
+def test_the_session_has_a_name(ray: Ray) -> None:
+    name = ray.get_runtime_context().get_session_name()
+    assert name.startswith("session_")
+    assert (
+        ray.get(ray.remote(lambda: ray.get_runtime_context().get_session_name()).remote()) == name
+    )

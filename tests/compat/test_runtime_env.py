@@ -142,6 +142,30 @@ def test_variables_expand_and_merge(start: Callable[..., Any], ray_fresh: Ray) -
     assert ray_fresh.get(task.remote()) == ["job", "task", "task", expanded]
 
 
+@pytest.mark.parametrize(
+    ("env", "of_task", "of_actor"),
+    [
+        ({"env_vars": {"OF_OPTIONS": "yes"}}, [None, "yes"], [None, "yes"]),
+        ({"config": {"setup_timeout_seconds": 100}}, [None, None], [None, None]),
+        ({"env_vars": {}}, ["yes", None], [None, None]),
+        ({}, ["yes", None], [None, None]),
+        (None, ["yes", None], [None, None]),
+    ],
+)
+def test_options_replace_the_environment(
+    ray: Ray, env: Any, of_task: list[Any], of_actor: list[Any]
+) -> None:
+    """One that says nothing leaves that of the decorator to a task, and nothing to an actor."""
+    decorated = ray.remote(runtime_env={"env_vars": {"OF_DECORATOR": "yes"}})
+
+    def both(self: Any = None) -> list[Any]:
+        return [os.environ.get(f"OF_{name}") for name in ("DECORATOR", "OPTIONS")]
+
+    task = decorated(both).options(runtime_env=env)
+    actor = decorated(type("Actor", (), {"both": both})).options(runtime_env=env).remote()
+    assert ray.get([task.remote(), actor.both.remote()]) == [of_task, of_actor]
+
+
 @pytest.mark.parametrize("by_name", [True, False])
 def test_setup_hook(start: Callable[..., Any], ray_fresh: Ray, by_name: bool) -> None:
     hook = f"{__name__}.set_variable" if by_name else set_variable

@@ -228,7 +228,7 @@ def test_error_of_a_dead_actor_names_call_signal_and_memory(ray: Ray) -> None:
         assert "last_call: crash" in text
         assert "signal 9 (SIGKILL" in text
         assert resident_mib(text) >= 200
-        assert text.count("class_name: Mortal") == 1
+        assert text.count("<locals>.Mortal") == 1
 
 
 def test_unavailable_error_names_the_actor(ray: Ray) -> None:

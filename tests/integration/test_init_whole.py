@@ -53,7 +53,7 @@ def test_a_step_that_fails_leaves_no_session(
             with pytest.raises(type(error)):
                 whipray.init(**given)
         assert not _core.attached() and not whipray.is_initialized()
-        assert not list(tmp_path.glob("whipray-*/session-*"))
+        assert not list(tmp_path.glob("whipray-*/session_*"))
         whipray.init(num_cpus=1)
         assert whipray.get(echo.remote(7)) == 7
         whipray.shutdown()

@@ -381,7 +381,7 @@ def test_what_a_crash_leaves_is_removed_by_the_next_session(start: Start, tmp_pa
     subprocess.run([sys.executable, "-c", program, str(spilled)], timeout=50, check=False)
     left = files(spilled)
     assert left
-    for path in spilled.rglob("session-*"):
+    for path in spilled.rglob("session_*"):
         os.utime(path, (1, 1))  # long ago
     start()
     assert not any(path.exists() for path in left)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import textwrap
 
 import pytest
 
@@ -107,6 +110,37 @@ def test_where_a_task_runs(gate):
     assert row.type == "NORMAL_TASK" and row.actor_id is None
     assert row.job_id == ray.get_runtime_context().get_job_id()
     assert row.node_id == ray.get_runtime_context().get_node_id()
+
+
+def test_tasks_of_a_driver_that_has_gone_keep_its_job(gate):
+    program = f"""
+        import whipray as ray
+        from tests.compat.helpers import Gate
+
+        ray.init(address={ray.get_runtime_context().gcs_address!r}, namespace="here")
+
+        @ray.remote(num_cpus=0)
+        class Stays:
+            def run(self, path):
+                from tests.compat.helpers import Gate
+
+                Gate(path + ".begun").open()
+                Gate(path).wait()
+
+        stays = Stays.options(name="stays", lifetime="detached").remote()
+        ray.get(stays.__ray_ready__.remote())
+        stays.run.remote({gate.path!r})
+        Gate({gate.path + ".begun"!r}).wait()
+        print(ray.get_runtime_context().get_job_id())
+    """
+    run = [sys.executable, "-c", textwrap.dedent(program)]
+    job = subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip()
+    wait_until(
+        lambda: job not in [row.job_id for row in state.list_jobs() if row.status == "RUNNING"]
+    )
+    (row,) = [row for row in state.list_tasks() if row.name == "Stays.run"]
+    assert row.job_id == job != ray.get_runtime_context().get_job_id()
+    ray.kill(ray.get_actor("stays"))
 
 
 def test_tasks_without_references_are_gone():

@@ -165,10 +165,12 @@ def test_unknown_environment_fields_only_warn() -> None:
         assert fields.checked({"colour": 1, "env_vars": {}}) == {"env_vars": {}}
 
 
-def test_merge_replaces_options_and_joins_environments() -> None:
+def test_merge_replaces_options_and_environments() -> None:
     base = {"num_cpus": 1, "runtime_env": {"env_vars": {"A": "1", "B": "1"}}}
     new = {"num_cpus": 2, "runtime_env": {"env_vars": {"B": "2"}}}
-    merged = options.merge(base, new)
-    assert merged == {"num_cpus": 2, "runtime_env": {"env_vars": {"A": "1", "B": "2"}}}
+    assert options.merge(base, new) == options.merge_task(base, new) == new
+    empty = {"runtime_env": {"env_vars": {}}}
+    assert options.merge(base, empty)["runtime_env"] == empty["runtime_env"]
+    assert options.merge_task(base, empty) == base
     assert base["num_cpus"] == 1
     assert base["runtime_env"] == {"env_vars": {"A": "1", "B": "1"}}

@@ -122,10 +122,10 @@ def _revive(payload: bytes, shown: str = "") -> Any:
 
         name = pickled_names.full(payload)
         missing = shown or name.rpartition(".")[2]
+        kind = "actor class" if pickled_names.is_class(payload) else "remote function"
         raise RuntimeError(
-            f"The remote function {name or 'or class'} failed to import on the worker. Is a "
-            f"library that it needs not installed there, or not found from sys.path {sys.path}?\n\n"
-            f"{traceback.format_exc()}"
+            f"The {kind} {name} failed to import on the worker. Is a library that it needs not "
+            f"installed there, or not found from sys.path {sys.path}?\n\n{traceback.format_exc()}"
         ) from None
 
 

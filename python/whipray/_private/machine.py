@@ -17,6 +17,10 @@ PREIMPORTED = ("numpy", "cloudpickle", "asyncio")
 """Imported by the fork server, after its first worker, when the driver has them."""
 
 
+MOST_RESOURCES = 124
+"""Names that `resources` of init may have: half of WR_MAX_RESOURCES, less the built-in ones."""
+
+
 def config(
     num_cpus: float | None,
     num_gpus: float | None,
@@ -86,6 +90,8 @@ def _custom(resources: dict[str, float] | None) -> dict[str, float]:
         return {}
     if not isinstance(resources, dict):
         raise TypeError(f"resources must be a dict of name -> amount, not {type(resources)}")
+    if len(resources) > MOST_RESOURCES:
+        raise ValueError(f"init() takes at most {MOST_RESOURCES} resources, not {len(resources)}")
     for name in ("CPU", "GPU"):
         if name in resources:
             raise ValueError(

@@ -400,9 +400,13 @@ def shown(options: dict[str, Any]) -> str:
 
 
 def merge(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `new` over it; the runtime environments of the two are merged."""
-    merged = {**base, **new}
-    old_env, new_env = base.get("runtime_env"), new.get("runtime_env")
-    if old_env and new_env:
-        merged["runtime_env"] = envs.merge(old_env, new_env)
+    """`base` with `new` over it; a runtime environment takes the place of the other."""
+    return {**base, **new}
+
+
+def merge_task(base: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """The same for tasks, where an environment that says nothing leaves the other."""
+    merged = merge(base, new)
+    if "runtime_env" in base and not any((new.get("runtime_env") or {}).values()):
+        merged["runtime_env"] = base["runtime_env"]
     return merged

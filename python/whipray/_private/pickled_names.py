@@ -30,14 +30,24 @@ def full(payload: bytes) -> str:
         return ""
 
 
+def is_class(payload: bytes) -> bool:
+    """Whether it is a class that actors are made of."""
+    try:
+        value = _read(payload)
+        return isinstance(value, tuple) and isinstance(value[1], list)
+    except Exception:
+        return False
+
+
 def _read(payload: bytes) -> Any:
     value = _Names(io.BytesIO(payload)).load()
     return value.definition if isinstance(value, exporting.FromCells) else value
 
 
 def _full(value: Any) -> str:
-    named = isinstance(value, tuple) and isinstance(value[1], str)  # a class has a list there
-    return str(value[1]) if named else ""
+    if not isinstance(value, tuple):
+        return ""
+    return str(next((part for part in value[1:] if isinstance(part, str)), ""))
 
 
 class _Names(pickle.Unpickler):

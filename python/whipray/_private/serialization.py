@@ -106,7 +106,7 @@ def dump(value: object, buffers: list[pickle.PickleBuffer], about: int | str | N
     """As `dumps`, for the codec.
 
     Args:
-        about: position or name of the argument that value is; None where it is no argument.
+        about: position or name of the argument that value is; -2: it is put; None: neither.
 
     Raises:
         TypeError: something in value cannot be pickled; the text names it and where it is.

@@ -35,10 +35,16 @@ class FailureTuple:
         return f"{self.name} (in {_short(self.parent)}): {_short(self.obj)}"
 
 
+PUT = -2
+"""What `explain` is told of a value that somebody puts."""
+
+
 def explain(value: object, about: int | str | None, error: BaseException) -> str:
     """What to tell the user whose `value` could not be pickled because of `error`."""
     if about is None:
         subject = "the value"
+    elif about == PUT:
+        subject = "the put value"
     elif isinstance(about, int):
         subject = f"the argument at position {about}"
     else:

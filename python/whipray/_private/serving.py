@@ -180,7 +180,7 @@ class Handlers:
         """Become an actor: a list of bound methods, or a function that serves its calls."""
         if running.broken is not None:
             _never_called()
-        cls, order = loaded
+        cls, order, _ = loaded
         actor = running.actor = Actor(cls, order, args[-1])
         actor.retry_filters = _retry_filters(cls, order)
         if "GPU" in actor.held:

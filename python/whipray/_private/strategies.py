@@ -205,9 +205,10 @@ def _check_fit(
             f"0-{len(bundles)}"
         )
     if not _fits(resources, bundles):
+        whole = {key: int(n) if n == int(n) else n for key, n in resources.items()}
         raise ValueError(
             f"Cannot schedule {name} with the placement group because the resource request "
-            f"{resources} cannot fit into any bundles for the placement group, {bundles}."
+            f"{whole} cannot fit into any bundles for the placement group, {bundles}."
         )
     if not _fits(placing, bundles):
         raise ValueError(

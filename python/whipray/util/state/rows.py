@@ -222,7 +222,7 @@ def tasks() -> Iterator[Row]:
             "attempt_number": 0,  # records do not count them
             "name": name,
             "state": _task_state(session, row),
-            "job_id": session.job(row["submitter"]),
+            "job_id": JobID.from_int(row["job"]).hex(),
             "actor_id": _actor_id(row["actor"]) if row["actor"] else None,
             "type": kind,
             "func_or_class_name": owner,
