@@ -85,6 +85,18 @@ def async_actor(ray: Any) -> Any:
     return Coroutines
 
 
+def grouped_actor(ray: Any) -> Any:
+    """An async actor whose calls run on the event loop of a concurrency group."""
+
+    @ray.remote(concurrency_groups={"group": 1000})
+    class Grouped:
+        @ray.method(concurrency_group="group")
+        async def call(self) -> bytes:
+            return b"ok"
+
+    return Grouped
+
+
 def calling_actor(ray: Any) -> Any:
     """An actor that is itself a client of other actors."""
 
@@ -421,6 +433,16 @@ def async_actor_sync(bench: Bench) -> Values:
 )
 def async_actor_async(bench: Bench) -> Values:
     return batched_calls(bench, async_actor(bench.ray).remote())
+
+
+@SECTION.row(
+    "async-actor-group",
+    "1:1 calls in a concurrency group async",
+    "get of 1000 calls in a concurrency group of one async actor; not among Ray's own rows",
+    Figure("rate", "calls/s", limit="coroutine rate"),
+)
+def async_actor_group(bench: Bench) -> Values:
+    return batched_calls(bench, grouped_actor(bench.ray).remote())
 
 
 @SECTION.row(
