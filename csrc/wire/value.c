@@ -2,10 +2,6 @@
 
 #include "base/mem.h"
 
-#if defined(__x86_64__)
-#include <emmintrin.h>
-#endif
-
 /* ---- writing --------------------------------------------------------------------------------- */
 
 #ifdef WR_HOSTILE
@@ -114,54 +110,6 @@ void wr_frame_write(uint8_t *dst, const uint8_t *stream, size_t stream_len) {
   for (unsigned i = 0; i < 4; i++) dst[4 + i] = (uint8_t)(stream_len >> (8 * i));
   memcpy(dst + WR_VALUE_HEADER, stream, stream_len);
   memset(dst + end, 0, wr_value_align(end) - end);
-}
-
-#define STREAM_FROM ((size_t)8 << 20) /* below this the caches serve the reader */
-
-#if defined(__x86_64__)
-/* Eight pages side by side keep more of the memory's banks busy than one after the other: half as
- * much again in a second. */
-#define LANE ((size_t)4096)
-#define LANES_BYTES (8 * LANE)
-#define STRIDE ((size_t)128)
-
-static inline void stream_line(uint8_t *dst, const uint8_t *src) {
-  __m128i a = _mm_loadu_si128((const __m128i *)(const void *)src);
-  __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(src + 16));
-  __m128i c = _mm_loadu_si128((const __m128i *)(const void *)(src + 32));
-  __m128i d = _mm_loadu_si128((const __m128i *)(const void *)(src + 48));
-  _mm_stream_si128((__m128i *)(void *)dst, a);
-  _mm_stream_si128((__m128i *)(void *)(dst + 16), b);
-  _mm_stream_si128((__m128i *)(void *)(dst + 32), c);
-  _mm_stream_si128((__m128i *)(void *)(dst + 48), d);
-}
-
-static inline void stream_stride(uint8_t *dst, const uint8_t *src) {
-  __builtin_prefetch(src + STRIDE);
-  __builtin_prefetch(src + STRIDE + 64);
-  stream_line(dst, src);
-  stream_line(dst + 64, src + 64);
-}
-
-/* dst is 16-byte aligned, n a multiple of LANES_BYTES. */
-static void copy_streaming(uint8_t *dst, const uint8_t *src, size_t n) {
-  for (size_t block = 0; block < n; block += LANES_BYTES)
-    for (size_t at = block; at < block + LANE; at += STRIDE)
-      for (size_t lane = 0; lane < LANES_BYTES; lane += LANE)
-        stream_stride(dst + at + lane, src + at + lane);
-  _mm_sfence(); /* before the state word that says the value is there */
-}
-#endif
-
-void wr_copy_large(uint8_t *dst, const uint8_t *src, size_t n) {
-#if defined(__x86_64__)
-  if (n >= STREAM_FROM && ((uintptr_t)dst & 15) == 0) {
-    size_t bulk = n - n % LANES_BYTES;
-    copy_streaming(dst, src, bulk);
-    dst += bulk, src += bulk, n -= bulk;
-  }
-#endif
-  if (n) memcpy(dst, src, n);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */

@@ -173,7 +173,7 @@ size_t wr_frame_data(size_t stream_len); /* offset of the data area of a framed 
 /* Writes header, stream and padding of a framed value at dst; the data area is the caller's. */
 void wr_frame_write(uint8_t *dst, const uint8_t *stream, size_t stream_len);
 
-/* memcpy that bypasses the caches where that is faster: large copies to memory that another
+/* copy.c: memcpy that bypasses the caches where that is faster: large copies to memory that another
  * processor will read. */
 void wr_copy_large(uint8_t *dst, const uint8_t *src, size_t n);
 
