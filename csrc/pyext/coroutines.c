@@ -81,8 +81,8 @@ static PyObject *make_task(const server *s, PyObject *context, PyObject *coro) {
   if (call_soon && PyDict_SetItem(s->options, st->s_context, context) == 0)
     task = type->tp_new(type, st->no_args, NULL);
   if (task && init_task(s, task, coro, call_soon)) Py_CLEAR(task);
-  if (!task) Py_CLEAR(first_step);
   if (PyDict_SetItem(s->options, st->s_context, Py_None)) Py_CLEAR(task);
+  if (!task) Py_CLEAR(first_step);
   Py_XDECREF(call_soon);
   return task;
 }

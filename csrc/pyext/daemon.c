@@ -178,11 +178,13 @@ int wrpy_name_claim(wrpy_state *st, const char *ns, const char *name, wr_id id) 
   return taken < 0 ? -1 : taken == 0;
 }
 
-int wrpy_name_get(wrpy_state *st, const char *ns, const char *name, wr_id *out) {
+int wrpy_name_get(wrpy_state *st, PyObject *ns, PyObject *name, const char *what, wr_id *out) {
+  const char *text = wrpy_text(name, what), *space = text ? wrpy_text(ns, NAMESPACE) : NULL;
   wr_buf body = {0};
+  if (!space) return -1;
   wr_out_array(&body, 2);
-  wr_out_text(&body, ns);
-  wr_out_text(&body, name);
+  wr_out_text(&body, space);
+  wr_out_text(&body, text);
   PyObject *answer = wrpy_ask(st, WR_MSG_NAME_GET, &body, "cannot look up a name");
   if (!answer) return -1;
   int found = PySequence_Size(answer) == 2;
@@ -316,8 +318,7 @@ static PyObject *m_get_actor(PyObject *module, PyObject *args) {
   PyObject *name, *ns;
   if (!PyArg_ParseTuple(args, "UU", &name, &ns) || wrpy_attached(st)) return NULL;
   wr_id id;
-  const char *text = wrpy_text(name, ACTOR_NAME), *space = text ? wrpy_text(ns, NAMESPACE) : NULL;
-  int found = space ? wrpy_name_get(st, space, text, &id) : -1;
+  int found = wrpy_name_get(st, ns, name, ACTOR_NAME, &id);
   if (found < 0) return NULL;
   if (!found) Py_RETURN_NONE;
   PyObject *ref = wrpy_ref_hold(st, id.idx | WR_ACTOR_BIT, id.gen);

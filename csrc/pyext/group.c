@@ -162,9 +162,7 @@ static PyObject *m_group_of_name(PyObject *module, PyObject *args) {
   PyObject *name, *ns;
   if (!PyArg_ParseTuple(args, "UU", &name, &ns) || wrpy_attached(st)) return NULL;
   wr_id id;
-  const char *text = wrpy_text(name, GROUP_NAME);
-  const char *space = text ? wrpy_text(ns, "a namespace") : NULL;
-  int found = space ? wrpy_name_get(st, space, text, &id) : -1;
+  int found = wrpy_name_get(st, ns, name, GROUP_NAME, &id);
   if (found < 0) return NULL;
   return found && (id.idx & WR_GROUP_BIT) ? wrpy_group_id((id.idx & ~WR_GROUP_BIT) + 1, id.gen)
                                           : Py_NewRef(Py_None);

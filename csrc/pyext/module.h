@@ -364,9 +364,9 @@ extern PyMethodDef wrpy_worker_methods[], wrpy_serve_methods[], wrpy_coroutine_m
 /* Asks the daemon: takes over the body, unpacks the answer.  NULL: an exception is set. */
 PyObject *wrpy_ask(wrpy_state *st, uint32_t type, wr_buf *body, const char *doing);
 /* Names of actors and groups; an id is as the daemon has it.  Claim: 1 it is the record's now, 0 it
- * is taken; get: 1 found, 0 there is none; -1 with an exception. */
+ * is taken; get: 1 found, 0 there is none; -1 with an exception, in which `what` is the name's. */
 int wrpy_name_claim(wrpy_state *st, const char *ns, const char *name, wr_id id);
-int wrpy_name_get(wrpy_state *st, const char *ns, const char *name, wr_id *out);
+int wrpy_name_get(wrpy_state *st, PyObject *ns, PyObject *name, const char *what, wr_id *out);
 /* The id of a placement group, given by its number plus one; None for 0. */
 PyObject *wrpy_group_id(uint32_t group, uint32_t gen);
 

@@ -93,9 +93,9 @@ def test_backpressure_of_all_streams_of_an_actor(
     limited = ray.remote(_actor_generator_backpressure_num_objects=3)(cls)
     actor = limited.options(max_concurrency=concurrency).remote()
     whole = actor.items.remote(first.path, 2)
-    wait_until(lambda: len(first.lines()) == 2)
+    made(first, 2)
     other = actor.items.remote(second.path, 10)
-    wait_until(lambda: len(second.lines()) == 1)
+    made(second, 1)
     assert values(ray, whole) == [0, 1]
     for k in range(10):
         made(second, min(10, k + 3))
@@ -109,7 +109,7 @@ def test_backpressure_of_an_actor_ends_for_a_stream_that_nobody_reads(
     left, read = Journal(tmp_path / "left"), Journal(tmp_path / "read")
     actor = ray.remote(_actor_generator_backpressure_num_objects=1)(Yields).remote()
     generator = actor.items.remote(left.path, 10)
-    wait_until(lambda: len(left.lines()) == 1)
+    made(left, 1)
     behind = actor.items.remote(read.path, 10)
     del generator
     assert values(ray, behind) == list(range(10))

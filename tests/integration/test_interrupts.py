@@ -54,12 +54,17 @@ def state_of(path: str) -> str:
     return Path(path).read_text().rpartition(")")[2].split()[0]
 
 
-def interrupt_when_asleep(thread: int) -> None:
-    """SIGINT for this process once the thread sleeps, and goes on to."""
+def wait_until_asleep(thread: str) -> None:
+    """Until the thread, a directory of /proc, sleeps and goes on to."""
     asleep = 0
     while asleep < 10:
         time.sleep(0.02)
-        asleep = asleep + 1 if state_of(f"/proc/self/task/{thread}/stat") == "S" else 0
+        asleep = asleep + 1 if state_of(f"{thread}/stat") == "S" else 0
+
+
+def interrupt_when_asleep(thread: int) -> None:
+    """SIGINT for this process once its thread waits."""
+    wait_until_asleep(f"/proc/self/task/{thread}")
     os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -199,6 +204,7 @@ import sys, whipray
 whipray.init(sys.argv[1], log_to_driver=False)
 print("ready", flush=True)
 sys.stdin.readline()
+print("leaving", flush=True)
 try:
     whipray.shutdown()
 except KeyboardInterrupt:
@@ -217,7 +223,8 @@ except KeyboardInterrupt:
         with stopped(_core.info()["daemon_pid"]):
             other.stdin.write("go\n")
             other.stdin.flush()
-            time.sleep(0.5)
+            assert other.stdout.readline() == "leaving\n"
+            wait_until_asleep(f"/proc/{other.pid}")
             other.send_signal(signal.SIGINT)
             assert other.communicate()[0] == "interrupted False\n"
     finally:

@@ -26,19 +26,53 @@ AT_ONCE = 1e-9
 """Seconds: long enough to spin, as long as spinning has paid lately, and too short to sleep."""
 
 
+class Waiting:
+    """The calls on one loop that wait for something after their first step."""
+
+    def __init__(self, limit: int, done: Callable[[asyncio.Task[Any]], None]) -> None:
+        self._limit = limit
+        self._done = done  # hears of each whose Task has ended
+        self._jobs: dict[asyncio.Task[Any], _core.Job] = {}
+        self._told: set[asyncio.Task[Any]] = set()  # those of them that have been cancelled
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def full(self) -> bool:
+        """No call may start."""
+        return len(self._jobs) >= self._limit
+
+    def add(self, job: _core.Job, task: asyncio.Task[Any]) -> bool:
+        """Keep a call, its Task among all of asyncio, till it is done; true: more may start."""
+        self._jobs[task] = job
+        asyncio._register_task(task)
+        task.add_done_callback(self._done)
+        return not self.full()
+
+    def drop(self, task: asyncio.Task[Any]) -> _core.Job:
+        """It is done: its job."""
+        self._told.discard(task)
+        return self._jobs.pop(task)
+
+    def cancel_flagged(self) -> None:
+        """Pass a cancellation on to the calls that carry its flag, to each once: one that cleans up
+        goes on with it when another call is cancelled."""
+        for task, job in list(self._jobs.items()):
+            if job.cancelled and task not in self._told:
+                self._told.add(task)
+                task.cancel()
+
+
 class Answers:
     """Starts the calls of an async actor and stores what they have come to."""
 
-    def stepper(self, actor: serving.Actor, loop: Any, waits: Callable[..., bool]) -> Stepper:
-        """What `_core.step_jobs()` and `step_job()` have to know to serve calls on this loop.
-
-        `waits(job, task)` hears of a call that waits after its first step; false: start no other.
-        """
+    def stepper(self, actor: serving.Actor, loop: Any, waiting: Waiting) -> Stepper:
+        """What `_core.step_jobs()` and `step_job()` have to know to serve calls on this loop."""
         attributes = vars(loop)
         attributes["call_soon"] = loop.call_soon  # they replace it while they make a Task
         options = {"loop": loop, "name": actor.cls.__name__}
         tasks = (asyncio.Task, attributes, options, awaiting)
-        return (actor.bound(), *tasks, waits, self.store_error)
+        return (actor.bound(), *tasks, waiting.add, self.store_error)
 
     def store_task(self, job: _core.Job, task: asyncio.Task[Any]) -> None:
         """The outcome of a task that is done.
@@ -63,12 +97,17 @@ class Answers:
             if value is not None:
                 _core.finish_job(job, value, True)
         except ConnectionError:
-            self._end_with(None)
+            self.end_with(None)
         except BaseException as leaving:
-            self._end_with(leaving)
+            self.end_with(leaving)
 
-    def _end_with(self, error: BaseException | None) -> None:
-        """The run is over, with an error or since the session is."""
+    def end_with(self, error: BaseException | None) -> None:
+        """End the run.
+
+        Args:
+            error: what a call has raised to leave, or why calls can not be taken, want of memory
+                perhaps: what has not run is run again or fails with it. None: the session is over.
+        """
         raise NotImplementedError
 
 
@@ -80,9 +119,7 @@ class AsyncServer(Answers):
         self._loop = asyncio.new_event_loop()
         self._ready: Any = getattr(self._loop, "_ready", None)  # callbacks that are due
         self._calls: Stepper = ()
-        self._limit = actor.max_concurrency
-        self._tasks: dict[asyncio.Task[Any], _core.Job] = {}
-        self._told: set[asyncio.Task[Any]] = set()  # those of them that have been cancelled
+        self._waiting = Waiting(actor.max_concurrency, self._done)
         self._ask = threading.Semaphore(0)
         self._asked = False
         self._over: asyncio.Future[None] | None = None
@@ -111,11 +148,11 @@ class AsyncServer(Answers):
         serving.current.reset(token)
         _core.set_title(f"ray::{self._actor.cls.__name__}")
         self._actor.served = True
-        self._calls = self.stepper(self._actor, self._loop, self._waits)
+        self._calls = self.stepper(self._actor, self._loop, self._waiting)
         show_stepping()
         self._over = self._loop.create_future()
         _core.actor_up()
-        self._loop.add_signal_handler(signal.SIGINT, self._cancel_flagged)
+        self._loop.add_signal_handler(signal.SIGINT, self._waiting.cancel_flagged)
         threading.Thread(target=self._feed, name="ray::feeder", daemon=True).start()
         self._loop.call_soon(self._pump)
         try:
@@ -130,14 +167,7 @@ class AsyncServer(Answers):
     def _leave_soon(self) -> None:
         self._loop.call_soon_threadsafe(self._finish_run)
 
-    def _fail(self, error: Exception) -> None:
-        """Calls can not be taken, for want of memory perhaps: the process ends with the error.
-
-        What it was to run is run again or fails with it.
-        """
-        self._end_with(error)
-
-    def _end_with(self, error: BaseException | None) -> None:
+    def end_with(self, error: BaseException | None) -> None:
         self._exit = error or self._exit
         self._finish_run()
 
@@ -160,7 +190,7 @@ class AsyncServer(Answers):
                 self._loop.call_soon_threadsafe(self._finish_run)
                 return
             except Exception as error:
-                self._loop.call_soon_threadsafe(self._fail, error)
+                self._loop.call_soon_threadsafe(self.end_with, error)
                 return
             self._loop.call_soon_threadsafe(self._fed, job)
 
@@ -180,12 +210,12 @@ class AsyncServer(Answers):
         except ConnectionError:
             self._finish_run()
         except Exception as error:
-            self._fail(error)
+            self.end_with(error)
 
     def _took_batch(self) -> bool:
         """False: there are no more calls, or no room for one; the end of one then pumps again."""
         left = BATCH
-        while left > 0 and not self._full() and not self._leaves():
+        while left > 0 and not self._waiting.full() and not self._leaves():
             taken = _core.step_jobs(left, *self._calls)
             left -= taken
             if taken:
@@ -203,10 +233,6 @@ class AsyncServer(Answers):
         """A call has ended the actor, or the session is over: no other starts."""
         return self._over is None or self._over.done()
 
-    def _full(self) -> bool:
-        """No call may start."""
-        return len(self._tasks) >= self._limit
-
     def _watch(self) -> _core.Job | None:
         """The next call if it comes while the engine spins, and the loop has nothing else to do.
 
@@ -216,7 +242,7 @@ class AsyncServer(Answers):
 
     def _retire(self) -> None:
         self._retired = True
-        if not self._tasks:
+        if not self._waiting:
             self._actor.leaving = True
             self._finish_run()
 
@@ -227,48 +253,18 @@ class AsyncServer(Answers):
         try:
             _core.step_job(job, *self._calls)
         except Exception as error:
-            self._fail(error)
+            self.end_with(error)
 
     # -- one call --
 
-    def _waits(self, job: _core.Job, task: asyncio.Task[Any]) -> bool:
-        """The call waits for something after its first step; true: more may start."""
-        watch(self._tasks, job, task, self._done)
-        return not self._full()
-
     def _done(self, task: asyncio.Task[Any]) -> None:
-        self._told.discard(task)
-        self.store_task(self._tasks.pop(task), task)
+        was_full = self._waiting.full()
+        self.store_task(self._waiting.drop(task), task)
         if self._retired:
-            if not self._tasks:
+            if not self._waiting:
                 self._retire()
-        elif len(self._tasks) == self._limit - 1:
+        elif was_full:
             self._loop.call_soon(self._pump)
-
-    def _cancel_flagged(self) -> None:
-        """A cancellation was asked for: pass it on to the calls that carry the flag."""
-        cancel_flagged(self._tasks, self._told)
-
-
-def cancel_flagged(tasks: dict[asyncio.Task[Any], _core.Job], told: set[asyncio.Task[Any]]) -> None:
-    """Cancel those whose job has the flag, each once: one that cleans up goes on with it when
-    another call is cancelled."""
-    for task, job in list(tasks.items()):
-        if job.cancelled and task not in told:
-            told.add(task)
-            task.cancel()
-
-
-def watch(
-    tasks: dict[asyncio.Task[Any], _core.Job],
-    job: _core.Job,
-    task: asyncio.Task[Any],
-    done: Callable[[asyncio.Task[Any]], None],
-) -> None:
-    """Keep a call that waits among `tasks`, its Task among all of asyncio, until it is `done`."""
-    tasks[task] = job
-    asyncio._register_task(task)
-    task.add_done_callback(done)
 
 
 def show_stepping() -> None:

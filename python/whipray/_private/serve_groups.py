@@ -14,14 +14,7 @@ from typing import Any
 
 from whipray import _core
 from whipray._private import serving
-from whipray._private.serve_async import (
-    BATCH,
-    Answers,
-    Stepper,
-    cancel_flagged,
-    show_stepping,
-    watch,
-)
+from whipray._private.serve_async import BATCH, Answers, Stepper, Waiting, show_stepping
 
 LOOK_SECONDS = 1.0
 """The main thread looks that often whether the actor is over, should a wake-up have been lost."""
@@ -35,17 +28,15 @@ class Group:
         self.drained = threading.Event()
         self._server = server
         self._name = name
-        self._limit = limit
+        self._waiting = Waiting(limit, self._done)
         self._stepper: Stepper = ()
         self._queued: deque[_core.Job] = deque()
         self._woken = False  # `_begin` will look at what is queued
-        self._tasks: dict[asyncio.Task[Any], _core.Job] = {}
-        self._told: set[asyncio.Task[Any]] = set()  # those of them that have been cancelled
         self._retired = False
 
     def start(self, actor: serving.Actor) -> None:
         """Let the loop run, for as long as the process does."""
-        self._stepper = self._server.stepper(actor, self.loop, self._waits)
+        self._stepper = self._server.stepper(actor, self.loop, self._waiting)
         threading.Thread(target=self._run, name=f"ray::{self._name}", daemon=True).start()
 
     def give(self, job: _core.Job) -> None:
@@ -63,7 +54,7 @@ class Group:
             try:
                 self.loop.run_forever()
             except SystemExit as error:  # of a call, whose outcome comes first, or of another task
-                self.loop.call_soon(self._server._end_with, error)
+                self.loop.call_soon(self._server.end_with, error)
             except KeyboardInterrupt:
                 pass
 
@@ -71,34 +62,24 @@ class Group:
         """Start as many of the calls that wait as may run."""
         self._woken = False  # what is queued from now on wakes again
         left = BATCH
-        while self._queued and not self._full() and not self._server.over():
+        while self._queued and not self._waiting.full() and not self._server.over():
             if left == 0:
                 self._woken = True
                 self.loop.call_soon(self._begin)
                 return
             left -= 1
             self._serve(self._queued.popleft())
-        if self._retired and not self._tasks:
+        if self._retired and not self._waiting:
             self.drained.set()
 
     def _serve(self, job: _core.Job) -> None:
         try:
             _core.step_job(job, *self._stepper)
         except Exception as error:
-            self._server.fail(error)
-
-    def _full(self) -> bool:
-        """No call may start."""
-        return len(self._tasks) >= self._limit
-
-    def _waits(self, job: _core.Job, task: asyncio.Task[Any]) -> bool:
-        """The call waits for something after its first step; true: more may start."""
-        watch(self._tasks, job, task, self._done)
-        return not self._full()
+            self._server.end_with(error)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        self._told.discard(task)
-        self._server.store_task(self._tasks.pop(task), task)
+        self._server.store_task(self._waiting.drop(task), task)
         self._begin()
 
     def retire(self) -> None:
@@ -108,7 +89,7 @@ class Group:
 
     def cancel_flagged(self) -> None:
         """Pass a cancellation on to the calls that carry its flag."""
-        cancel_flagged(self._tasks, self._told)
+        self._waiting.cancel_flagged()
         for job in [job for job in self._queued.copy() if job.cancelled]:
             self._queued.remove(job)
             self._server.store_error(job, asyncio.CancelledError())
@@ -186,13 +167,9 @@ class GroupServer(Answers):
         """Let the main thread look around, so that it sees that the actor leaves."""
         signal.pthread_kill(self._main, signal.SIGINT)
 
-    # -- the loops --
+    # -- asked by the groups --
 
-    def fail(self, error: Exception) -> None:
-        """A call could not be taken, for want of memory perhaps: the process ends with it."""
-        self._end_with(error)
-
-    def _end_with(self, error: BaseException | None) -> None:
+    def end_with(self, error: BaseException | None) -> None:
         self._exit = error or self._exit
         self._gone = self._gone or error is None
         self._wake()
