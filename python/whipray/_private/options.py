@@ -6,6 +6,7 @@ name or a value out of range, TypeError for a wrong type.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -84,8 +85,9 @@ LONGEST_RESOURCE = 111
 """Bytes of its name, in UTF-8."""
 
 
+@functools.lru_cache(1024)
 def resource_name(name: Any) -> str:
-    """What a resource of the program's own may be called."""
+    """What a resource of the program's own may be called. Programs have few and use them often."""
     if not isinstance(name, str):
         raise TypeError(f"names of resources are strings, not {name!r}")
     if not name:
