@@ -147,10 +147,12 @@ can_install() {
 check_all
 if [ -n "$missing" ] && can_install; then
   echo "whipray: installing$missing"
+  # Another apt at work, such as the upgrades of a machine that has just started, is waited for; it
+  # may be renewing the lists too, and then those are used.
+  as_root apt-get -qq update </dev/null || echo "whipray: going on with the lists as they are" >&2
   # shellcheck disable=SC2086 # a list of packages
-  { as_root apt-get -qq update &&
-    as_root env DEBIAN_FRONTEND=noninteractive \
-      apt-get -qq install -y --no-install-recommends $missing libc6-dev >/dev/null; } </dev/null
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y \
+    --no-install-recommends $missing libc6-dev </dev/null >/dev/null
   hash -r
   check_all
 fi
