@@ -76,11 +76,13 @@ int wr_rpc_next_event(wr_client *c, uint32_t *type, uint8_t **body, size_t *len,
  * WR_FULL: no room.  Until the seal, wr_value_discard undoes it. */
 int wr_value_reserve(wr_client *c, wr_idx idx, size_t len, const wr_id *refs, uint32_t nrefs,
                      uint8_t **dst);
-/* Before a large value is written: maps its pages all at once where this process has never done so,
- * which costs less than a fault for each. */
-void wr_value_premap(wr_client *c, const uint8_t *dst, size_t len);
 void wr_value_discard(wr_client *c, wr_idx idx);
 void wr_value_mark_failed(wr_client *c, wr_idx idx); /* it will be sealed as an error */
+
+/* Before a large value is written to `len` reserved bytes at dst (bulk.c).  1: they have never been
+ * used, and wr_value_write is the fastest way to write there.  0: they are mapped here. */
+int wr_value_is_fresh(wr_client *c, const uint8_t *dst, size_t len);
+void wr_value_write(wr_client *c, uint8_t *dst, const uint8_t *src, size_t n);
 
 /* Memory of the store that this process has for itself, until it becomes the value of an object
  * without a copy (loose.c).  Blocks begin at a page border, WR_LOOSE_HEAD bytes behind their run.

@@ -29,28 +29,6 @@ static int ref_list(wr_client *c, const wr_id *refs, uint32_t n, wr_idx small[64
   return WR_OK;
 }
 
-/* 1: all of these chunks have been mapped.  They are now, as far as this knows. */
-static int note_mapped(wr_client *c, uint64_t first, uint64_t last) {
-  int all = 1;
-  if (!c->mapped) c->mapped = wr_alloc(sizeof *c->mapped * ((size_t)c->seg.heap_chunks / 64 + 1));
-  if (!c->mapped) return 1;
-  for (uint64_t k = first; k <= last; k++) {
-    uint64_t bit = (uint64_t)1 << k % 64;
-    if (!(c->mapped[k / 64] & bit)) all = 0;
-    c->mapped[k / 64] |= bit;
-  }
-  return all;
-}
-
-void wr_value_premap(wr_client *c, const uint8_t *dst, size_t len) {
-  uint64_t at = (uint64_t)(dst - c->seg.heap);
-  if (at / WR_CHUNK >= c->seg.heap_chunks) return;
-  wr_lock(c);
-  int all = note_mapped(c, at / WR_CHUNK, (at + len - 1) / WR_CHUNK);
-  wr_unlock(c);
-  if (!all) wr_os_populate((void *)(uintptr_t)dst, len);
-}
-
 void wr_value_discard(wr_client *c, wr_idx idx) {
   wr_lock(c);
   wr_objects_discard(&c->self, idx);

@@ -10,6 +10,9 @@
 #include "base/status.h"
 #include "os/os.h"
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -58,8 +61,10 @@ int wr_os_map_over(int fd, uint64_t off, uint64_t len, int shared, void *addr) {
   return p == MAP_FAILED ? WR_NOMEM : WR_OK;
 }
 
+uint64_t wr_os_page(void) { return (uint64_t)sysconf(_SC_PAGESIZE); }
+
 int wr_os_privatize(void *addr, uint64_t len) {
-  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  const uintptr_t page = wr_os_page();
   uintptr_t first = (uintptr_t)addr & ~(page - 1);
   uintptr_t last = ((uintptr_t)addr + len + page - 1) & ~(page - 1);
   size_t n = last - first;
@@ -75,14 +80,21 @@ void wr_os_unmap(void *addr, uint64_t len) {
   if (addr && len) munmap(addr, len);
 }
 
-/* Whole pages only; the range is widened to page borders. */
-void wr_os_populate(void *addr, uint64_t len) {
-  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+static void advise_pages(const void *addr, uint64_t len, int advice) {
+  const uintptr_t page = wr_os_page();
   uintptr_t first = (uintptr_t)addr & ~(page - 1);
   uintptr_t last = ((uintptr_t)addr + len + page - 1) & ~(page - 1);
   int kept = errno;
-  madvise((void *)first, last - first, MADV_POPULATE_WRITE);
+  madvise((void *)first, last - first, advice);
   errno = kept;
+}
+
+void wr_os_populate(void *addr, uint64_t len) { advise_pages(addr, len, MADV_POPULATE_WRITE); }
+
+/* A fault for reading maps what lies around it as well, and a shared mapping of a memfd lets it be
+ * written from then on. */
+void wr_os_map_used(const void *addr, uint64_t len) {
+  advise_pages(addr, len, MADV_POPULATE_READ);
 }
 
 uint64_t wr_os_allocated(int fd) {

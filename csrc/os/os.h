@@ -24,7 +24,10 @@ int wr_os_map_over(int fd, uint64_t off, uint64_t len, int shared, void *addr); 
 /* Replaces the pages of a mapping by private copies of what they hold. */
 int wr_os_privatize(void *addr, uint64_t len);
 void wr_os_unmap(void *addr, uint64_t len);
-void wr_os_populate(void *addr, uint64_t len);       /* fault pages in, best effort */
+uint64_t wr_os_page(void); /* bytes */
+/* Both best effort, on whole pages: the range is widened to their borders. */
+void wr_os_populate(void *addr, uint64_t len); /* makes and maps pages */
+void wr_os_map_used(const void *addr, uint64_t len); /* maps those that are there */
 uint64_t wr_os_allocated(int fd); /* bytes of pages that are there */
 int wr_os_next_data(int fd, uint64_t from, uint64_t *off); /* first page that is there */
 int wr_os_punch(int fd, uint64_t off, uint64_t len); /* give pages back to the system */

@@ -88,6 +88,8 @@ int wrpy_enc_call(wr_codec_state *cs, PyObject *const *args, Py_ssize_t nargs, P
 int wrpy_enc_sole(wr_enc *e);
 /* dst is 64-byte aligned where total > 32. */
 void wrpy_enc_write(const wr_enc *e, uint8_t *dst);
+typedef void wrpy_copy(void *arg, uint8_t *dst, const uint8_t *src, size_t n);
+void wrpy_enc_write_by(const wr_enc *e, uint8_t *dst, wrpy_copy *copy, void *arg);
 void wrpy_enc_clear(wr_enc *e);
 /* A value that is one array: the bytes that stand before its elements, which lie at `data`; 0: it
  * is not.  wrpy_enc_write_head writes those alone. */

@@ -156,19 +156,34 @@ static void zero(uint8_t *from, const uint8_t *to) {
   if (to > from) memset(from, 0, (size_t)(to - from));
 }
 
-void wrpy_enc_write(const wr_enc *e, uint8_t *dst) {
-  if (!e->nbufs) {
-    if (e->total) memcpy(dst, e->out.data, e->total);
-    return;
-  }
+static inline void write_parts(const wr_enc *e, uint8_t *dst, wrpy_copy *copy, void *arg) {
   wr_frame_write(dst, e->out.data, e->out.len);
   uint8_t *data = dst + wr_frame_data(e->out.len), *end = data;
   for (uint32_t i = 0; i < e->nbufs; i++) {
     const wr_enc_buf *b = &e->bufs[i];
     zero(end, data + b->off);
-    wr_copy_large(data + b->off, b->data, b->len);
+    copy(arg, data + b->off, b->data, b->len);
     end = data + b->off + b->len;
   }
+}
+
+static void copy_plain(void *arg, uint8_t *dst, const uint8_t *src, size_t n) {
+  (void)arg;
+  wr_copy_large(dst, src, n);
+}
+
+void wrpy_enc_write(const wr_enc *e, uint8_t *dst) {
+  if (e->nbufs)
+    write_parts(e, dst, copy_plain, NULL);
+  else if (e->total)
+    memcpy(dst, e->out.data, e->total);
+}
+
+void wrpy_enc_write_by(const wr_enc *e, uint8_t *dst, wrpy_copy *copy, void *arg) {
+  if (e->nbufs)
+    write_parts(e, dst, copy, arg);
+  else
+    copy(arg, dst, e->out.data, e->total);
 }
 
 size_t wrpy_enc_head_of(const wr_enc *e, const void *data) {

@@ -126,11 +126,18 @@ int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len) {
   return wrpy_left(st, epoch, "waiting for room");
 }
 
+static void write_fresh(void *client, uint8_t *dst, const uint8_t *src, size_t n) {
+  wr_value_write(client, dst, src, n);
+}
+
 int wrpy_copy_large(wrpy_state *st, const wr_enc *enc, uint8_t *dst, const char *doing) {
   uint32_t epoch = wrpy_sess.epoch;
   WRPY_LEAVE
-  wr_value_premap(wrpy_sess.client, dst, enc->total);
-  wrpy_enc_write(enc, dst);
+  wr_client *c = wrpy_sess.client;
+  if (wr_value_is_fresh(c, dst, enc->total))
+    wrpy_enc_write_by(enc, dst, write_fresh, c);
+  else
+    wrpy_enc_write(enc, dst);
   WRPY_ENTER
   return wrpy_left(st, epoch, doing);
 }

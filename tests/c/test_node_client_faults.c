@@ -218,8 +218,10 @@ static int put(driver *d, size_t len, uint32_t seed, const wr_id *refs, uint32_t
   TRY(wr_object_create(d->c, out));
   mine(d, *out);
   TRY(reserve(d, out->idx, len, refs, nrefs, &dst));
-  wr_value_premap(d->c, dst, len);
-  pattern_fill(dst, len, seed);
+  uint8_t *value = wr_value_is_fresh(d->c, dst, len) ? malloc(len) : NULL;
+  pattern_fill(value ? value : dst, len, seed);
+  if (value) wr_value_write(d->c, dst, value, len);
+  free(value);
   return wr_object_seal(d->c, out->idx, 0, 0);
 }
 
