@@ -131,17 +131,25 @@ static void copy_streaming(char *to, const char *from, size_t length) {
 #endif
 }
 
+static void copy_by_string(char *to, const char *from, size_t length) {
+#ifdef __x86_64__
+  __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(length) : : "memory");
+#else
+  memcpy(to, from, length);
+#endif
+}
+
 typedef void (*copier)(char *to, const char *from, size_t length);
 
-/* GB/s of copying `length` bytes `repeats` times, best of the two ways: median of the repeats.
+/* GB/s of copying `length` bytes `repeats` times, best of the ways: median of the repeats.
  * Lengths that take no longer than a look at the clock are copied several times between two. */
 static double copy_rate(char *to, const char *from, size_t length, int repeats) {
-  const copier ways[] = {copy_plain, copy_streaming};
+  const copier ways[] = {copy_plain, copy_streaming, copy_by_string};
   double best = 0;
   size_t times = length < 64 * 1024 ? 64 * 1024 / length : 1;
   int64_t *taken = malloc((size_t)repeats * sizeof *taken);
   if (!taken) bench_fail("malloc");
-  for (size_t way = 0; way < 2; way++) {
+  for (size_t way = 0; way < sizeof ways / sizeof *ways; way++) {
     for (int i = 0; i < repeats; i++) {
       int64_t start = bench_now_ns();
       for (size_t copy = 0; copy < times; copy++) {
@@ -225,25 +233,39 @@ static double copy_on_all(const int *cpus, int count) {
   return (double)length * repeats * count / taken;
 }
 
-/* One line of output: GB/s into shared pages that were never used, made by the copy itself or
- * by the kernel in one go before it, whichever is faster: best of the repeats.  A large length has
- * a rate of its own: the kernel, and the host of a virtual machine, have fewer pages at hand.
- * Nothing where memory is short. */
+enum { BY_FAULTS, AFTER_POPULATE, BY_WRITE, COLD_WAYS };
+
+static void copy_cold(int way, int file, char *to, const char *from, size_t length) {
+  size_t done = 0;
+  ssize_t n;
+  if (way == BY_WRITE)
+    while (done < length && (n = pwrite(file, from + done, length - done, (off_t)done)) > 0)
+      done += (size_t)n;
+#ifdef MADV_POPULATE_WRITE
+  if (way == AFTER_POPULATE) madvise(to, length, MADV_POPULATE_WRITE);
+#endif
+  if (done < length) (way == BY_FAULTS ? copy_plain : copy_streaming)(to, from, length);
+  BENCH_KEEP(to);
+}
+
+/* One line of output: GB/s into shared pages that were never used, best of the ways and of the
+ * repeats.  A large length has a rate of its own: the kernel, and the host of a virtual machine,
+ * have fewer pages at hand.  Nothing where memory is short. */
 static void cold_copy(const char *name, size_t length, int repeats, int written) {
   if ((size_t)sysconf(_SC_AVPHYS_PAGES) < 3 * length / (size_t)sysconf(_SC_PAGESIZE)) return;
   char *from = map_source(length, written);
   int64_t best = INT64_MAX;
-  for (int i = 0; i < 2 * repeats; i++) {
-    char *to = map_shared(length);
+  for (int i = 0; i < COLD_WAYS * repeats; i++) {
+    int file = memfd_create("cold", 0);
+    if (file < 0 || ftruncate(file, (off_t)length) != 0) bench_fail("memfd_create");
+    char *to = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (to == MAP_FAILED) bench_fail("mmap");
     int64_t start = bench_now_ns();
-#ifdef MADV_POPULATE_WRITE
-    if (i % 2) madvise(to, length, MADV_POPULATE_WRITE);
-#endif
-    (i % 2 ? copy_streaming : copy_plain)(to, from, length);
-    BENCH_KEEP(to);
+    copy_cold(i % COLD_WAYS, file, to, from, length);
     int64_t taken = bench_now_ns() - start;
     if (taken < best) best = taken;
     munmap(to, length);
+    close(file);
   }
   bench_print(name, (double)length / (double)best, "GB/s");
   munmap(from, length);
