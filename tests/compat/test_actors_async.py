@@ -410,6 +410,32 @@ def test_each_group_has_a_loop_of_its_own(ray: Ray) -> None:
     assert ray.get(places.other.options(concurrency_group="io").remote()) == io
 
 
+def test_thousands_of_calls_to_groups_at_once_all_run_in_order(ray: Ray) -> None:
+    @ray.remote(concurrency_groups={"one": 1, "two": 50})
+    class Counting:
+        def __init__(self) -> None:
+            self.seen: list[int] = []
+
+        @ray.method(concurrency_group="one")
+        async def add(self, i: int) -> int:
+            self.seen.append(i)
+            return i
+
+        @ray.method(concurrency_group="two")
+        async def echo(self, i: int) -> int:
+            await asyncio.sleep(0)
+            return i
+
+        @ray.method(concurrency_group="one")
+        async def order(self) -> list[int]:
+            return self.seen
+
+    actor = Counting.remote()
+    calls = [(actor.add if i % 2 else actor.echo).remote(i) for i in range(4000)]
+    assert ray.get(calls) == list(range(4000))
+    assert ray.get(actor.order.remote()) == list(range(1, 4000, 2))
+
+
 @pytest.mark.parametrize("blocked", ["", "one"])
 def test_a_group_that_blocks_holds_up_no_other(ray: Ray, gate: Any, blocked: str) -> None:
     @ray.remote(concurrency_groups={"one": 1, "two": 1})

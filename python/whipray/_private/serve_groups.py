@@ -145,14 +145,9 @@ class GroupServer(Answers):
         return self._exit is not None or self._gone or self._actor.leaving
 
     def _fetch(self) -> bool:
-        """Hand on the next call and those behind it; False: there will be none."""
+        """Hand on the next call; False: there will be none."""
         try:
             job = _core.next_job(LOOK_SECONDS)
-            for _ in range(BATCH):  # then the threads of the groups get their turn
-                if job is None:
-                    break
-                self._give(job)
-                job = _core.next_job(0)
         except ConnectionError:
             self._gone = True
             return False
@@ -160,10 +155,9 @@ class GroupServer(Answers):
             for group in self._groups:
                 group.loop.call_soon_threadsafe(group.retire)
             return False
+        if job is not None:
+            self._groups[job.options if job.options < len(self._groups) else 0].give(job)
         return True
-
-    def _give(self, job: _core.Job) -> None:
-        self._groups[job.options if job.options < len(self._groups) else 0].give(job)
 
     def _pass_on(self, signum: int, frame: Any) -> None:
         for group in self._groups:
