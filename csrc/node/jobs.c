@@ -90,12 +90,22 @@ static void settle(node_job *job) {
     job->driver = NULL;
     node_proc_release(driver);
   }
-  if (job->procs == 0 && !job->driver) free_job(job);
+  if (job->procs == 0 && !job->driver && !job->kept) free_job(job);
 }
 
 void node_job_worker_gone(node_job *job) {
   job->procs--;
   if (job->ended && !job->n->ending) settle(job);
+}
+
+int node_job_spares(node_proc *p) {
+  if (!p->job_over || !p->job->kept || !is_detached(p)) return 0;
+  uint32_t actor = wr_load32(&p->n->seg.procs[p->slot].actor);
+  if (wr_load32(&p->n->seg.actors[actor - 1].flags) & WR_AF_NO_RESTART) return 0; /* kill() */
+  p->killed = p->job_over = 0;
+  p->reason[0] = 0;
+  settle(p->job);
+  return 1;
 }
 
 /* Ends all but detached actors; pools stay open while one lives. */

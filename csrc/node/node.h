@@ -204,6 +204,9 @@ void node_job_fail(node_job *job, const char *reason); /* tells the driver, then
 void node_job_worker_gone(node_job *job);
 /* Nothing of the job runs any more; an ended one whose detached actors live is not over. */
 int node_job_over(const node_job *job);
+/* A worker that could not be killed with its job, since its process was not known yet, has become a
+ * detached actor meanwhile: it stays.  1: this is one. */
+int node_job_spares(node_proc *p);
 /* Detached actors may have died: ends what was kept for them. */
 void node_jobs_review(node *n);
 void node_job_tell(node_job *job, uint32_t type, const char *text);

@@ -138,7 +138,7 @@ static void on_spawned(node_server *s, const uint8_t *body) {
   int rc = node_proc_watch(p, pid);
   if (rc != WR_OK) {
     end_unwatched(p, rc);
-  } else if (p->killed || s->n->ending || (p->job_over && !p->is_actor)) {
+  } else if (s->n->ending || ((p->killed || p->job_over) && !node_job_spares(p))) {
     p->killed = 0;
     node_proc_kill(p, "its job has ended");
   }

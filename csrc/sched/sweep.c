@@ -385,10 +385,15 @@ static void rebuild_mailbox(wr_sweeper *sw, uint32_t actor, uint32_t gen, uint32
   wr_map32_free(&listed);
 }
 
+/* Nobody could run its constructor again. */
+static int creation_closed(const wr_seg *s, const wr_actor *a) {
+  return !a->creation ||
+         pool_closed(s, WR_TASK_SHAPE(wr_load(&wr_task_at(s, a->creation)->tstate)));
+}
+
 static int may_restart(const wr_seg *s, const wr_actor *a) {
   if (wr_load32(&a->flags) & WR_AF_NO_RESTART) return 0;
-  if (a->creation && pool_closed(s, WR_TASK_SHAPE(wr_load(&wr_task_at(s, a->creation)->tstate))))
-    return 0;
+  if (creation_closed(s, a)) return 0;
   return a->max_restarts < 0 || wr_load32(&a->restarts) < (uint32_t)a->max_restarts;
 }
 
@@ -404,6 +409,13 @@ static void note_death(wr_seg *s, wr_actor *a, uint32_t slot, const wr_death *wh
   if (why) wr_store32(&a->last_pid, (uint32_t)why->pid);
 }
 
+/* The process was killed with its job as it became a detached actor, which outlives the job. */
+static int struck_by_mistake(const wr_seg *s, const wr_actor *a, const wr_death *why) {
+  uint32_t flags = wr_load32(&a->flags);
+  if (!why || !why->job_over || !(flags & WR_AF_DETACHED) || (flags & WR_AF_NO_RESTART)) return 0;
+  return !creation_closed(s, a);
+}
+
 static void actor_process_died(wr_sweeper *sw, uint32_t slot, uint32_t actor, const wr_death *why) {
   wr_seg *s = sw->self.s;
   wr_actor *a = &s->actors[actor];
@@ -411,13 +423,14 @@ static void actor_process_died(wr_sweeper *sw, uint32_t slot, uint32_t actor, co
   uint32_t gen = WR_ACTOR_GEN(st);
   if (WR_ACTOR_SLOT(st) != slot || WR_ACTOR_PHASE(st) == WR_ACTOR_DEAD) return;
   note_death(s, a, slot, why);
-  if (!may_restart(s, a) || !a->creation) {
+  int spared = struck_by_mistake(s, a, why);
+  if (!spared && !may_restart(s, a)) {
     if (wr_load32(&a->cause) == WR_CAUSE_NONE)
       wr_store32(&a->cause, why && why->low_memory ? WR_CAUSE_MEMORY : WR_CAUSE_CRASHED);
     bury(sw, actor, slot);
     return;
   }
-  atomic_fetch_add(&a->restarts, 1);
+  if (!spared) atomic_fetch_add(&a->restarts, 1);
   wr_store(&a->state, WR_ACTOR_STATE(WR_ACTOR_RESTARTING, 0, gen));
   rebuild_mailbox(sw, actor, gen, slot, why);
   wr_tasks_requeue(&sw->self, a->creation);
@@ -555,10 +568,7 @@ static void cancel_job_task(void *ctx, wr_idx i) {
   uint64_t st = wr_load(&t->tstate);
   uint32_t phase = WR_TASK_PHASE(st), shape = WR_TASK_SHAPE(st);
   if (phase != WR_TASK_WAITING && phase != WR_TASK_QUEUED) return;
-  if (t->flags & WR_TF_CALL) { /* linked in a mailbox: its actor drops it */
-    if (t->submitter == p->slot) wr_store32(&t->cancel, WR_CANCEL_WANTED);
-    return;
-  }
+  if (t->flags & WR_TF_CALL) return; /* it has been sent: it runs, or fails with its actor */
   if (shape >= WR_MAX_SHAPES || pool_of(me->s, shape)->job != p->slot) return;
   if ((t->flags & WR_TF_CREATION) && t->actor &&
       (wr_load32(&me->s->actors[(t->actor - 1) % WR_MAX_ACTORS].flags) & WR_AF_DETACHED))

@@ -102,6 +102,61 @@ TEST(an_ended_job_takes_its_queued_tasks_and_actors_with_it) {
   session_close(&x);
 }
 
+TEST(a_call_that_an_ended_job_has_sent_runs) {
+  open_session();
+  wr_client *v = session_client(&x, WR_ROLE_DRIVER), *host = session_client(&x, WR_ROLE_WORKER);
+  wr_id creation, out;
+  wr_id actor = actor_make(d, 0, 0, (order){ORDER_CREATE, 1, 8, 0}, &creation);
+  task_plan p = {.o = {ORDER_ECHO, 3, 8, 0}, .spec = {.flags = WR_TF_CALL, .actor = actor}};
+  plan_submit(v, &p, &out);
+  CHECK_EQ(wr_hold(d, out.idx, out.gen, NULL), WR_OK);
+  uint32_t slot = v->slot;
+  session_drop(&x, slot);
+  session_mark_dead(&x, slot);
+  CHECK_EQ(wr_sweep_job(&x.sweeper, slot), WR_OK);
+  session_sweep(&x, slot);
+  CHECK_EQ(work_all(host), 2);
+  CHECK(pattern_is(d, out, 8, 3));
+  wr_unhold(d, out);
+  wr_creator_drop(d, creation);
+  wr_creator_drop(d, actor);
+  session_work(&x);
+  session_check_empty(&x);
+  session_close(&x);
+}
+
+/* The daemon kills the workers of the job but for detached actors; one became such an actor after
+ * it had been looked at.  Its calls are answered by the next process, and no restart is counted. */
+TEST(a_detached_actor_that_is_killed_with_its_job_is_made_again) {
+  open_session();
+  wr_client *host = session_client(&x, WR_ROLE_WORKER);
+  wr_id creation, out;
+  wr_job job;
+  wr_id actor = actor_make(d, 0, WR_AF_DETACHED, (order){ORDER_CREATE, 1, 8, 0}, &creation);
+  const wr_actor *a = wr_actor_at(&x.seg, actor.idx & ~WR_ACTOR_BIT);
+  task_plan p = {.o = {ORDER_ECHO, 3, 8, 0}, .spec = {.flags = WR_TF_CALL, .actor = actor}};
+  plan_submit(d, &p, &out);
+  CHECK_EQ(wr_work_next(host, &job, 0), WR_OK);
+  CHECK_EQ(WR_ACTOR_SLOT(wr_load(&a->state)), host->slot);
+  wr_death why = {.wait_status = 9, .pid = 4711, .job_over = 1};
+  uint32_t slot = host->slot;
+  session_drop(&x, slot);
+  session_mark_dead(&x, slot);
+  CHECK_EQ(wr_sweep_slot(&x.sweeper, slot, &why), WR_OK);
+  session_free_slot(&x, slot);
+  CHECK_EQ(wr_load32(&a->restarts), 0);
+  CHECK_EQ(work_all(session_client(&x, WR_ROLE_WORKER)), 2);
+  CHECK_EQ(WR_ACTOR_PHASE(wr_load(&a->state)), WR_ACTOR_ALIVE);
+  CHECK(pattern_is(d, out, 8, 3));
+  wr_creator_drop(d, out);
+  wr_creator_drop(d, creation);
+  wr_creator_drop(d, actor);
+  wr_actor_fail(&x.sweeper, actor.idx & ~WR_ACTOR_BIT, WR_CAUSE_KILLED, 0);
+  session_work(&x);
+  session_check_empty(&x);
+  session_close(&x);
+}
+
 /* Its workers die one after the other after the job has ended; what they ran is not run again. */
 TEST(a_task_of_an_ended_job_is_not_queued_again) {
   open_session();

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def session() -> Iterator[dict[str, Any]]:
     whipray.shutdown()
 
 
-def run(program: str, *args: str, **env: str) -> Any:
+def run(program: str, *args: str, code: int = 0, **env: str) -> Any:
     """What a driver of its own prints, as JSON."""
     path = os.pathsep.join(entry for entry in sys.path if entry)
     done = subprocess.run(
@@ -39,7 +40,7 @@ def run(program: str, *args: str, **env: str) -> Any:
         text=True,
         timeout=60,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return json.loads(done.stdout)
 
 
@@ -174,6 +175,41 @@ def test_detached_actors_go_on_without_their_driver(session: dict[str, Any]) -> 
     wait_until(lambda: all(row["job"] == session["slot"] for row in _core.procs()[1:]))
     wait_until_whole()
     wait_until(lambda: whipray.available_resources()["CPU"] == 2)
+
+
+@pytest.mark.parametrize("ending", ["pass", "whipray.shutdown()", "os._exit(0)", "kill"])
+def test_what_a_driver_has_sent_to_a_detached_actor_runs(
+    session: dict[str, Any], ending: str, tmp_path: Path
+) -> None:
+    """Also what it sends to one that is about to be made as it leaves."""
+    program = """
+        import json, os, signal, sys
+        import whipray
+        address, number, out, ending = sys.argv[1:]
+        whipray.init(f"unix:{address}/sock", namespace="first", log_to_driver=False)
+        @whipray.remote(num_cpus=0, lifetime="detached", get_if_exists=True)
+        class Keeper:
+            def note(self, text):
+                with open(out, "a") as file:
+                    print(text, file=file)
+        for name in ("shared", f"own{number}"):
+            Keeper.options(name=name).remote().note.remote(f"{name} {number}")
+        print(json.dumps(1), flush=True)
+        if ending == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        exec(ending)
+    """
+    out = tmp_path / "notes"
+    tries = range(8)
+    for number in tries:
+        args = (session["session_dir"], str(number), str(out), ending)
+        run(program, *args, code=-signal.SIGKILL if ending == "kill" else 0)
+    sent = {f"{name} {k}" for k in tries for name in ("shared", f"own{k}")}
+    wait_until(lambda: out.exists() and set(out.read_text().splitlines()) == sent)
+    for name in ("shared", *(f"own{k}" for k in tries)):
+        whipray.kill(whipray.get_actor(name))
+    wait_until(lambda: all(row["job"] == session["slot"] for row in _core.procs()[1:]))
+    wait_until_whole()
 
 
 def test_a_driver_whose_job_can_have_no_workers_is_cut_off(session: dict[str, Any]) -> None:
