@@ -4,6 +4,7 @@
  * a store costs a fault and the clearing of the page that it then overwrites: half of the time, and
  * more.  A write to the memfd needs neither.  It leaves the page unmapped here; when the memory is
  * used again its pages are mapped all at once, sixteen for a fault. */
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "client/internal.h"
 #include "os/files.h"
@@ -11,8 +12,12 @@
 #include "wire/value.h"
 
 #define WRITE_FROM ((size_t)32 << 10) /* below this one fault costs less than the call */
-#define PIECE ((size_t)1 << 20)       /* the kernel lets one process at a time write */
-#define ASK_FROM ((size_t)8 << 20)    /* whiprayd may have given back what was mapped here */
+#ifdef WR_HOSTILE
+#define PIECE ((size_t)64 << 10)
+#else
+#define PIECE ((size_t)1 << 20) /* the kernel lets one process at a time write */
+#endif
+#define ASK_FROM ((size_t)8 << 20) /* whiprayd may have given back what was mapped here */
 
 typedef struct {
   uint64_t first, last;
@@ -63,6 +68,7 @@ void wr_value_write(wr_client *c, uint8_t *dst, const uint8_t *src, size_t n) {
   for (size_t done = 0, k; done < n && rc == WR_OK; done += k) {
     k = n - done < PIECE ? n - done : PIECE;
     rc = wr_os_write_at(c->seg.fd, src + done, k, file_offset(c, dst + done));
+    WR_FAILPOINT("bulk.piece");
   }
   if (rc != WR_OK) wr_copy_large(dst, src, n); /* a limit on the size of files, perhaps */
 }

@@ -19,7 +19,8 @@
 const char *const kill_places[] = {
     "actor.alive", "actor.bound", "actor.claim", "actor.exit", "actor.failed", "actor.fetched",
     "actor.filled", "actor.placed", "actor.pushed", "actor.queued", "actor.refused",
-    "actor.released", "actor.retire", "actor.taken", "cancel.claimed", "cancel.wanted",
+    "actor.released", "actor.retire", "actor.taken", "bulk.piece", "cancel.claimed",
+    "cancel.wanted",
     "deps.drain", "deps.moved", "deps.node", "deps.pushed", "deps.ready", "deps.taken",
     "deps.walk", "export.noted", "export.sealed",
     "finish.after_pins", "finish.answered", "finish.before_pins",
