@@ -230,7 +230,8 @@ test-asan-python: setup-test build-asan
 # Published libraries that import ray, and a real Ray, in an environment of their own.  `make test`
 # runs those that are installed in a minute.
 LIBRARIES := .venv-libraries
-SMALL := $(addprefix tests/libraries/test_,modin.py dask.py scikit_learn.py real_ray.py)
+SMALL := $(addprefix tests/libraries/test_,modin.py dask.py scikit_learn.py microbenchmark.py \
+  real_ray.py)
 # $(call with_libraries,tests)
 with_libraries = PYTHONPATH=$(CURDIR)/python $(LIBRARIES)/bin/python -m pytest $(1)
 define install_libraries

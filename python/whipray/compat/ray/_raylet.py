@@ -24,6 +24,7 @@ from whipray.cross_language import Language
 show(__name__, "whipray._private.ids")
 
 ObjectID = ObjectRef
+OPTIMIZED = True
 RAY_NODE_ID_KEY = "ray.io/node-id"
 RESOURCE_UNIT_SCALING = GRAIN
 RAY_INTERNAL_NAMESPACE_PREFIX = "_ray_internal_"
