@@ -278,6 +278,7 @@ void node_groups_of_actor(node *n, uint32_t actor, uint32_t gen); /* a detached 
 
 /* output.c */
 int node_output_open(node_proc *p, int out_fd, int err_fd);
+void node_output_begin(node_proc *p); /* its pid, which goes with each line, is known */
 void node_output_close(node_proc *p); /* takes what is left first */
 
 /* requests.c */

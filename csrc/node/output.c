@@ -111,6 +111,7 @@ static int open_one(node_proc *p, node_output *o, int fd, int is_err) {
     return WR_IO;
   }
   o->watch = node_watch_open(p->n->loop, fd, o, on_readable);
+  if (o->watch) node_watch_pause(o->watch);
   return o->watch ? WR_OK : WR_NOMEM;
 }
 
@@ -118,6 +119,11 @@ int node_output_open(node_proc *p, int out_fd, int err_fd) {
   int rc = open_one(p, &p->out, out_fd, 0);
   int rc2 = open_one(p, &p->err, err_fd, 1);
   return rc != WR_OK ? rc : rc2;
+}
+
+void node_output_begin(node_proc *p) {
+  if (p->out.watch) node_watch_resume(p->out.watch);
+  if (p->err.watch) node_watch_resume(p->err.watch);
 }
 
 static void close_one(node_output *o) {

@@ -136,6 +136,7 @@ static void on_spawned(node_server *s, const uint8_t *body) {
   s->n->spawned++;
   if (!p->killed) p->pool->failures = 0;
   int rc = node_proc_watch(p, pid);
+  node_output_begin(p);
   if (rc != WR_OK) {
     end_unwatched(p, rc);
   } else if (s->n->ending || ((p->killed || p->job_over) && !node_job_spares(p))) {
