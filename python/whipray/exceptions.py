@@ -499,3 +499,7 @@ def exception_from_value(value: object) -> BaseException:
 def system_error(code: str, text: str, extra: dict[str, Any] | None = None) -> BaseException:
     """The exception for an error that the engine reports by code."""
     return _task_error.from_code(code, text, extra or {})
+
+
+RAY_EXCEPTION_TYPES = [globals()[name] for name in __all__]
+"""All of them."""

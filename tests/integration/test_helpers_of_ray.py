@@ -21,8 +21,9 @@ BASIC = """
         run_string_as_driver_stdout_stderr, wait_for_condition,
     )
     from ray._private.test_utils import (
-        BatchQueue, check_call_subprocess, generate_system_config_map,
-        get_current_unused_port, kill_actor_and_wait_for_failure, object_memory_usage,
+        BatchQueue, WorkerKillerActor, check_call_subprocess, generate_system_config_map,
+        get_and_run_resource_killer, get_current_unused_port,
+        kill_actor_and_wait_for_failure, object_memory_usage,
         placement_group_assert_no_leak, put_object, recursive_fnmatch,
         run_string_as_driver_nonblocking, same_elements, wait_for_assertion,
         wait_for_children_of_pid, wait_for_children_of_pid_to_exit, wait_for_num_actors,
@@ -51,6 +52,25 @@ BASIC = """
         second = semaphore.acquire.remote()
         ray.get(semaphore.release.remote())
         ray.get(second)
+
+    def test_workers_killed_while_tasks_run(ray_start_2_cpus):
+        @ray.remote(max_retries=-1)
+        def square(x):
+            import time
+            time.sleep(0.05)
+            return x * x
+
+        killer = get_and_run_resource_killer(
+            WorkerKillerActor, 0.02, max_to_kill=3,
+            kill_filter_fn=lambda: lambda task: task.name == "square")
+        killed = killer.get_killed_nodes.remote()
+        done = 0
+        while not ray.wait([killed], timeout=0)[0]:
+            refs = [square.remote(x) for x in range(20)]
+            assert ray.get(refs) == [x * x for x in range(20)]
+            done += 1
+        assert done > 0 and len(ray.get(killed)) == 3
+        assert not ray.get(killer.stop_run.remote())
 
     def test_conditions():
         seen = []
@@ -152,4 +172,4 @@ def test_helpers_and_fixtures(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout
-    assert "7 passed, 1 skipped" in done.stdout
+    assert "8 passed, 1 skipped" in done.stdout

@@ -12,6 +12,8 @@ import pytest
 import whipray as ray
 from tests.compat.helpers import Gate, wait_until
 from whipray.util import state
+from whipray.util.state import common
+from whipray.util.state.exception import RayStateApiException
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -287,9 +289,71 @@ def test_summaries():
 
 
 def test_what_is_not_recorded_says_so():
-    for ask in (state.list_logs, state.list_cluster_events, state.list_runtime_envs):
+    for ask in (state.list_cluster_events, state.list_runtime_envs):
         with pytest.raises(NotImplementedError):
             ask()
+
+
+def test_an_object_asks_as_the_functions_do():
+    client = state.StateApiClient()
+    actor = ray.remote(Thing).remote()
+    refs = [take.options(name="asked").remote(i) for i in range(3)]
+    ray.get([*refs, actor.quick.remote()])
+    options = common.ListApiOptions(filters=[("name", "=", "asked")], limit=2, detail=True)
+    listed = client.list(common.StateResource.TASKS, options)
+    assert [row.name for row in listed] == ["asked"] * 2 and listed[0].language == "PYTHON"
+    task = client.get(common.StateResource.TASKS, listed[0].task_id, common.GetApiOptions())
+    assert task == state.get_task(listed[0].task_id)
+    assert client.get(common.StateResource.ACTORS, "00" * 16) is None
+    with pytest.raises(ValueError, match="Can't get RUNTIME_ENVS by id"):
+        client.get(common.StateResource.RUNTIME_ENVS, "x")
+    counts = client.summary(common.SummaryResource.TASKS, options=common.SummaryApiOptions())
+    assert counts["cluster"]["summary"]["asked"]["state_counts"] == {"FINISHED": 3}
+
+
+def test_filters_that_contradict_each_other_give_nothing_and_a_warning():
+    options = common.ListApiOptions(filters=[("name", "=", "a"), ("name", "=", "b")])
+    with pytest.warns(UserWarning, match="multiple '=' filters with the same key 'name'"):
+        assert state.StateApiClient().list(common.StateResource.TASKS, options) == []
+    with pytest.raises(ValueError, match="Unsupported filter predicate <"):
+        common.ListApiOptions(filters=[("pid", "<", 3)])
+
+
+def written(**of):
+    return "".join(state.get_log(**of))
+
+
+def test_logs_of_workers():
+    @ray.remote
+    class Talker:
+        def say(self, *lines):
+            for line in lines:
+                print(line, flush=True)
+            return os.getpid(), ray.get_runtime_context().get_task_id()
+
+    talker = Talker.remote()
+    said = talker.say.remote("\x1b[31mred\x1b[0m", "two", "three")
+    pid, task = ray.get(said)
+    name = f"worker-{pid}.log"
+    wait_until(lambda: name in state.list_logs().get("worker", ()))
+    wait_until(lambda: "three" in written(pid=pid))
+    assert {"whiprayd", "fork_server"} <= set(state.list_logs())
+    assert state.list_logs(glob_filter="worker-*") == {"worker": state.list_logs()["worker"]}
+    for of in ({"filename": name}, {"actor_id": talker._actor_id.hex()}, {"task_id": task}):
+        assert written(**of) == "\x1b[31mred\x1b[0m\ntwo\nthree\n"
+    assert written(pid=pid, tail=2) == "two\nthree\n" and written(pid=pid, tail=0) == ""
+    assert written(pid=pid, filter_ansi_code=True).startswith("red\n")
+    assert next(state.get_log(pid=pid, encoding=None)).endswith(b"three\n")
+    followed = state.get_log(pid=pid, follow=True, tail=1)
+    assert next(followed) == "three\n"
+    ray.get(talker.say.remote("four"))
+    assert next(followed) == "four\n"
+
+
+def test_logs_that_are_not_there():
+    for of in ({"filename": "no.log"}, {"filename": "../pid"}, {"actor_id": "00" * 16}, {}):
+        with pytest.raises(RayStateApiException, match=r"log file|name a file"):
+            state.get_log(**of)
 
 
 def test_reading_while_records_come_and_go():

@@ -6,11 +6,11 @@ import argparse
 import json
 import os
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from whipray.cli import joining
+from whipray.util.state.logs import read_tail
 
 KINDS = ("actors", "tasks", "objects", "workers", "nodes", "jobs", "placement-groups")
 _WIDEST = 64
@@ -160,19 +160,7 @@ def _logs(options: argparse.Namespace) -> int:
     path = os.path.join(folder, os.path.basename(options.name))
     if not os.path.isfile(path):
         raise ValueError(f"there is no log file {options.name!r}; `whipray logs` lists them")
-    for text in tail(path, options.tail, options.follow):
-        sys.stdout.write(text)
+    for text in read_tail(path, options.tail, options.follow):
+        sys.stdout.buffer.write(text)
         sys.stdout.flush()
     return 0
-
-
-def tail(path: str, lines: int, follow: bool) -> Iterator[str]:
-    """The last lines of a file and, with `follow`, what is added to it until it is removed."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        yield "".join(file.readlines()[-lines:] if lines >= 0 else file.readlines())
-        while follow and os.path.exists(path):
-            text = file.read()
-            if text:
-                yield text
-            else:
-                time.sleep(0.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from whipray.util.state.api import (
+    StateApiClient,
     get_actor,
     get_job,
     get_log,
@@ -27,6 +28,7 @@ from whipray.util.state.api import (
 )
 
 __all__ = [
+    "StateApiClient",
     "get_actor",
     "get_job",
     "get_log",

@@ -1,15 +1,19 @@
-"""The rows of the state API: what they have and what one may filter by."""
+"""The rows of the state API: what they have, what one may filter by, and how they are asked for."""
 
 # ruff: noqa: RUF009 - the functions called for defaults make fields of dataclasses
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass, field, fields
+from enum import Enum
 from typing import Any
 
 DEFAULT_LIMIT = 100
 DEFAULT_RPC_TIMEOUT = 30
 RAY_MAX_LIMIT_FROM_API_SERVER = 10_000
+
+Filters = list[tuple[str, str, Any]]
 
 
 def state_column(*, filterable: bool, detail: bool = False) -> Any:
@@ -208,3 +212,91 @@ class ObjectState(StateSchema):
     type: str = _filterable()
     pid: int = _filterable()
     ip: str = _filterable()
+
+
+# ---- asking --------------------------------------------------------------------------------------
+
+
+class StateResource(Enum):
+    """Kinds of rows."""
+
+    ACTORS = "actors"
+    JOBS = "jobs"
+    PLACEMENT_GROUPS = "placement_groups"
+    NODES = "nodes"
+    WORKERS = "workers"
+    TASKS = "tasks"
+    OBJECTS = "objects"
+    RUNTIME_ENVS = "runtime_envs"
+    CLUSTER_EVENTS = "cluster_events"
+
+
+class SummaryResource(Enum):
+    """Kinds of rows that are counted."""
+
+    ACTORS = "actors"
+    TASKS = "tasks"
+    OBJECTS = "objects"
+
+
+@dataclass
+class GetApiOptions:
+    """Seconds, of which a request may take a part; here none is sent."""
+
+    timeout: int = DEFAULT_RPC_TIMEOUT
+    server_timeout_multiplier: float = 0.8
+
+    def __post_init__(self) -> None:
+        self.timeout = max(1, int(self.timeout * self.server_timeout_multiplier))
+
+
+@dataclass
+class ListApiOptions:
+    """At most `limit` rows for which all filters hold: (column, "=" or "!=", value).
+
+    `exclude_driver`: what a driver does is no task here anyway.
+    """
+
+    limit: int = DEFAULT_LIMIT
+    timeout: int = DEFAULT_RPC_TIMEOUT
+    detail: bool = False
+    filters: Filters | None = field(default_factory=list)
+    exclude_driver: bool = True
+    server_timeout_multiplier: float = 0.8
+
+    def __post_init__(self) -> None:
+        self.timeout = max(1, int(self.timeout * self.server_timeout_multiplier))
+        self.filters = self.filters or []
+        for _, predicate, _ in self.filters:
+            check_predicate(predicate)
+
+    def has_conflicting_filters(self) -> bool:
+        """Whether two filters ask for different values of a column: a warning, and no rows."""
+        wanted: dict[str, Any] = {}
+        for column, predicate, value in self.filters or []:
+            if predicate == "=" and wanted.setdefault(column, value) != value:
+                warnings.warn(
+                    f"There are multiple '=' filters with the same key '{column}' but different "
+                    f"values'{wanted[column]}' & '{value}'. Empty result set will be returned",
+                    UserWarning,
+                    stacklevel=2,
+                )
+                return True
+        return False
+
+
+@dataclass
+class SummaryApiOptions:
+    """`summary_by`: summaries are by name, class or place of creation, whatever it says."""
+
+    timeout: int = DEFAULT_RPC_TIMEOUT
+    filters: Filters | None = field(default_factory=list)
+    summary_by: str | None = None
+
+
+def check_predicate(predicate: str) -> None:
+    """ValueError for what is no comparison."""
+    if predicate not in ("=", "!="):
+        raise ValueError(
+            f"Unsupported filter predicate {predicate} is given. Available predicates: =, !=."
+        )

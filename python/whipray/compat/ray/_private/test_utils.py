@@ -30,10 +30,19 @@ from ray._common.test_utils import (
 from ray.util.queue import Empty, Queue, _QueueActor
 from ray.util.state import get_actor, list_actors
 
+from whipray.compat.killers import (
+    ResourceKillerActor,
+    WorkerKillerActor,
+    get_and_run_resource_killer,
+)
+
 __all__ = [
+    "ResourceKillerActor",
     "Semaphore",
     "SignalActor",
+    "WorkerKillerActor",
     "async_wait_for_condition",
+    "get_and_run_resource_killer",
     "run_string_as_driver",
     "run_string_as_driver_stdout_stderr",
     "wait_for_condition",
