@@ -122,7 +122,8 @@ def test_addresses(shell: Shell, started: Shell) -> None:
         assert "no session has its socket" in shell.driver(say, "", code=1, **{name: "/no/sock"})
         assert "CPUs 1.0" in shell.driver(say, "num_cpus=1", **{name: "local"})
     refused = "num_cpus must not be provided"
-    assert refused in shell.driver(say, "num_cpus=1", code=1)
+    said = shell.driver(say, "num_cpus=1", code=1)
+    assert refused in said and address in said and "local" in said
     refused = "_system_config must not be provided"
     assert refused in shell.driver(say, "_system_config={'a': 1}", code=1)
 

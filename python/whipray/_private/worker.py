@@ -167,9 +167,10 @@ def init(
     node_labels = labels_of_node.checked(labels)
     target = machine.find_address(address)
     amounts = num_cpus, num_gpus, resources, object_store_memory
-    config = (
-        _join_config(kwargs, *amounts) if target is not None else _start_config(kwargs, *amounts)
-    )
+    if target is not None:
+        config = _join_config(kwargs, target, *amounts)
+    else:
+        config = _start_config(kwargs, *amounts)
     env = _worker_env(wanted_env, space)
     if job is not None:
         _hand_on(job, env, config)
@@ -360,14 +361,15 @@ def _start_config(
     return config
 
 
-def _join_config(private: dict[str, Any], *amounts: Any) -> dict[str, Any]:
+def _join_config(private: dict[str, Any], target: str, *amounts: Any) -> dict[str, Any]:
     """What a daemon that runs is told of this driver, which can not say what the session has."""
     names = ("num_cpus", "num_gpus", "resources", "object_store_memory", "_system_config")
     values = *amounts, private.get("_system_config")
     wrong = [name for name, value in zip(names, values, strict=True) if value is not None]
     if wrong:
         raise ValueError(
-            f"When connecting to an existing cluster, {', '.join(wrong)} must not be provided."
+            f"When connecting to an existing cluster, {', '.join(wrong)} must not be provided. "
+            f"The one that runs is unix:{target}; init('local', ...) starts one of your own."
         )
     return machine.job_config()
 
