@@ -133,8 +133,8 @@ static PyObject *m_get(PyObject *module, PyObject *const *args, Py_ssize_t nargs
       timeout = args[nargs + i];
     else if (!refs && PyUnicode_CompareWithASCIIString(name, "object_refs") == 0)
       refs = args[nargs + i];
-    else
-      return get_usage();
+    else if (PyUnicode_CompareWithASCIIString(name, "_use_object_store") != 0)
+      return get_usage(); /* Ray's choice of a transport for tensors: there is one */
   }
   if (!refs || nargs > 1) return get_usage();
   return get(st, refs, timeout);
@@ -142,12 +142,40 @@ static PyObject *m_get(PyObject *module, PyObject *const *args, Py_ssize_t nargs
 
 /* ---- put ------------------------------------------------------------------------------------ */
 
-static PyObject *m_put(PyObject *module, PyObject *value) {
-  wrpy_state *st = wrpy_state_of(module);
+static PyObject *put(wrpy_state *st, PyObject *value) {
   wr_id id;
   if (WR_UNLIKELY(wrpy_is_ref(st, value))) return wrpy_hook(st, "put_refused", "(O)", value);
   if (wrpy_attached_auto(st) || wrpy_put_value(st, value, &id)) return NULL;
   return wrpy_ref_wrap(st, id, WRPY_CREATOR);
+}
+
+/* With keywords: the value by its name, and those of Ray that change nothing as long as they are
+ * None. */
+static PyObject *put_named(wrpy_state *st, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames) {
+  PyObject *value = nargs ? args[0] : NULL;
+  Py_ssize_t nkw = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+  int known = nargs <= 1;
+  for (Py_ssize_t i = 0; i < nkw && known; i++) {
+    PyObject *name = PyTuple_GET_ITEM(kwnames, i), *given = args[nargs + i];
+    if (!value && PyUnicode_CompareWithASCIIString(name, "value") == 0)
+      value = given;
+    else if (PyUnicode_CompareWithASCIIString(name, "_owner") != 0 &&
+             PyUnicode_CompareWithASCIIString(name, "_tensor_transport") != 0)
+      known = 0;
+    else if (given != Py_None)
+      return wrpy_hook(st, "put_option_refused", "(O)", name);
+  }
+  if (value && known) return put(st, value);
+  PyErr_SetString(PyExc_TypeError, "put() takes one argument, the value");
+  return NULL;
+}
+
+static PyObject *m_put(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                       PyObject *kwnames) {
+  wrpy_state *st = wrpy_state_of(module);
+  if (WR_LIKELY(nargs == 1 && !kwnames)) return put(st, args[0]);
+  return put_named(st, args, nargs, kwnames);
 }
 
 /* An object that failed: get raises the exception. */
@@ -267,8 +295,8 @@ PyMethodDef wrpy_object_methods[] = {
      "The value of an ObjectRef, or the list of values of a list of them.\n\n"
      "Waits until they are there, at most `timeout` seconds: GetTimeoutError after that.  Raises\n"
      "the first error among the objects without waiting for the others."},
-    {"put", m_put, METH_O,
-     "put(value, /)\n--\n\nStores a snapshot of the value; returns an ObjectRef to it."},
+    {"put", WRPY_FASTCALL(m_put), METH_FASTCALL | METH_KEYWORDS,
+     "put(value)\n--\n\nStores a snapshot of the value; returns an ObjectRef to it."},
     {"put_error", m_put_error, METH_O, "put_error(exception) -> ObjectRef; get raises it."},
     {"phase", m_phase, METH_O,
      "phase(ref): 1 pending, 2 ready, 3 failed, negative: gone; also of a job that streams, which\n"

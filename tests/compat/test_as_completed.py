@@ -81,3 +81,20 @@ def test_a_limit_below_the_size_of_a_group(ray: Ray, util: Any) -> None:
     assert sorted(util.map_unordered(echo, range(25), backpressure_size=2)) == list(range(25))
     with pytest.raises(ValueError, match="must be positive"):
         list(util.map_unordered(echo, range(3), backpressure_size=0))
+
+
+def test_a_group_is_what_is_there_when_its_time_is_over(ray: Ray, util: Any, gate: Any) -> None:
+    door = gate("late")
+    late = ray.remote(num_cpus=0)(lambda: door.wait()).remote()
+    there = ray.put("there")
+    seen = []
+    for ref in util.as_completed([late, there], timeout=0.05, yield_obj_refs=True):
+        seen.append(ref)
+        door.open()
+    assert seen == [there, late]
+
+
+def test_map_unordered_with_the_options_of_wait(ray: Ray, util: Any) -> None:
+    same = ray.remote(lambda x: x)
+    found = util.map_unordered(same, range(9), timeout=1, fetch_local=False)
+    assert sorted(found) == list(range(9))

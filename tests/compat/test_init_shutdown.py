@@ -24,8 +24,10 @@ def test_is_initialized_follows_init_and_shutdown(ray_fresh: Ray, start: Start) 
 
 def test_shutdown_without_an_instance_does_nothing(ray_fresh: Ray) -> None:
     ray_fresh.shutdown()
-    ray_fresh.shutdown()
+    ray_fresh.shutdown(wait_for_processes=True)
     assert not ray_fresh.is_initialized()
+    with pytest.raises(TypeError):
+        ray_fresh.shutdown(True)
 
 
 @pytest.mark.parametrize("question", ["nodes", "cluster_resources", "available_resources"])

@@ -36,6 +36,7 @@ def test_hex_is_the_text_of_binary(ray: Ray) -> None:
     assert isinstance(ref.binary(), bytes)
     assert ref.hex() == ref.binary().hex()
     assert len(ref.binary()) == ref.size()
+    assert type(ref).from_binary(ref.binary()) == ref
 
 
 def test_hex_differs_between_objects(ray: Ray) -> None:

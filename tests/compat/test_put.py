@@ -25,6 +25,24 @@ def test_put_of_a_reference_is_refused(ray: Ray) -> None:
         ray.put(ray.put(1))
 
 
+def test_keywords(ray: Ray) -> None:
+    assert ray.get(ray.put(3, _owner=None)) == 3
+    assert ray.get(ray.put(value=4, _tensor_transport=None)) == 4
+    assert ray.get(object_refs=ray.put(5), _use_object_store=True) == 5
+    with pytest.raises(ValueError, match="_owner"):
+        ray.put(6, _owner=6)
+
+
+@pytest.mark.parametrize("wrong", [{}, {"other": 1}, {"value": 1, "other": None}])
+def test_wrong_keywords(ray: Ray, wrong: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="put"):
+        ray.put(**wrong)
+    with pytest.raises(TypeError, match="put"):
+        ray.put(1, 2)
+    with pytest.raises(TypeError, match="put"):
+        ray.put(1, value=2)
+
+
 def test_put_of_a_list_of_references(ray: Ray) -> None:
     inner = ray.put(1)
     assert ray.get(ray.put([inner])) == [inner]

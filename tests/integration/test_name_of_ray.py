@@ -482,3 +482,22 @@ def test_names_that_libraries_use() -> None:
     assert sorted(unresolved - set(missing)) == []
     there = {name for name in missing if name not in unresolved and missing[name] != "not yet"}
     assert sorted(there) == [], "these are there now: move them in ray_names.txt"
+
+
+@pytest.mark.parametrize("name", ["whipray", "ray"])
+def test_a_submodule_that_lacks_its_package_is_no_attribute(name: str) -> None:
+    body = f"""
+        import sys
+        sys.modules["dask"] = None  # as if it were not installed
+        import whipray.compat
+        whipray.compat.install()
+        import {name}
+        print(hasattr({name}.util, "dask"), "dask" in dir({name}.util))
+        try:
+            {name}.util.dask
+        except AttributeError as error:
+            print(error)
+    """
+    first, second = python("-c", textwrap.dedent(body)).splitlines()
+    assert first == "False True"
+    assert "dask" in second

@@ -167,6 +167,15 @@ def put_refused(value: Any) -> None:
     )
 
 
+def put_option_refused(name: str) -> None:
+    """An option of Ray's `put` that would change something."""
+    if name == "_owner":
+        raise ValueError(
+            "The experimental `_owner` argument to `ray.put` has been removed in Ray 2.56."
+        )
+    raise NotImplementedError(f"put(): {name} is not supported: values go through the object store")
+
+
 def describe(meta: bytes) -> tuple[dict[str, _core.MethodInfo], dict[str, Any]]:
     """Methods and facts of an actor class from its public description."""
     from whipray._private.actor_table import unpack_description

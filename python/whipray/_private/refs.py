@@ -29,6 +29,7 @@ def attach(cls: type[Any]) -> None:
     ):
         setattr(cls, function.__name__, function)
     cls.__class_getitem__ = classmethod(_class_getitem)
+    cls.from_binary = classmethod(_from_binary)
     _core.set_await(_await)
 
 
@@ -39,6 +40,11 @@ def _class_getitem(cls: type[Any], item: Any) -> GenericAlias:
     return GenericAlias(cls, item)
 
 
+def _from_binary(cls: type[Any], id_bytes: bytes) -> Any:
+    """The reference whose `binary()` is given."""
+    return cls(id_bytes)
+
+
 def future(self: ObjectRef[Any]) -> Future[Any]:
     """A concurrent.futures.Future that gets the value, or the error, once it is there."""
     from whipray._private.completion import future_of
@@ -46,7 +52,7 @@ def future(self: ObjectRef[Any]) -> Future[Any]:
     return future_of(self)
 
 
-def as_future(self: ObjectRef[Any]) -> Any:
+def as_future(self: ObjectRef[Any], _internal: bool = False) -> Any:
     """An asyncio future of the running loop."""
     from whipray._private.completion import asyncio_future_of
 

@@ -464,9 +464,10 @@ def require_attached(what: str, error: type[Exception] | None = None) -> None:
         raise (error or RaySystemError)(message)
 
 
-def shutdown(_exiting_interpreter: bool = False) -> None:
+def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = False) -> None:
     """End the session: its tasks and actors stop, and old references are of no use any more.
 
+    It always waits for the processes of a session that this process has started.
     Does nothing when no session is open, and inside a worker.  One that is interrupted (Ctrl-C) has
     left the session, without waiting for the end of what runs in it.
     """
@@ -506,7 +507,7 @@ def _hook_once() -> None:
     state.hooked = True
     import atexit
 
-    atexit.register(shutdown, True)
+    atexit.register(shutdown, _exiting_interpreter=True)
 
 
 # ---- shapes --------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ class Facade(ModuleType):
             try:
                 value = getattr(shown, name)
             except AttributeError as absent:
+                if isinstance(absent.__cause__, ModuleNotFoundError):
+                    raise  # the submodule is there and lacks a package
                 more = "".join(str(absent).partition(": ")[1:])
             else:
                 if not isinstance(value, ModuleType):

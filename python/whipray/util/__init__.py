@@ -116,7 +116,10 @@ def __getattr__(name: str) -> Any:
         return getattr(_sys.modules[f"whipray.util.{module}"], name)
     name = _ALIASES.get(name, name)
     if name in _MODULES:
-        __import__(f"whipray.util.{name}")
+        try:
+            __import__(f"whipray.util.{name}")
+        except ModuleNotFoundError as error:  # `hasattr` and `getmembers` ask for all there is
+            raise AttributeError(f"whipray.util.{name} needs more: {error}") from error
         return _sys.modules[f"whipray.util.{name}"]
     from whipray._private.absent import no_attribute
 
@@ -132,10 +135,13 @@ def as_completed(
     *,
     chunk_size: int = 10,
     yield_obj_refs: bool = False,
+    timeout: float | None = None,
+    fetch_local: bool = True,
 ) -> Iterator[Any]:
     """The values (or the references) in the order in which they become ready.
 
-    Values are fetched in groups of up to `chunk_size`.
+    Values are fetched in groups of up to `chunk_size`; a group takes what is there after `timeout`
+    seconds.  `fetch_local` changes nothing.
     """
     from whipray._private import worker
 
@@ -144,7 +150,7 @@ def as_completed(
     worker.ensure_attached()
     pending: _core.ReadySet[T] = _core.ReadySet(refs)
     while pending:
-        ready = pending.take(chunk_size)
+        ready = pending.take(chunk_size, timeout)
         yield from ready if yield_obj_refs else _core.get(ready)
 
 
@@ -155,10 +161,13 @@ def map_unordered(
     backpressure_size: int | None = 100,
     chunk_size: int = 10,
     yield_obj_refs: bool = False,
+    timeout: float | None = None,
+    fetch_local: bool = True,
 ) -> Iterator[Any]:
     """Run the remote function on every item; results in the order in which they become ready.
 
-    At most `backpressure_size` tasks are unfinished at a time (None: no limit).
+    At most `backpressure_size` tasks are unfinished at a time (None: no limit).  The others are as
+    for `as_completed`.
     """
     from whipray._private import worker
 
@@ -177,7 +186,7 @@ def map_unordered(
                 pending.add(fn.remote(next(source)))
             except StopIteration:
                 exhausted = True
-        ready = pending.take(chunk_size)
+        ready = pending.take(chunk_size, timeout)
         yield from ready if yield_obj_refs else _core.get(ready)
 
 
@@ -192,8 +201,8 @@ def list_named_actors(all_namespaces: bool = False) -> list[Any]:
     return [name for name, namespace in found if namespace == worker.state.namespace]
 
 
-def get_node_ip_address() -> str:
-    """Address of this node."""
+def get_node_ip_address(address: str | None = None) -> str:
+    """Address of this node; `address`, which Ray would try to reach, changes nothing."""
     from whipray._private import state
 
     return state.node_ip()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 INT32_MAX = 2**31 - 1
 
@@ -18,7 +17,7 @@ def read_ray_address(temp_dir: str | None = None) -> str:
         return ""
 
 
-def get_num_cpus(*args: Any) -> int:
+def get_num_cpus(override_docker_cpu_warning: bool = False, truncate: bool = True) -> int:
     """Cores that this process may use."""
     from whipray._private import machine
 
