@@ -201,10 +201,12 @@ print-fuzz-programs:
 # ---- simulation: many processes of a session in one ----------------------------------------------
 
 SIM_OBJ := $(patsubst %.c,$(OBJ)/%.o,$(sort $(wildcard tests/sim/*.c)))
+SIM_KEEPS := memfd_create map unmap close
 $(OBJ)/tests/sim/sim: $(SIM_OBJ) $(OBJ)/tests/fuzz/stub_check.o \
   $(OBJ)/tests/c/session.o $(OBJ)/core.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LINK_FLAGS) $(LDFLAGS) $(filter %.o,$^) $(OBJ)/core.a $(MSGPACK_A) -lpthread -o $@
+	$(Q)$(CC) $(LINK_FLAGS) $(addprefix -Wl$(comma)--wrap=wr_os_,$(SIM_KEEPS)) $(LDFLAGS) \
+	  $(filter %.o,$^) $(OBJ)/core.a $(MSGPACK_A) -lpthread -o $@
 sim-program: $(OBJ)/tests/sim/sim
 print-programs:
 	@echo $(PROGRAMS)
