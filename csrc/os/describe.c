@@ -42,16 +42,11 @@ static void append_file(char *out, size_t cap, const char *name, const char *pat
 }
 
 static void append_cgroup(char *out, size_t cap) {
-  char line[512], path[640];
-  FILE *f = fopen("/proc/self/cgroup", "re");
-  if (!f) return;
-  while (fgets(line, sizeof line, f)) {
-    if (strncmp(line, "0::", 3) != 0) continue;
-    line[strcspn(line, "\n")] = 0;
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s/pids.max", line + 3);
-    append_file(out, cap, "cgroup pids.max", path);
-  }
-  fclose(f);
+  char text[32];
+  uint64_t most = wr_os_pids_limit_in("");
+  if (most == UINT64_MAX) return;
+  snprintf(text, sizeof text, "%llu", (unsigned long long)most);
+  append(out, cap, "cgroup pids.max", text);
 }
 
 static void append_limit(char *out, size_t cap, const char *name, unsigned which) {
@@ -74,10 +69,17 @@ static void describe_limits(int error, char *out, size_t cap) {
     append_limit(out, cap, "RLIMIT_NOFILE (ulimit -n)", RLIMIT_NOFILE);
   } else if (error == ENFILE) {
     append_file(out, cap, "fs.file-max", "/proc/sys/fs/file-max");
+  } else if (error == EFBIG) {
+    append_limit(out, cap, "RLIMIT_FSIZE (ulimit -f, in bytes)", RLIMIT_FSIZE);
   } else if (error == ENOMEM) {
     append_limit(out, cap, "RLIMIT_AS (ulimit -v, in bytes)", RLIMIT_AS);
     append_file(out, cap, "vm.overcommit_memory", "/proc/sys/vm/overcommit_memory");
   }
+}
+
+int wr_os_limits_cpu_time(void) {
+  struct rlimit limit;
+  return getrlimit(RLIMIT_CPU, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
 }
 
 void wr_os_describe_error(int error, char *out, size_t cap) {

@@ -92,3 +92,14 @@ int wr_os_memory_limit_in(const char *top, uint64_t *bytes) {
 }
 
 int wr_os_memory_limit(uint64_t *bytes) { return wr_os_memory_limit_in("", bytes); }
+
+/* ---- processes ------------------------------------------------------------------------------- */
+
+static void visit_pids(const char *dir, void *most) { take_limit(dir, "pids.max", most); }
+
+uint64_t wr_os_pids_limit_in(const char *top) {
+  uint64_t most = UINT64_MAX;
+  wr_os_cgroup_walk(top, NULL, visit_pids, &most);
+  wr_os_cgroup_walk(top, "pids", visit_pids, &most);
+  return most;
+}

@@ -61,6 +61,7 @@ int wr_os_memory_use(const char *cgroups, wr_os_memory *m);
 uint64_t wr_os_private_memory(int pid); /* resident and not shared; 0: not known */
 int wr_os_memory_limit(uint64_t *bytes); /* RAM or cgroup limit, the smaller */
 int wr_os_memory_limit_in(const char *top, uint64_t *bytes); /* see wr_os_cpu_count_in */
+uint64_t wr_os_pids_limit_in(const char *top); /* tasks of the cgroup; UINT64_MAX: any number */
 
 /* unix sockets: blocking stream pairs, listening paths, peer credentials, one descriptor passed */
 int wr_os_socketpair(int fds[2]);

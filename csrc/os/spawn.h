@@ -35,6 +35,7 @@ extern const int wr_os_sigkill, wr_os_sigint, wr_os_sigterm, wr_os_sigchld;
 int wr_os_was_killed(int status); /* by SIGKILL, which no program sends itself */
 /* Describes an exit for people: "exit code 3", "killed by signal 9 (SIGKILL)". */
 void wr_os_describe_status(int status, char *out, size_t cap);
+int wr_os_limits_cpu_time(void); /* of this process: past the hard limit it is SIGKILL */
 const char *wr_os_signal_name(int signo); /* "KILL"; "?" for a number without a name */
 /* An error of the system for people: in words and, where a limit may be behind it, with the limits
  * that hold and their values: "Too many open files; limits: RLIMIT_NOFILE (ulimit -n) 256". */

@@ -9,7 +9,12 @@
 #include "wire/messages.h"
 #include "wire/pack.h"
 
-PyObject *wrpy_ask(wrpy_state *st, uint32_t type, wr_buf *body, const char *doing) {
+_Static_assert(WR_MAX_SHAPES == 256 && WR_MAX_POOLS == 256 && WR_MAX_RESOURCES == 256 &&
+               WR_SHAPE_RESOURCES == 8, "the errors name them");
+
+/* full: for `doing`, when a table of the session is full. */
+static PyObject *ask(wrpy_state *st, uint32_t type, wr_buf *body, const char *doing,
+                     const char *full) {
   uint8_t *reply = NULL;
   size_t len = 0;
   uint32_t epoch = wrpy_sess.epoch;
@@ -20,10 +25,15 @@ PyObject *wrpy_ask(wrpy_state *st, uint32_t type, wr_buf *body, const char *doin
     WRPY_ENTER
   }
   wr_buf_free(body);
-  PyObject *answer = rc == WR_OK ? wrpy_unpack(reply, len) : wrpy_fail_null(st, rc, doing);
+  PyObject *answer = rc == WR_OK ? wrpy_unpack(reply, len)
+                                 : wrpy_fail_null(st, rc, rc == WR_LIMIT ? full : doing);
   free(reply);
   if (answer && wrpy_left(st, epoch, doing)) Py_CLEAR(answer);
   return answer;
+}
+
+PyObject *wrpy_ask(wrpy_state *st, uint32_t type, wr_buf *body, const char *doing) {
+  return ask(st, type, body, doing, doing);
 }
 
 static int put_text(wr_buf *b, PyObject *v, const char *what) {
@@ -67,7 +77,9 @@ static long long pool_of(wrpy_state *st, PyObject *env) {
     wr_buf_free(&body);
     return -1;
   }
-  PyObject *answer = wrpy_ask(st, WR_MSG_POOL_REG, &body, "cannot register a runtime environment");
+  PyObject *answer = ask(st, WR_MSG_POOL_REG, &body, "cannot register a runtime environment",
+                         "cannot register another runtime environment: a session has 255, each "
+                         "job's own among them");
   long long pool = answer ? field(answer, 0) : -1;
   Py_XDECREF(answer);
   return pool;
@@ -93,7 +105,9 @@ static PyObject *m_shape(PyObject *module, PyObject *args) {
   wr_out_uint(&body, group);
   wr_out_uint(&body, gen);
   wr_out_uint(&body, bundle);
-  PyObject *answer = wrpy_ask(st, WR_MSG_SHAPE_REG, &body, "cannot register a resource demand");
+  PyObject *answer = ask(st, WR_MSG_SHAPE_REG, &body, "cannot register a resource demand",
+                         "cannot register another resource demand: a session has 255, those of "
+                         "all jobs together, of up to 8 of 256 resources");
   long long shape = answer ? field(answer, 0) : -1;
   Py_XDECREF(answer);
   return shape < 0 ? NULL : PyLong_FromLongLong(shape);

@@ -8,8 +8,13 @@ static const char *hint(int signo) {
   switch (signo) {
     case 6: return ": abort() in native code";
     case 7: return ": a bus error, such as memory that ran out under a mapping";
-    case 9: return ": killed by a user or by the out-of-memory killer";
+    case 9:
+      return wr_os_limits_cpu_time()
+                 ? ": killed by a user, by the out-of-memory killer or at RLIMIT_CPU (ulimit -t)"
+                 : ": killed by a user or by the out-of-memory killer";
     case 11: return ": a crash in native code";
+    case 24: return ": its CPU time has come to RLIMIT_CPU (ulimit -t)";
+    case 25: return ": a file has come to RLIMIT_FSIZE (ulimit -f)";
     default: return "";
   }
 }

@@ -225,6 +225,19 @@ TEST(a_machine_without_control_groups_has_the_limits_of_the_machine) {
   fake_end(wr_os_cpu_count_in("/nowhere"), bytes);
 }
 
+TEST(the_smallest_number_of_processes_of_a_group_counts) {
+  fake_begin("7:pids:/a/b\n0::/c\n");
+  CHECK_EQ(wr_os_pids_limit_in(fake), UINT64_MAX);
+  fake_file("/sys/fs/cgroup/c/pids.max", "max\n");
+  fake_file("/sys/fs/cgroup/pids/a/b/pids.max", "300\n");
+  CHECK_EQ(wr_os_pids_limit_in(fake), 300);
+  fake_file("/sys/fs/cgroup/pids/a/pids.max", "200\n");
+  CHECK_EQ(wr_os_pids_limit_in(fake), 200);
+  fake_file("/sys/fs/cgroup/c/pids.max", "100\n");
+  CHECK_EQ(wr_os_pids_limit_in(fake), 100);
+  wr_os_remove_tree(fake);
+}
+
 TEST(limits_are_sane) {
   uint64_t bytes = 0;
   char text[256];
@@ -233,6 +246,8 @@ TEST(limits_are_sane) {
   CHECK_GT(bytes, 1 << 20);
   wr_os_describe_error(EAGAIN, text, sizeof text);
   CHECK(strstr(text, "RLIMIT_NPROC") != NULL);
+  wr_os_describe_error(EFBIG, text, sizeof text);
+  CHECK(strstr(text, "RLIMIT_FSIZE") != NULL);
   wr_os_describe_status(SIGKILL, text, sizeof text);
   CHECK_STR(text, "killed by signal 9 (SIGKILL)");
 }

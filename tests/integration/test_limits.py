@@ -57,6 +57,52 @@ def test_descriptors_for_workers_end_the_session_with_the_reason() -> None:
         assert "Too many open files; limits: RLIMIT_NOFILE (ulimit -n) 16" in line
 
 
+def test_sizes_of_files() -> None:
+    assert "RLIMIT_FSIZE (ulimit -f, in bytes) 65536" in driver(INIT, "RLIMIT_FSIZE", 65536)
+
+
+ENDLESS = """
+@ray.remote(max_retries=0)
+def endless():
+    while True:
+        pass
+
+ray.init(num_cpus=1)
+try:
+    ray.get(endless.remote())
+except ray.exceptions.WorkerCrashedError as error:
+    print(error)
+print(ray.get(ray.remote(lambda: "goes on").remote()))
+ray.shutdown()
+"""
+
+
+def test_time_of_the_processor() -> None:
+    said = driver(ENDLESS, "RLIMIT_CPU", 2)
+    assert "RLIMIT_CPU (ulimit -t)" in said and "goes on" in said
+
+
+MANY_DEMANDS = """
+@ray.remote
+def one():
+    return 1
+
+ray.init(num_cpus=4)
+try:
+    for k in range(1, 400):
+        assert ray.get(one.options(num_cpus=k / 200).remote()) == 1
+except ray.exceptions.RaySystemError as error:
+    print(k, error)
+print(ray.get(one.options(num_cpus=0.5).remote()))
+ray.shutdown()
+"""
+
+
+def test_different_demands() -> None:
+    said = driver(MANY_DEMANDS, "RLIMIT_CORE", 0)
+    assert said.startswith("256 ") and "a session has 255" in said and said.endswith("1\n")
+
+
 MORE_ACTORS_THAN_DESCRIPTORS = """
 @ray.remote(num_cpus=0)
 class Actor:
