@@ -97,6 +97,7 @@ struct node_job {
   node_server *server;
   node_pool *pool; /* of its own environment */
   uint32_t procs;  /* its workers */
+  int no_slot_told; /* that a worker could not be had, for the session is full of processes */
   uint32_t servers_failed; /* in a row, by themselves and without a worker that began */
   uint64_t dropped_lines;
 };

@@ -149,6 +149,17 @@ void node_pool_worker_refused(node_pool *pool, const char *what, int error) {
   node_pool_worker_failed(pool, text);
 }
 
+/* That is no failure: the end of another process frees a slot and fills the pools again. */
+static void no_slot(node_pool *pool) {
+  char text[160];
+  pool->wanted = 1;
+  if (pool->job->no_slot_told++) return;
+  snprintf(text, sizeof text, "another worker could not be started: the session has %u processes, "
+           "which is its limit; what needs one waits until another ends", WR_MAX_PROCS - 1);
+  node_note("%s", text);
+  node_job_tell(pool->job, WR_MSG_WORKER_TROUBLE, text);
+}
+
 static int start_worker(node_pool *pool) {
   node_job *job = pool->job;
   int fds[3], ours[3];
@@ -163,8 +174,9 @@ static int start_worker(node_pool *pool) {
       wr_os_close(fds[i]);
       wr_os_close(ours[i]);
     }
-    pool->wanted = 1; /* the end of another process frees a slot and fills the pools again */
-    if (rc == WR_NOMEM)
+    if (rc == WR_LIMIT)
+      no_slot(pool);
+    else
       node_pool_worker_refused(pool, "another worker could not be started", ENOMEM);
     return rc;
   }

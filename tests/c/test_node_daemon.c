@@ -238,6 +238,54 @@ TEST(says_when_workers_die_early) {
   remove_top();
 }
 
+/* ---- without slots for processes ------------------------------------------------------------- */
+
+static void change_slots(wr_client *c, uint64_t from, uint64_t to) {
+  for (uint32_t i = 2; i < WR_MAX_PROCS; i++) {
+    uint64_t state = WR_PROC_STATE(from, 0, 0, 0);
+    wr_cas(&wr_client_seg(c)->procs[i].state, &state, WR_PROC_STATE(to, 0, 0, 0));
+  }
+}
+
+/* Two workers for an environment of its own. */
+static void want_two_more(wr_client *c) {
+  wr_buf b = {0};
+  uint8_t *reply;
+  size_t len;
+  wr_out_array(&b, 2);
+  wr_out_map(&b, 1);
+  wr_out_text(&b, "NAME");
+  wr_out_text(&b, "value");
+  wr_out_bool(&b, 1);
+  CHECK_EQ(wr_rpc_call(c, WR_MSG_POOL_REG, b.data, b.len, &reply, &len), WR_OK);
+  wr_buf_free(&b);
+  free(reply);
+}
+
+static int has_four_workers(void *c) { return stat_of(c, "workers") == 4; }
+
+TEST(says_when_there_are_too_many_processes_and_goes_on_when_there_are_less) {
+  wr_client *c = start(2);
+  uint32_t type;
+  uint8_t *body;
+  size_t len;
+  uint16_t shape = server_shape(c);
+  check_until(has_two_workers, c);
+  change_slots(c, WR_PROC_FREE, WR_PROC_STARTING);
+  want_two_more(c);
+  do CHECK_EQ(wr_rpc_next_event(c, &type, &body, &len, -1), WR_OK);
+  while (type != WR_MSG_WORKER_TROUBLE);
+  CHECK(memmem(body, len, "4095 processes, which is its limit", 34) != NULL);
+  free(body);
+  CHECK_EQ(stat_of(c, "workers"), 2);
+  expect(c, submit(c, shape, "fine", 0), "fine");
+  change_slots(c, WR_PROC_STARTING, WR_PROC_FREE);
+  CHECK(error_says(c, submit(c, shape, "crash", 0), "signal 9 (SIGKILL"));
+  check_until(has_four_workers, c);
+  wr_client_detach(c);
+  remove_top();
+}
+
 static int is_gone(void *pid) { return kill(*(int *)pid, 0) != 0; }
 
 static void start_and_die(void *arg) {
