@@ -70,8 +70,9 @@ static int remaker_of(wr_client *c, wr_id *id) {
   return 1;
 }
 
-int wr_task_cancel(wr_client *c, wr_id *id, int force, uint32_t *slot) {
+int wr_task_cancel(wr_client *c, wr_id *id, uint32_t how, uint32_t *slot, int *began) {
   *slot = 0;
+  if (began) *began = 0;
   if (!remaker_of(c, id) && !wr_task_of(c, id)) return 0;
   wr_task *t = wr_task_at(&c->seg, id->idx);
   int done = 0;
@@ -79,12 +80,15 @@ int wr_task_cancel(wr_client *c, wr_id *id, int force, uint32_t *slot) {
   uint64_t st = wr_load(&t->tstate);
   int over = WR_TASK_PHASE(st) == WR_TASK_FINISHED || WR_TASK_PHASE(st) == WR_TASK_KEPT;
   if (WR_TASK_GEN(st) == id->gen && !over) {
-    wr_store32(&t->cancel, force ? WR_CANCEL_WANTED | WR_CANCEL_FORCE : WR_CANCEL_WANTED);
+    wr_store32(&t->cancel, how | WR_CANCEL_WANTED);
+    wr_fence(); /* whoever queues it again sees this, or we see it queued */
     WR_FAILPOINT("cancel.wanted");
+    int again = (t->flags & WR_TF_AGAIN) != 0;
     done = answer(c, t, *id);
     st = wr_load(&t->tstate);
     if (!done && WR_TASK_GEN(st) == id->gen && WR_TASK_PHASE(st) == WR_TASK_RUNNING)
       *slot = WR_TASK_SLOT(st);
+    if (began) *began = again || *slot;
   }
   wr_unlock(c);
   return done;

@@ -1,5 +1,4 @@
-/* pyext/daemon.c - what Python asks the daemon for: shapes, actors and their names, cancellation.
- */
+/* pyext/daemon.c - what Python asks the daemon for: shapes, actors and their names. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -390,82 +389,6 @@ static PyObject *m_kill(PyObject *module, PyObject *args) {
   Py_RETURN_NONE;
 }
 
-/* ---- cancelling ----------------------------------------------------------------------------- */
-
-static int interrupt(wrpy_state *st, uint32_t slot, wr_id task, int force) {
-  wr_buf body = {0};
-  wr_out_array(&body, 5);
-  wr_out_uint(&body, slot);
-  wr_out_uint(&body, WR_PROC_GEN(wr_load(&wrpy_sess.seg->procs[slot].state)));
-  wr_out_uint(&body, task.idx);
-  wr_out_uint(&body, task.gen);
-  wr_out_bool(&body, force);
-  PyObject *answer = wrpy_ask(st, WR_MSG_INTERRUPT, &body, "cannot interrupt a task");
-  Py_XDECREF(answer);
-  return answer ? 0 : -1;
-}
-
-/* Is the record a call on an actor? */
-static int is_call(wr_id id) {
-  wr_seg *s = wrpy_sess.seg;
-  if ((id.idx & WR_ACTOR_BIT) ||
-      wr_rec_kind_of(s, id.idx) != WR_REC_TASKS)
-    return 0;
-  const wr_task *t = wr_task_at(s, id.idx);
-  return WR_TASK_GEN(wr_load(&wr_task_at(s, id.idx)->tstate)) == id.gen &&
-         (t->flags & WR_TF_CALL) != 0;
-}
-
-typedef struct {
-  wr_vec64 ids;
-  int lost; /* there was no memory to note them all */
-} children;
-
-static void note_child(void *ctx, wr_id child) {
-  children *c = ctx;
-  if (wr_vec64_push(&c->ids, (uint64_t)child.gen << 32 | child.idx) < 0) c->lost = 1;
-}
-
-/* Cancels one task; the children it has while it runs are added to `more`. */
-static int cancel_one(wrpy_state *st, wr_id id, int force, children *more) {
-  uint32_t slot = 0;
-  wr_task_cancel(wrpy_sess.client, &id, force, &slot);
-  if (!slot) return 0;
-  if (more) wr_task_children(wrpy_sess.client, id, note_child, more);
-  return interrupt(st, slot, id, force && !is_call(id));
-}
-
-static PyObject *m_cancel(PyObject *module, PyObject *args) {
-  wrpy_state *st = wrpy_state_of(module);
-  PyObject *obj;
-  int force, recursive;
-  wr_id id;
-  if (!PyArg_ParseTuple(args, "Opp", &obj, &force, &recursive) || wrpy_attached(st) ||
-      wrpy_ref_id(st, obj, &id))
-    return NULL;
-  if (id.idx & WR_ACTOR_BIT) Py_RETURN_NONE;
-  wrpy_ref *ref = (wrpy_ref *)obj;
-  if (ref->task.idx && wrpy_phase(id) == WR_OBJ_PENDING) id = ref->task;
-  children found = {0};
-  int rc = cancel_one(st, id, force, recursive ? &found : NULL);
-  for (uint32_t i = 0; rc == 0 && i < found.ids.n; i++) {
-    id = (wr_id){(wr_idx)found.ids.v[i], (uint32_t)(found.ids.v[i] >> 32)};
-    rc = cancel_one(st, id, force, &found);
-  }
-  wr_vec64_free(&found.ids);
-  if (rc == 0 && found.lost)
-    return wrpy_fail_null(st, WR_NOMEM, "cannot cancel all that the task has submitted");
-  if (rc) return NULL;
-  Py_RETURN_NONE;
-}
-
-static PyObject *m_is_actor_task(PyObject *module, PyObject *obj) {
-  wrpy_state *st = wrpy_state_of(module);
-  wr_id id;
-  if (wrpy_attached(st) || wrpy_ref_id(st, obj, &id)) return NULL;
-  return PyBool_FromLong(is_call(((wrpy_ref *)obj)->task.idx ? ((wrpy_ref *)obj)->task : id));
-}
-
 static PyObject *m_premap(PyObject *module, PyObject *arg) {
   long fd = PyLong_AsLong(arg);
   if (fd == -1 && PyErr_Occurred()) return NULL;
@@ -481,9 +404,6 @@ PyMethodDef wrpy_daemon_methods[] = {
     {"get_actor", m_get_actor, METH_VARARGS, "get_actor(name, namespace) -> handle or None."},
     {"named_actors", m_named_actors, METH_NOARGS, "named_actors() -> [(name, namespace)]."},
     {"kill", m_kill, METH_VARARGS, "kill(handle, no_restart)."},
-    {"cancel", m_cancel, METH_VARARGS,
-     "cancel(ref, force, recursive): a task that is done is left alone."},
-    {"is_actor_task", m_is_actor_task, METH_O, "Is this ref made by a call on an actor?"},
     {"premap", m_premap, METH_O, "premap(segment_fd): maps the segment for workers to inherit."},
     {NULL, NULL, 0, NULL},
 };

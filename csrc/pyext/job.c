@@ -386,6 +386,16 @@ static PyObject *job_cancelled(PyObject *self, void *unused) {
   return PyBool_FromLong(wr_load32(&j->job.t->cancel) != 0);
 }
 
+static PyObject *job_cancel_children(PyObject *self, PyObject *unused) {
+  (void)unused;
+  wrpy_job *j = (wrpy_job *)self;
+  int asked = j->open && j->epoch == wrpy_sess.epoch &&
+              (wr_load32(&j->job.t->cancel) & WR_CANCEL_FAMILY);
+  wr_id id = {j->job.idx, j->job.gen};
+  if (asked && wrpy_cancel_children(wrpy_state_of_type(Py_TYPE(self)), id)) return NULL;
+  Py_RETURN_NONE;
+}
+
 /* The references of everybody but this process have gone. */
 static PyObject *job_unheard(PyObject *self, void *unused) {
   (void)unused;
@@ -418,6 +428,8 @@ static PyMethodDef methods[] = {
     {"store", job_store, METH_O, "store(value): the next return of several."},
     {"emit", job_yield, METH_O,
      "emit(value): the next item; False: the reader has to read before there may be more."},
+    {"cancel_children", job_cancel_children, METH_NOARGS,
+     "Cancels what it has submitted, if that was asked for when it was cancelled."},
     {"retry", job_retry, METH_NOARGS, "Queues the task again if retries are left; True: done."},
     {NULL, NULL, 0, NULL},
 };

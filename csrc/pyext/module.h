@@ -370,7 +370,10 @@ int wrpy_name_get(wrpy_state *st, PyObject *ns, PyObject *name, const char *what
 /* The id of a placement group, given by its number plus one; None for 0. */
 PyObject *wrpy_group_id(uint32_t group, uint32_t gen);
 
-extern PyMethodDef wrpy_group_methods[];
+/* cancel.c: cancels what a task of this process has submitted; 0, or -1 with an exception. */
+int wrpy_cancel_children(wrpy_state *st, wr_id parent);
+
+extern PyMethodDef wrpy_group_methods[], wrpy_cancel_methods[];
 extern PyMethodDef wrpy_session_methods[], wrpy_daemon_methods[], wrpy_inspect_methods[],
     wrpy_pack_methods[];
 PyObject *wrpy_unpack(const uint8_t *data, size_t len); /* one msgpack value */

@@ -299,14 +299,26 @@ int wr_tasks_postpone(wr_self *me, wr_idx task) {
   return WR_OK;
 }
 
+/* Who cancels sets the mark first and looks for somebody to interrupt second; here the task is
+ * queued first and the mark looked at second: one of the two ends it.  The record may be another
+ * task's by now: then the claim fails. */
+static void heed_cancel(wr_self *me, wr_idx task, uint32_t gen) {
+  wr_fence();
+  if ((wr_load32(&wr_task_at(me->s, task)->cancel) & WR_CANCEL_WANTED) &&
+      wr_tasks_claim(me, task, gen))
+    wr_tasks_fail(me, task, "CANCELLED", "the task was cancelled");
+}
+
 int wr_tasks_requeue(wr_self *me, wr_idx task) {
   wr_task *t = wr_task_at(me->s, task);
   uint64_t st = wr_load(&t->tstate);
+  int plain = !(t->flags & (WR_TF_CALL | WR_TF_CREATION));
   uint32_t shape = WR_TASK_SHAPE(st);
   wr_tasks_discard_values(me, task);
   if (t->retries > 0) t->retries--;
   WR_FAILPOINT("requeue.begin");
   t->flags &= (uint16_t) ~(WR_TF_WRITTEN | WR_TF_FAILED | WR_TF_SYSERR);
+  t->flags |= WR_TF_AGAIN;
   wr_store32(&me->p->hand, task);
   if (t->flags & WR_TF_CALL) {
     wr_actor_call(me, task);
@@ -316,5 +328,6 @@ int wr_tasks_requeue(wr_self *me, wr_idx task) {
     wr_queue_push(me, shape, task);
   }
   wr_store32(&me->p->hand, 0);
+  if (plain) heed_cancel(me, task, WR_TASK_GEN(st));
   return WR_OK;
 }

@@ -245,9 +245,11 @@ enum wr_task_phase {
 #define WR_TF_EVICTED 0x800u   /* was KEPT, until lineage took too much memory */
 #define WR_TF_UNPLACED 0x1000u /* was KEPT, until its placement group was removed */
 #define WR_TF_OWNERLESS 0x2000u /* was KEPT, until its job ended, and its pool with it */
+#define WR_TF_AGAIN 0x4000u    /* a first try has failed; what that has submitted may still run */
 
 #define WR_CANCEL_WANTED 1u
 #define WR_CANCEL_FORCE 2u
+#define WR_CANCEL_FAMILY 4u /* and what it has submitted */
 
 typedef struct {
   wr_object ret; /* the first return; its idx is the task's */

@@ -169,7 +169,7 @@ static void act_seals(world *w, wr_client *v) {
   lost[1] = scene_submit(v, ECHO(43), spec, &lost[0], 1, 1);
   uint32_t slot;
   wr_id task = lost[1];
-  CHECK_EQ(wr_task_cancel(v, &task, 0, &slot), 1);
+  CHECK_EQ(wr_task_cancel(v, &task, 0, &slot, NULL), 1);
   wr_creator_drop(v, lost[1]);
   wr_creator_drop(v, lost[0]); /* with a stale node in its list */
 }
@@ -183,9 +183,9 @@ static void act_calls(world *w, wr_client *v) {
   kill_offer(w, scene_submit(v, ECHO(52), scene_call(w->gone), NULL, 0, 0), 8, 52, 1);
   out = scene_submit(v, ECHO(53), scene_call(w->alive), NULL, 0, 0);
   kill_offer(w, out, 8, 53, 1);
-  CHECK_EQ(wr_task_cancel(v, &out, 0, &slot), 1);
-  CHECK_EQ(wr_task_cancel(v, &w->call, 0, &slot), 1);
-  CHECK_EQ(wr_task_cancel(v, &w->task, 0, &slot), 1);
+  CHECK_EQ(wr_task_cancel(v, &out, 0, &slot, NULL), 1);
+  CHECK_EQ(wr_task_cancel(v, &w->call, 0, &slot, NULL), 1);
+  CHECK_EQ(wr_task_cancel(v, &w->task, 0, &slot, NULL), 1);
 }
 
 static void act_actors(world *w, wr_client *v) {
@@ -353,10 +353,10 @@ static void act_cancel_copy(world *w, wr_client *v) {
   wr_id id = {w->copied, wr_gen_of(&v->seg, w->copied)};
   uint32_t slot;
   CHECK_EQ(wr_hold(v, id.idx, id.gen, NULL), WR_OK);
-  CHECK_EQ(wr_task_cancel(v, &id, 0, &slot), 1);
+  CHECK_EQ(wr_task_cancel(v, &id, 0, &slot, NULL), 1);
   CHECK_EQ(id.idx, w->copy);
   id = (wr_id){w->copied, wr_gen_of(&v->seg, w->copied)};
-  CHECK_EQ(wr_task_cancel(v, &id, 0, &slot), 0); /* once is enough */
+  CHECK_EQ(wr_task_cancel(v, &id, 0, &slot, NULL), 0); /* once is enough */
   wr_unhold(v, (wr_id){w->copied, wr_gen_of(&v->seg, w->copied)});
 }
 
@@ -405,7 +405,7 @@ static void call_actor(world *w, wr_id actor, int mortal) {
   scene_promise(w, (order){ORDER_SPAWN, 97, 8, 0}, call, NULL, 0, 0, NULL);
   wr_id dropped = scene_submit(w->d, ECHO(98), call, NULL, 0, 0);
   uint32_t slot;
-  CHECK_EQ(wr_task_cancel(w->d, &dropped, 0, &slot), 1);
+  CHECK_EQ(wr_task_cancel(w->d, &dropped, 0, &slot, NULL), 1);
   kill_promise(w, dropped, 8, 98, 1);
   scene_promise(w, (order){ORDER_ECHO, 99, 8, 0}, call, NULL, 0, 0, NULL);
   kill_promise_stream(w, (order){ORDER_STREAM, 160, 8, 3}, call, refs, 1, mortal);

@@ -1,4 +1,5 @@
 /* Cancelling tasks in every state, and finding the tasks that a task has submitted. */
+#include "base/failpoint.h"
 #include "base/status.h"
 #include "session.h"
 
@@ -23,8 +24,8 @@ static int cancelled(wr_id id) {
          memmem(v.data, v.len, "CANCELLED", 9) != NULL;
 }
 
-static int cancel(wr_client *c, wr_id id, int force, uint32_t *slot) {
-  return wr_task_cancel(c, &id, force, slot);
+static int cancel(wr_client *c, wr_id id, uint32_t how, uint32_t *slot) {
+  return wr_task_cancel(c, &id, how, slot, NULL);
 }
 
 TEST(a_queued_task_never_runs) {
@@ -34,7 +35,7 @@ TEST(a_queued_task_never_runs) {
   task_plan p = {.o = {ORDER_ECHO, 1, 8, 0}, .spec = {.retries = -1, .nreturns = 3}};
   plan_submit(d, &p, out);
   wr_id named = out[2]; /* by an extra return */
-  CHECK_EQ(wr_task_cancel(d, &named, 0, &slot), 1);
+  CHECK_EQ(wr_task_cancel(d, &named, 0, &slot, NULL), 1);
   CHECK_EQ(named.idx, out[0].idx);
   CHECK_EQ(slot, 0);
   CHECK_EQ(work_all(w), 0);
@@ -67,7 +68,7 @@ TEST(a_running_task_is_flagged_and_its_process_named) {
   task_plan p = {.o = {ORDER_ECHO, 1, 8, 0}, .spec = {.retries = -1}};
   plan_submit(d, &p, &out);
   CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);
-  CHECK_EQ(cancel(d, out, 1, &slot), 0);
+  CHECK_EQ(cancel(d, out, WR_CANCEL_FORCE, &slot), 0);
   CHECK_EQ(slot, w->slot);
   CHECK_EQ(wr_load32(&job.t->cancel), WR_CANCEL_WANTED | WR_CANCEL_FORCE);
   uint32_t dead = w->slot;
@@ -164,3 +165,62 @@ TEST(children_are_found_by_their_parent) {
   wr_creator_drop(d, other);
   close_empty();
 }
+
+TEST(a_task_that_waits_to_be_tried_again_may_have_children) {
+  wr_id parent, child;
+  wr_job job;
+  uint32_t slot;
+  int began = 1;
+  open_session();
+  task_plan p = {.o = {ORDER_ECHO, 1, 8, 0}, .spec = {.retries = -1}};
+  plan_submit(d, &p, &child);
+  CHECK_EQ(wr_task_cancel(d, &child, 0, &slot, &began), 1);
+  CHECK_EQ(began, 0);
+  wr_creator_drop(d, child);
+  plan_submit(d, &p, &parent);
+  CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);
+  p.spec.parent = (wr_id){job.idx, job.gen};
+  plan_submit(w, &p, &child);
+  uint32_t dead = w->slot;
+  session_drop(&x, dead);
+  session_sweep(&x, dead);
+  CHECK_EQ(wr_task_cancel(d, &parent, 0, &slot, &began), 1);
+  CHECK_EQ(slot, 0);
+  CHECK_EQ(began, 1);
+  family f = {d, 0};
+  wr_task_children(d, parent, cancel_child, &f);
+  CHECK_EQ(f.n, 1);
+  wr_creator_drop(d, parent);
+  w = session_client(&x, WR_ROLE_WORKER);
+  CHECK_EQ(work_all(w), 0);
+  close_empty();
+}
+
+#ifdef WR_HOSTILE
+static wr_id meanwhile;
+
+static void cancel_at_requeue(const char *name) {
+  uint32_t slot;
+  if (strcmp(name, "requeue.begin") != 0) return;
+  wr_failpoint_hook = NULL;
+  CHECK_EQ(wr_task_cancel(d, &meanwhile, 0, &slot, NULL), 0);
+}
+
+TEST(a_task_that_is_cancelled_while_it_is_queued_again_does_not_run) {
+  wr_job job;
+  open_session();
+  task_plan p = {.o = {ORDER_ECHO, 1, 8, 0}, .spec = {.retries = -1}};
+  plan_submit(d, &p, &meanwhile);
+  CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);
+  uint32_t dead = w->slot;
+  session_drop(&x, dead);
+  wr_failpoint_hook = cancel_at_requeue;
+  session_sweep(&x, dead);
+  CHECK(!wr_failpoint_hook);
+  CHECK(cancelled(meanwhile));
+  wr_creator_drop(d, meanwhile);
+  w = session_client(&x, WR_ROLE_WORKER);
+  CHECK_EQ(work_all(w), 0);
+  close_empty();
+}
+#endif

@@ -131,7 +131,7 @@ TEST(a_cancelled_waiter_does_not_come_back) {
   uint32_t slot;
   all[1] = wait_on(all, 1, 1);
   wr_id task = all[1];
-  CHECK_EQ(wr_task_cancel(d, &task, 0, &slot), 1);
+  CHECK_EQ(wr_task_cancel(d, &task, 0, &slot, NULL), 1);
   wr_creator_drop(d, all[1]);
   wr_id next = wait_on(all, 1, 2); /* in the same record */
   CHECK_EQ(next.idx, task.idx);

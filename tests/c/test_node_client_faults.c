@@ -361,7 +361,7 @@ OPERATION(cancel) {
   uint32_t slot;
   for (uint32_t k = 0; k <= CPUS; k++)
     TRY(submit(d, (task_plan){.o = {ORDER_ECHO, k, 8, 0}}, &ids[k]));
-  for (uint32_t k = 0; k <= CPUS; k++) (void)wr_task_cancel(d->c, &ids[k], 0, &slot);
+  for (uint32_t k = 0; k <= CPUS; k++) (void)wr_task_cancel(d->c, &ids[k], 0, &slot, NULL);
   return await(d, ids, CPUS + 1);
 }
 

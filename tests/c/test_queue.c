@@ -163,7 +163,7 @@ TEST(what_is_urged_may_be_anything) {
   for (uint32_t i = 0; i < N; i++) ids[i] = submit(SHAPE_CPU, i);
   for (uint32_t i = 0; i < N; i++) wr_queue_urge(&x.seg, ids[i].idx);
   uint32_t slot;
-  CHECK_EQ(wr_task_cancel(d, &ids[N - 1], 0, &slot), 1);
+  CHECK_EQ(wr_task_cancel(d, &ids[N - 1], 0, &slot, NULL), 1);
   run_next(ids[N - 2]);
   for (uint32_t i = 0; i < N - 2; i++) {
     CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);

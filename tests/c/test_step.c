@@ -240,7 +240,7 @@ static void stage_task(world *w) {
   kill_promise(w, w->task, 8, 11, 1);
 }
 static void act_cancel(world *w, wr_client *v) {
-  CHECK_EQ(wr_task_cancel(v, &w->task, 0, &has.slot), 1);
+  CHECK_EQ(wr_task_cancel(v, &w->task, 0, &has.slot, NULL), 1);
 }
 
 /* ---- tasks: the worker ----------------------------------------------------------------------- */
@@ -349,7 +349,7 @@ static void act_call_dead(world *w, wr_client *v) {
   has.id = scene_submit(v, ECHO(51, 8), scene_call(w->gone), &w->small, 1, 1);
 }
 static void act_cancel_call(world *w, wr_client *v) {
-  CHECK_EQ(wr_task_cancel(v, &w->call, 0, &has.slot), 1);
+  CHECK_EQ(wr_task_cancel(v, &w->call, 0, &has.slot, NULL), 1);
 }
 
 /* The victim becomes the actor. */

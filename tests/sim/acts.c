@@ -83,7 +83,7 @@ static void cancel(sim_proc *p) {
   uint32_t slot;
   if (!p->nown) return;
   wr_id id = p->own[sim_pick(p->nown)].id;
-  if (!is_actor(id)) (void)wr_task_cancel(p->c, &id, 0, &slot);
+  if (!is_actor(id)) (void)wr_task_cancel(p->c, &id, 0, &slot, NULL);
 }
 
 /* What it sees stays there and stays the same, while others go on. */

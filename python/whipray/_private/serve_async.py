@@ -60,6 +60,7 @@ class Waiting:
         for task, job in list(self._jobs.items()):
             if job.cancelled and task not in self._told:
                 self._told.add(task)
+                serving.cancel_children(job)
                 task.cancel()
 
 

@@ -7,6 +7,7 @@ asynchronous actors are served by `serve_threads`, `serve_async` and `serve_grou
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import sys
@@ -274,6 +275,12 @@ def failed(job: _core.Job, error: BaseException) -> BaseException | None:
     if job.unheard and "RAY_IGNORE_UNHANDLED_ERRORS" not in os.environ:
         print(f"{_UNHEARD}: {found}", file=sys.stderr, flush=True)
     return found
+
+
+def cancel_children(job: _core.Job) -> None:
+    """What a cancelled job has submitted until now ends too, if its caller has asked for that."""
+    with contextlib.suppress(Exception):  # it ends itself all the same
+        job.cancel_children()
 
 
 def _broken(job: _core.Job) -> BaseException:

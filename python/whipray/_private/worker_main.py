@@ -95,6 +95,7 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
     if job is not None and job.cancelled:
         if _importing(frame) and _postponed():
             return
+        serving.cancel_children(job)
         raise KeyboardInterrupt
 
 

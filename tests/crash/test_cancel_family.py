@@ -1,0 +1,82 @@
+"""A cancelled task takes along what it has submitted: of a try that died, up to the last moment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import whipray
+from whipray.exceptions import TaskCancelledError
+
+from .helpers import living, wait_until, wait_until_whole, worker_pids
+
+
+@whipray.remote(num_cpus=0)
+def endless(started: str) -> None:
+    Path(started).touch()
+    while True:
+        threading.Event().wait(0.1)
+
+
+@whipray.remote(max_retries=-1, num_cpus=0, resources={"lamp": 3})
+def parent(note: str, started: str) -> None:
+    child = endless.remote(started)
+    Path(note).write_text(f"{os.getpid()}\n")
+    whipray.get(child)
+
+
+@whipray.remote(num_cpus=0, resources={"lamp": 3})
+def hold(end: str) -> None:
+    while not Path(end).exists():
+        time.sleep(0.01)
+
+
+@pytest.mark.usefixtures("session")
+@pytest.mark.parametrize("force", [False, True])
+def test_children_of_the_try_that_died_are_cancelled(force: bool, tmp_path: Path) -> None:
+    before = living()
+    note, started, end = (tmp_path / name for name in ("note", "started", "end"))
+    task = parent.remote(str(note), str(started))
+    wait_until(lambda: started.exists() and note.exists() and note.read_text().endswith("\n"))
+    holder = hold.remote(str(end))  # what the task needs to run again is taken until then
+    pid = int(note.read_text())
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: pid not in worker_pids())
+    whipray.cancel(task, force=force)
+    with pytest.raises(TaskCancelledError):
+        whipray.get(task, timeout=60)
+    end.touch()
+    whipray.get(holder, timeout=60)
+    del task, holder
+    wait_until_whole(before)
+
+
+@whipray.remote(max_retries=0, num_cpus=0)
+def submit_on_and_on(started: str) -> None:
+    for k in range(1_000_000):
+        endless.options(resources={"lamp": 1}).remote(started)
+        if k == 100:
+            Path(started).touch()
+
+
+@pytest.mark.usefixtures("session")
+@pytest.mark.parametrize("force", [False, True])
+def test_children_submitted_meanwhile_are_cancelled(force: bool, tmp_path: Path) -> None:
+    before = living()
+    started, end = tmp_path / "started", tmp_path / "end"
+    holder = hold.remote(str(end))  # none of them runs
+    wait_until(lambda: "lamp" not in whipray.available_resources())
+    task = submit_on_and_on.remote(str(started))
+    wait_until(started.exists)
+    whipray.cancel(task, force=force)
+    with pytest.raises(TaskCancelledError):
+        whipray.get(task, timeout=60)
+    end.touch()
+    whipray.get(holder, timeout=60)
+    del task, holder
+    wait_until_whole(before)
