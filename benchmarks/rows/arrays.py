@@ -32,6 +32,7 @@ COLD_BYTES = 64 * MIB  # small arrays are put so often that they fill this much 
 PAGE_WORDS = 4096 // 8
 READERS = 8
 READERS_START_WITHIN = 60.0
+SMALL_STORE = 512 * MIB
 FREED_WITHIN = 1.0  # seconds in which memory that nobody refers to is there for the next array
 
 
@@ -262,3 +263,35 @@ def broadcast(bench: Bench) -> Values:
     with all_reading(bench, ref, expected):
         gained = procs.total_pss(procs.session_pids()) - before
     return {"seconds": [end - start], "reading": [end - stored], "memory": [gained / GIB]}
+
+
+@SECTION.row(
+    "working-set",
+    "working set of five stores",
+    "a store of 512 MiB: 160 arrays of 16 MiB are put and kept, then each is got in turn; what "
+    "finds no room lies on disk",
+    Figure("put", "GB/s"),
+    Figure("get", "GB/s"),
+    session="none",
+    timeout=300,
+)
+def working_set(bench: Bench) -> Values:
+    ray = bench.ray
+    size, count = 16 * MIB, 5 * SMALL_STORE // (16 * MIB)
+    array = paged_array(size)
+    values: Values = {"put": [], "get": []}
+    for _ in range(bench.repeats(5, 1)):
+        ray.init(**bench.init_options(object_store_memory=SMALL_STORE))
+        start = time.perf_counter()
+        refs = []
+        for number in range(count):
+            array[1] = number
+            refs.append(ray.put(array))
+        stored = time.perf_counter()
+        if [int(ray.get(ref)[1]) for ref in refs] != list(range(count)):
+            raise AssertionError("get gave another array than was put")
+        read = time.perf_counter()
+        ray.shutdown()
+        values["put"].append(size * count / (stored - start) / 1e9)
+        values["get"].append(size * count / (read - stored) / 1e9)
+    return values

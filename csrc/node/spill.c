@@ -26,6 +26,7 @@
 #define BATCH (UINT64_C(64) << 20) /* bytes that go into one file, unless one value has more */
 #define READS 4u                  /* at once */
 #define TICK_MS 50u
+#define AHEAD_NS UINT64_C(200000000) /* after a request more room is made than was asked for */
 #define MAX_FETCHES 65536u
 #define FETCH_LIFE_NS UINT64_C(5000000000) /* clients repeat what they want more often */
 #define RETRY_NS UINT64_C(1000000000)      /* after a failed write */
@@ -75,6 +76,7 @@ struct node_spill {
   uint64_t want;    /* bytes asked for since the last pass */
   uint64_t largest; /* at once */
   uint64_t asking[WR_MAX_PROCS / 64]; /* slots that wait for room */
+  uint64_t asked;                     /* when one did, last */
   uint64_t not_before;
   uint64_t read_after; /* and so for reads */
   uint32_t refused;    /* reads in a row for which something was short */
@@ -183,6 +185,7 @@ static void evict(node *n, const node_spilled *v, size_t count) {
 /* ---- writing --------------------------------------------------------------------------------- */
 
 static int pass(node *n, int may_grow);
+static void keep_ahead(node *n);
 static void serve_fetches(node *n);
 static void add_fetch(node *n, wr_idx idx, uint32_t gen);
 static void tick_on(node *n);
@@ -220,6 +223,7 @@ static void on_written(void *arg) {
   if (n->ending) return;
   serve_fetches(n);
   wake_asking(n);
+  keep_ahead(n);
 }
 
 static void start_write(node *n, node_spilled *v, size_t count) {
@@ -339,6 +343,16 @@ static void need(node *n, uint64_t bytes) {
   if (bytes > n->spill->largest) n->spill->largest = bytes;
   uint64_t most = n->seg.store_chunks * WR_CHUNK;
   n->spill->want = bytes > most - n->spill->want ? most : n->spill->want + bytes;
+}
+
+/* Who fills the store will soon want more: the next values go to disk while it goes on. */
+static void keep_ahead(node *n) {
+  struct node_spill *sp = n->spill;
+  uint64_t all = n->seg.store_chunks, used = wr_heap_chunks_used(&n->seg);
+  if (sp->want || used + 2 * (all / MARGIN) <= all) return;
+  if (wr_os_now_ns() - sp->asked > AHEAD_NS) return;
+  sp->want = 1; /* and the margin */
+  (void)pass(n, 0);
 }
 
 /* ---- coming back ----------------------------------------------------------------------------- */
@@ -491,6 +505,7 @@ static void on_tick(uv_timer_t *timer) {
   }
   if (sp->nfetches) serve_fetches(n);
   fit_again(n);
+  keep_ahead(n);
   if (sp->crowded) wr_wake_all(&n->seg); /* sleepers give up what they have and do not use */
   sp->crowded = 0;
   if (!sp->pieces.n && !sp->nfetches && !sp->writing && !node_is_grown(n)) uv_timer_stop(timer);
@@ -508,6 +523,7 @@ void node_on_room(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   (void)id;
   if (wr_in_uint(c, &bytes) != WR_OK || n->ending || !n->spill) return;
   n->spill->asking[p->slot / 64] |= UINT64_C(1) << p->slot % 64;
+  n->spill->asked = wr_os_now_ns();
   need(n, bytes);
   pass(n, 1);
 }

@@ -215,6 +215,16 @@ def test_several_processes_put_at_once(start: Start) -> None:
     wait_until_whole()
 
 
+def test_room_is_made_ahead_of_who_fills_the_store(start: Start) -> None:
+    start()
+    refs = []
+    while not whipray_stats()["spilled_objects"]:
+        refs += fill(1, mib=1, first=len(refs))
+    # Nobody asks again; twice the margin of a sixteenth becomes free all the same.
+    wait_until(lambda: _core.stats()["store_used"] <= STORE - 2 * STORE // 16)
+    assert [int(whipray.get(ref)[-1]) for ref in refs] == list(range(len(refs)))
+
+
 def test_a_store_full_of_views_grows_and_shrinks(start: Start) -> None:
     spilled = start()
     views = [whipray.get(ref) for ref in fill(10)]
