@@ -171,6 +171,7 @@ static PyObject *task_row(const wrpy_look *l, wr_idx i, const wr_task *t) {
   if (!d) return NULL;
   int is_call = t->flags & WR_TF_CALL;
   if (set_item(d, "id", wrpy_id_bytes((wr_id){i, WR_TASK_GEN(state)}, WRPY_TASK_BYTES)) ||
+      set_item(d, "value", wrpy_id_bytes((wr_id){i, WR_TASK_GEN(state)}, WRPY_ID_BYTES)) ||
       set_uint(d, "idx", i) || set_uint(d, "phase", phase) ||
       set_uint(d, "slot", WR_TASK_SLOT(state)) || set_uint(d, "shape", WR_TASK_SHAPE(state)) ||
       set_uint(d, "flags", t->flags) ||
@@ -181,6 +182,7 @@ static PyObject *task_row(const wrpy_look *l, wr_idx i, const wr_task *t) {
       set_uint(d, "cancel", wr_load32(&t->cancel)) ||
       set_id(d, "parent", t->parent, WRPY_TASK_BYTES) ||
       set_uint(d, "result", WR_OBJ_PHASE(wr_load(&t->ret.state))) ||
+      set_uint(d, "by_engine", t->ret.flags & WR_VAL_SYSERR ? 1u : 0u) ||
       wr_load(&t->tstate) != state)
     Py_CLEAR(d);
   return d || PyErr_Occurred() ? d : Py_NewRef(Py_None);

@@ -87,6 +87,28 @@ def test_states_of_tasks(gate):
     assert one(failed).error_type == "TASK_EXECUTION_EXCEPTION"
 
 
+def test_why_tasks_failed():
+    @ray.remote(max_retries=0)
+    def die():
+        os._exit(3)
+
+    @ray.remote
+    class Actor:
+        def die(self):
+            os._exit(3)
+
+    actor = Actor.remote()
+    refs = [fail.remote(), die.remote(), actor.die.remote(), actor.die.remote()]
+    ray.wait(refs, num_returns=len(refs))
+    types = ["TASK_EXECUTION_EXCEPTION", "WORKER_DIED", "ACTOR_DIED", "ACTOR_DIED"]
+    assert [one(ref).error_type for ref in refs] == types
+    assert one(refs[0]).error_message is None
+    assert "exited with code 3" in one(refs[1]).error_message
+    assert "class_name: " in one(refs[3]).error_message
+    found = state.list_tasks(filters=[("error_type", "=", "WORKER_DIED")])
+    assert [row.task_id for row in found] == [refs[1].task_id().hex()]
+
+
 def test_a_task_that_waits_for_a_worker(gate):
     busy = [wait.options(num_cpus=1).remote(gate) for _ in range(2)]
     for ref in busy:

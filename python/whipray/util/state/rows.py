@@ -10,6 +10,7 @@ from whipray import _core
 from whipray._private import hooks, pickled_names, state, worker
 from whipray._private import jobs as submitted
 from whipray._private.ids import JobID, node_id_of, worker_id_of
+from whipray.util.state import task_failures
 
 Row = dict[str, Any]
 
@@ -217,6 +218,7 @@ def tasks() -> Iterator[Row]:
         phase, slot = row["phase"], row["slot"]
         ran = slot if phase == RUNNING or (phase in (FINISHED, KEPT) and slot > 1) else 0
         process = session.procs.get(ran)
+        error_type, error_message = task_failures.told(row)
         yield {
             "task_id": row["id"].hex(),
             "attempt_number": 0,  # records do not count them
@@ -230,7 +232,8 @@ def tasks() -> Iterator[Row]:
             "node_id": session.node if ran else None,
             "worker_id": session.worker(ran) if ran else None,
             "worker_pid": process["pid"] if process else None,
-            "error_type": "TASK_EXECUTION_EXCEPTION" if row["result"] == FAILED else None,
+            "error_type": error_type,
+            "error_message": error_message,
             "language": "PYTHON",
         }
 
