@@ -415,6 +415,8 @@ static PyObject *method_getattro(PyObject *self, PyObject *name) {
   if (!st->method_mixin) return NULL;
   PyErr_Clear();
   v = PyObject_GetAttr(st->method_mixin, name);
+  if (!v && PyErr_ExceptionMatches(PyExc_AttributeError))
+    PyErr_Format(PyExc_AttributeError, "'ActorMethod' object has no attribute '%U'", name);
   descrgetfunc bind = v ? Py_TYPE(v)->tp_descr_get : NULL;
   if (!bind) return v;
   PyObject *bound = bind(v, self, (PyObject *)Py_TYPE(self));

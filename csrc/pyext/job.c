@@ -357,6 +357,12 @@ static PyObject *job_yield(PyObject *self, PyObject *value) {
   return PyBool_FromLong(wr_work_has_room(wrpy_sess.client, &j->job));
 }
 
+static PyObject *job_begin(PyObject *self, PyObject *unused) {
+  (void)unused;
+  ((wrpy_job *)self)->began = 1;
+  Py_RETURN_NONE;
+}
+
 static PyObject *job_streams(PyObject *self, void *unused) {
   (void)unused;
   return PyBool_FromLong(wrpy_job_streams((wrpy_job *)self));
@@ -426,6 +432,7 @@ static PyObject *job_retry_exceptions(PyObject *self, void *unused) {
 
 static PyMethodDef methods[] = {
     {"store", job_store, METH_O, "store(value): the next return of several."},
+    {"begin", job_begin, METH_NOARGS, "What the body raises from now on is the last item."},
     {"emit", job_yield, METH_O,
      "emit(value): the next item; False: the reader has to read before there may be more."},
     {"cancel_children", job_cancel_children, METH_NOARGS,

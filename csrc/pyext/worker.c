@@ -459,6 +459,13 @@ static PyObject *m_current_job(PyObject *module, PyObject *unused) {
   return job ? job : Py_NewRef(Py_None);
 }
 
+static PyObject *m_running_job(PyObject *module, PyObject *unused) {
+  (void)unused;
+  const wrpy_worker *w = wrpy_state_of(module)->worker;
+  int runs = w && !w->serving && w->job && w->job->open;
+  return Py_NewRef(runs ? (PyObject *)w->job : Py_None);
+}
+
 wr_id wrpy_parent(wrpy_state *st) {
   wr_id id = {0, 0};
   wrpy_job *job = WR_LIKELY(!st->worker) ? NULL : current_job(st);
@@ -475,6 +482,8 @@ PyMethodDef wrpy_worker_methods[] = {
     {"limit_streams", m_limit_streams, METH_O,
      "limit_streams(n): methods that yield wait while n of their items are unread, all together."},
     {"quit_soon", m_quit_soon, METH_NOARGS, "Leaves worker_loop after the current job."},
+    {"running_job", m_running_job, METH_NOARGS,
+     "The job that this worker runs, whichever thread asks; None in an actor with threads."},
     {"current_job", m_current_job, METH_NOARGS,
      "The Job that the calling thread or coroutine runs, or None."},
     {NULL, NULL, 0, NULL},

@@ -29,16 +29,20 @@ class ActorClassInheritanceException(TypeError):
     """An actor class was used as a base class."""
 
 
-def method(*args: Any, **given: Any) -> Callable[[F], F]:
-    """Options of one method: @method(num_returns=2, concurrency_group="io", …)."""
-    if args or not given:
+def method(*args: Any, **given: Any) -> Any:
+    """Options of one method: @method(num_returns=2, concurrency_group="io", …); also bare."""
+    if len(args) == 1 and not given and callable(args[0]):
+        return args[0]
+    if args:
         raise ValueError(
-            "The @ray.method decorator must be applied using at least one keyword argument, for "
-            "example '@ray.method(num_returns=2)'."
+            "The @ray.method decorator must be applied using no arguments or keyword arguments, "
+            "for example '@ray.method(num_returns=2)'."
         )
     actor_table.check_marks(given)
 
     def mark(function: F) -> F:
+        if not given:
+            return function
         options.check_returns(given, signatures.is_generator(function))
         setattr(function, actor_table.MARK, given)
         return function

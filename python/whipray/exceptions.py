@@ -447,7 +447,7 @@ class ObjectRefStreamEndOfStreamError(RayError):
     """The stream of a generator is used up."""
 
 
-class StreamingGeneratorReplayInconsistentError(RayError):
+class StreamingGeneratorReplayInconsistentError(RaySystemError):
     """A generator that ran again gave another number of items."""
 
 

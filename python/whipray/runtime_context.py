@@ -97,6 +97,8 @@ class RuntimeContext:
         if actor is not None:
             return dict(actor.held)
         if job is None:
+            job = _core.running_job()  # a thread that the task has started
+        if job is None:
             return {}
         return dict(loading.extras(job.fn).get("resources", exporting.DEFAULT_CLAIM))
 

@@ -346,3 +346,41 @@ def test_a_class_that_is_called_is_named_in_full(ray: Ray) -> None:
         Inner()
     name = "test_a_class_that_is_called_is_named_in_full.<locals>.Inner"
     assert f"use '{name}.remote()'" in str(caught.value)
+
+
+def test_methods_with_a_decorator_that_says_nothing(ray: Ray) -> None:
+    @ray.remote
+    class Marked:
+        @ray.method
+        def bare(self) -> int:
+            return 1
+
+        @ray.method()
+        def called(self) -> int:
+            return 2
+
+    marked = Marked.remote()
+    assert ray.get([marked.bare.remote(), marked.called.remote()]) == [1, 2]
+
+
+def test_errors_show_the_actor_by_its_repr(ray: Ray) -> None:
+    class Plain:
+        def fail(self) -> None:
+            raise ValueError("no")
+
+    class Own(Plain):
+        def __repr__(self) -> str:
+            return "<own>"
+
+    for kind, shown in ((Plain, r"repr=<.*Plain object at 0x[0-9a-f]+>\)"), (Own, "repr=<own>")):
+        with pytest.raises(ValueError, match=shown):
+            ray.get(ray.remote(kind).remote().fail.remote())
+
+
+def test_a_method_has_no_attributes_of_its_function(ray: Ray) -> None:
+    class Plain:
+        def ping(self) -> None:
+            pass
+
+    with pytest.raises(AttributeError, match="'ActorMethod' object has no attribute 'nonsense'"):
+        ray.remote(Plain).remote().ping.nonsense  # noqa: B018

@@ -31,6 +31,12 @@ def test_reference_is_not_equal_to_other_types(ray: Ray) -> None:
     assert (ref == None) is False  # noqa: E711
 
 
+def test_a_reference_from_its_bytes(ray: Ray) -> None:
+    ref = ray.put(3)
+    for again in (ray.ObjectRef(ref.binary()), ray.ObjectRef.from_binary(ref.binary())):
+        assert again == ref and ray.get(again) == 3
+
+
 def test_hex_is_the_text_of_binary(ray: Ray) -> None:
     ref = ray.put(1)
     assert isinstance(ref.binary(), bytes)

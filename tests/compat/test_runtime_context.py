@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,19 @@ def test_assigned_resources(ray: Ray) -> None:
         return dict(ray.get_runtime_context().get_assigned_resources())
 
     assert ray.get(given.remote()) == {"CPU": 0.5}
+
+
+def test_assigned_resources_in_a_thread_of_a_task(ray: Ray) -> None:
+    @ray.remote(num_cpus=0.5)
+    def given() -> Any:
+        seen: list[Any] = []
+        ask = ray.get_runtime_context().get_assigned_resources
+        thread = threading.Thread(target=lambda: seen.append(dict(ask())))
+        thread.start()
+        thread.join()
+        return seen
+
+    assert ray.get(given.remote()) == [{"CPU": 0.5}]
 
 
 def test_namespace_is_the_same_everywhere(ray: Ray) -> None:

@@ -142,6 +142,20 @@ def test_variables_expand_and_merge(start: Callable[..., Any], ray_fresh: Ray) -
     assert ray_fresh.get(task.remote()) == ["job", "task", "task", expanded]
 
 
+def test_how_variables_expand(ray: Ray) -> None:
+    env = {
+        "FIRST": "one",
+        "OF_FIRST": "${FIRST}, two",
+        "SHORT": "$FIRST",
+        "ABSENT": "<${NOT_THERE_AT_ALL}>",
+        "SHORT_ABSENT": "$NOT_THERE_AT_ALL",
+        "SMALL_ABSENT": "${not_there}",
+    }
+    look = ray.remote(lambda: [os.environ[name] for name in env])
+    found = ray.get(look.options(runtime_env={"env_vars": env}).remote())
+    assert found == ["one", "one, two", "one", "<>", "$NOT_THERE_AT_ALL", "${not_there}"]
+
+
 @pytest.mark.parametrize(
     ("env", "of_task", "of_actor"),
     [

@@ -126,9 +126,9 @@ def wait(
     worker.ensure_attached()
     if not refs:
         return [], []
-    _check_count(refs, num_returns)
+    number = _count(refs, num_returns)
     try:
-        return _core.wait(refs, num_returns, timeout)
+        return _core.wait(refs, number, timeout)
     except TypeError:
         _check_types(refs)
         raise
@@ -143,8 +143,8 @@ def _check_types(refs: list[Any]) -> None:
             raise TypeError(f"{_WAIT_TAKES}, got list containing {type(ref)}")
 
 
-def _check_count(refs: list[ObjectRef[T]], num_returns: int) -> None:
-    if isinstance(num_returns, bool) or not isinstance(num_returns, int):
+def _count(refs: list[ObjectRef[T]], num_returns: int | float) -> int:
+    if isinstance(num_returns, bool) or not isinstance(num_returns, int | float):
         raise TypeError(f"num_returns must be an int, not {num_returns!r}")
     if num_returns <= 0:
         raise ValueError(f"Invalid number of objects to return {num_returns}.")
@@ -152,6 +152,7 @@ def _check_count(refs: list[ObjectRef[T]], num_returns: int) -> None:
         raise ValueError(
             "num_returns cannot be greater than the number of ray_waitables provided to ray.wait."
         )
+    return int(num_returns)
 
 
 def cancel(

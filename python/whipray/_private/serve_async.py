@@ -285,6 +285,7 @@ async def awaiting(awaitable: Any) -> Any:
     assert job is not None
     if job.dynamic:
         return [value async for value in awaitable]
+    job.begin()
     async for value in awaitable:
         if not _emitted(job, value):
             await completion.woken(job)

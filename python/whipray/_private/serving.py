@@ -90,7 +90,12 @@ class Actor:
     def where(self, job: _core.Job) -> Where:
         """What error texts say about a call."""
         name = job.name if job.named else self.full_name(job)
-        return Where(name, self.shown, self.id_hex())
+        return Where(name, self._repr(), self.id_hex())
+
+    def _repr(self) -> str:
+        own_repr: Any = type(self.instance).__repr__
+        plain = self.instance is not None and own_repr is object.__repr__
+        return object.__repr__(self.instance) if plain else self.shown
 
     def full_name(self, job: _core.Job) -> str:
         """Class.method."""

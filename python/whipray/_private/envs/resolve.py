@@ -17,15 +17,14 @@ KV_PUT = 14
 
 
 def resolved(checked: dict[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
-    """`checked` with snapshots for paths and values for `${NAME}`, which are looked up in `known`.
+    """`checked` with snapshots for paths and values for `${NAME}`, which are looked up in `known`
+    and among the variables before.
 
     What only matters for making snapshots is left out.  The result can be written as JSON.
     """
     found = with_snapshots(str(_core.info()["session_dir"]), checked)
     if "env_vars" in found:
-        found["env_vars"] = {
-            key: _expanded(value, known) for key, value in found["env_vars"].items()
-        }
+        found["env_vars"] = _variables(found["env_vars"], known)
     if callable(found.get("worker_process_setup_hook")):
         found["worker_process_setup_hook"] = _exported(found["worker_process_setup_hook"])
     if "config" in found and not ("pip" in found or "uv" in found):
@@ -49,11 +48,22 @@ def text_of(runtime_env: dict[str, Any]) -> str:
     return json.dumps(runtime_env, sort_keys=True)
 
 
+def _variables(wanted: dict[str, str], known: Mapping[str, str]) -> dict[str, str]:
+    seen = dict(known)
+    for key, value in wanted.items():
+        seen[key] = _expanded(value, seen)
+    return {key: seen[key] for key in wanted}
+
+
 def _expanded(value: str, known: Mapping[str, str]) -> str:
-    """`${NAME}` becomes the variable's value, or nothing."""
-    if "${" not in value:
-        return value
-    return re.sub(r"\$\{(\w+)\}", lambda match: known.get(match[1], ""), value)
+    """`$NAME` and `${NAME}` become the variable's value; without one `${NAME}` is nothing."""
+
+    def instead(match: re.Match[str]) -> str:
+        name = match[1].strip("{}")
+        absent = "" if re.fullmatch(r"\{[A-Z0-9_]+\}", match[1]) else match[0]
+        return known.get(name, absent)
+
+    return re.sub(r"\$(\w+|\{[^}]*\})", instead, value, flags=re.ASCII)
 
 
 def _directory(session_dir: str, path: str, excludes: list[str]) -> str:
