@@ -128,7 +128,10 @@ static int call_args(wrpy_state *st, wrpy_job *j, PyObject ***args, Py_ssize_t *
                    .make_ref = arg_ref,
                    .resolve = arg_value,
                    .ctx = &a};
-  return wrpy_dec_call(&st->codec, j->job.args, j->job.args_len, &cx, args, nargs, kwnames);
+  if (!wrpy_dec_call(&st->codec, j->job.args, j->job.args_len, &cx, args, nargs, kwnames))
+    return 0;
+  wrpy_tell_unreadable(st);
+  return -1;
 }
 
 int wrpy_job_args_objects(wrpy_state *st, wrpy_job *j, PyObject **tuple, PyObject **dict) {

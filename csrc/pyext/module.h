@@ -210,6 +210,8 @@ PyObject *wrpy_load(wrpy_state *st, wr_id id, int64_t deadline, int *is_error);
 int wrpy_bring(wrpy_state *st, wr_id id);
 PyObject *wrpy_load_or_raise(wrpy_state *st, wr_id id, int64_t deadline);
 int wrpy_timed_out(wrpy_state *st); /* -1, with GetTimeoutError set */
+/* Wraps the error in the thread, which unpickling a value has raised. */
+void wrpy_tell_unreadable(wrpy_state *st);
 static inline int wrpy_phase(wr_id id) {
   uint64_t w = wr_load(&wr_obj(wrpy_sess.seg, id.idx)->state);
   return WR_OBJ_GEN(w) == id.gen ? (int)WR_OBJ_PHASE(w) : WR_STALE;

@@ -207,7 +207,7 @@ static WR_RARE PyObject *engine_error(wrpy_state *st, const wr_view *view) {
 }
 
 /* Code of the user's that runs while a value is unpickled may raise anything. */
-static WR_RARE void tell_unreadable(wrpy_state *st) {
+void wrpy_tell_unreadable(wrpy_state *st) {
   if (!PyErr_ExceptionMatches(PyExc_Exception)) return;
   PyObject *type, *error, *trace;
   PyErr_Fetch(&type, &error, &trace);
@@ -232,7 +232,7 @@ static WR_SHORT PyObject *decode_view(wrpy_state *st, const wr_view *view, PyObj
                    .epoch = wrpy_sess.epoch,
                    .reading = &wrpy_sess.reading};
   PyObject *value = wrpy_dec_value(&st->codec, view->data, view->len, &cx);
-  if (WR_UNLIKELY(!value)) tell_unreadable(st);
+  if (WR_UNLIKELY(!value)) wrpy_tell_unreadable(st);
   return value;
 }
 

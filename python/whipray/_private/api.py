@@ -126,9 +126,11 @@ def wait(
     worker.ensure_attached()
     if not refs:
         return [], []
-    number = _count(refs, num_returns)
+    if type(num_returns) is not int:
+        num_returns = _whole(num_returns)
+    _check_count(refs, num_returns)
     try:
-        return _core.wait(refs, number, timeout)
+        return _core.wait(refs, num_returns, timeout)
     except TypeError:
         _check_types(refs)
         raise
@@ -143,16 +145,20 @@ def _check_types(refs: list[Any]) -> None:
             raise TypeError(f"{_WAIT_TAKES}, got list containing {type(ref)}")
 
 
-def _count(refs: list[ObjectRef[T]], num_returns: int | float) -> int:
-    if isinstance(num_returns, bool) or not isinstance(num_returns, int | float):
+def _whole(num_returns: Any) -> int:
+    """A float counts as far as it is whole, as in Ray."""
+    if isinstance(num_returns, bool) or not isinstance(num_returns, (int, float)):
         raise TypeError(f"num_returns must be an int, not {num_returns!r}")
+    return int(num_returns)
+
+
+def _check_count(refs: list[ObjectRef[T]], num_returns: int) -> None:
     if num_returns <= 0:
         raise ValueError(f"Invalid number of objects to return {num_returns}.")
     if num_returns > len(refs):
         raise ValueError(
             "num_returns cannot be greater than the number of ray_waitables provided to ray.wait."
         )
-    return int(num_returns)
 
 
 def cancel(

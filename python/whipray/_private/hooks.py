@@ -67,9 +67,9 @@ def unreadable(error: Exception) -> Exception:
     """What is raised for a value whose unpickling raised `error`: that error is its cause."""
     import traceback
 
-    from whipray.exceptions import RayError, RaySystemError
+    from whipray.exceptions import DependencyFailed, RayError, RaySystemError
 
-    if isinstance(error, RayError):
+    if isinstance(error, RayError | DependencyFailed):
         return error
     wrapped = RaySystemError(error, "".join(traceback.format_exception(error)))
     wrapped.__cause__ = error

@@ -270,6 +270,8 @@ def failed(job: _core.Job, error: BaseException) -> BaseException | None:
         return _leave(job, error)
     if isinstance(error, KeyboardInterrupt) or _cancelled_async(job, error):
         cancelled = TaskCancelledError(_task_id(job))
+        if not job.cancelled and not isinstance(error, KeyboardInterrupt):
+            cancelled.__cause__ = error  # its own doing: the text tells where
         return cancelled if job.cancelled else failures.task_failed(where(job), cancelled)
     if job.retry_exceptions and not job.returned and failures.retried(error, _wanted(job)):
         if job.retry():
@@ -299,7 +301,9 @@ def _broken(job: _core.Job) -> BaseException:
 
 def _cancelled_async(job: _core.Job, error: BaseException) -> bool:
     asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and job.cancelled and isinstance(error, asyncio.CancelledError)
+    if asyncio is None or not isinstance(error, asyncio.CancelledError):
+        return False
+    return job.cancelled or (running.actor is not None and running.actor.is_async)
 
 
 def _task_id(job: _core.Job) -> Any:

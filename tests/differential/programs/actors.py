@@ -385,6 +385,25 @@ def async_call_cancelled(ray: Ray) -> Any:
     return [attempt(lambda: ray.get(ref, timeout=60), text=False), ray.get(actor.open.remote())]
 
 
+@program
+def async_call_that_cancels_itself(ray: Ray) -> Any:
+    class Cancels:
+        async def at_once(self) -> None:
+            raise asyncio.CancelledError("by itself")
+
+        async def below(self) -> None:
+            task = asyncio.ensure_future(asyncio.sleep(60))
+            asyncio.get_running_loop().call_soon(task.cancel)
+            await task
+
+        async def ready(self) -> bool:
+            return True
+
+    actor = ray.remote(Cancels).remote()
+    methods = (actor.at_once, actor.below, actor.ready)
+    return [attempt(lambda m=m: ray.get(m.remote(), timeout=60), text=False) for m in methods]
+
+
 @program(differs="a call into an unknown group fails, and leaves the actor alive")
 def unknown_concurrency_group(ray: Ray) -> Any:
     actor = ray.remote(concurrency_groups={"io": 2})(Async).remote()

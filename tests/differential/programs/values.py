@@ -313,3 +313,21 @@ def value_that_cannot_be_read_back(ray: Ray) -> Any:
 
     ref = ray.put(Bomb())
     return attempt(lambda: ray.get(ref), text=False)
+
+
+@program(each={"alone": False, "in a list": True})
+def argument_that_cannot_be_read_back(ray: Ray, in_a_list: bool) -> Any:
+    class Bomb:
+        def __getstate__(self) -> Any:
+            return {"set": True}
+
+        def __setstate__(self, state: Any) -> None:
+            raise LookupError("not readable")
+
+    class Actor:
+        def take(self, value: Any) -> None:
+            pass
+
+    given: Any = [Bomb()] if in_a_list else Bomb()
+    calls = (ray.remote(lambda value: 0).remote, ray.remote(Actor).remote().take.remote)
+    return [attempt(lambda call=call: ray.get(call(given)), text=False) for call in calls]
