@@ -255,10 +255,6 @@ static PyObject *ref_from_hex(PyObject *cls, PyObject *hex) {
   return ref;
 }
 
-static PyObject *ref_from_binary(PyObject *cls, PyObject *bytes) {
-  return check_id_bytes(bytes) ? NULL : ref_from_bytes((PyTypeObject *)cls, bytes);
-}
-
 static PyObject *ref_from_random(PyObject *cls, PyObject *unused) {
   (void)unused;
   PyObject *os = PyImport_ImportModule("os");
@@ -337,7 +333,6 @@ static PyMethodDef methods[] = {
     {"size", ref_size, METH_NOARGS | METH_CLASS, "Number of bytes of an id."},
     {"nil", ref_nil, METH_NOARGS | METH_CLASS, "The id that names nothing."},
     {"from_hex", ref_from_hex, METH_O | METH_CLASS, "The ref whose hex() this is."},
-    {"from_binary", ref_from_binary, METH_O | METH_CLASS, "The ref whose binary() this is."},
     {"from_random", ref_from_random, METH_NOARGS | METH_CLASS, "A random id; names no object."},
     {"_task", ref_task, METH_NOARGS, "The id of the task behind it, as 24 bytes."},
     {"__reduce__", ref_reduce, METH_NOARGS, NULL},
