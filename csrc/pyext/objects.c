@@ -142,17 +142,10 @@ static PyObject *m_get(PyObject *module, PyObject *const *args, Py_ssize_t nargs
 
 /* ---- put ------------------------------------------------------------------------------------ */
 
-static PyObject *put(wrpy_state *st, PyObject *value) {
-  wr_id id;
-  if (WR_UNLIKELY(wrpy_is_ref(st, value))) return wrpy_hook(st, "put_refused", "(O)", value);
-  if (wrpy_attached_auto(st) || wrpy_put_value(st, value, &id)) return NULL;
-  return wrpy_ref_wrap(st, id, WRPY_CREATOR);
-}
-
-/* With keywords: the value by its name, and those of Ray that change nothing as long as they are
- * None. */
-static PyObject *put_named(wrpy_state *st, PyObject *const *args, Py_ssize_t nargs,
-                           PyObject *kwnames) {
+/* The value, given by its name or beside keywords of Ray that change nothing as long as they are
+ * None; borrowed. */
+static WR_RARE PyObject *named_value(wrpy_state *st, PyObject *const *args, Py_ssize_t nargs,
+                                     PyObject *kwnames) {
   PyObject *value = nargs ? args[0] : NULL;
   Py_ssize_t nkw = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
   int known = nargs <= 1;
@@ -166,7 +159,7 @@ static PyObject *put_named(wrpy_state *st, PyObject *const *args, Py_ssize_t nar
     else if (given != Py_None)
       return wrpy_hook(st, "put_option_refused", "(O)", name);
   }
-  if (value && known) return put(st, value);
+  if (value && known) return value;
   PyErr_SetString(PyExc_TypeError, "put() takes one argument, the value");
   return NULL;
 }
@@ -174,8 +167,13 @@ static PyObject *put_named(wrpy_state *st, PyObject *const *args, Py_ssize_t nar
 static PyObject *m_put(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                        PyObject *kwnames) {
   wrpy_state *st = wrpy_state_of(module);
-  if (WR_LIKELY(nargs == 1 && !kwnames)) return put(st, args[0]);
-  return put_named(st, args, nargs, kwnames);
+  int plain = nargs == 1 && !kwnames;
+  PyObject *value = WR_LIKELY(plain) ? args[0] : named_value(st, args, nargs, kwnames);
+  wr_id id;
+  if (WR_UNLIKELY(!value)) return NULL;
+  if (WR_UNLIKELY(wrpy_is_ref(st, value))) return wrpy_hook(st, "put_refused", "(O)", value);
+  if (wrpy_attached_auto(st) || wrpy_put_value(st, value, &id)) return NULL;
+  return wrpy_ref_wrap(st, id, WRPY_CREATOR);
 }
 
 /* An object that failed: get raises the exception. */
