@@ -76,6 +76,8 @@ int wr_conn_call(wr_conn *conn, uint32_t type, const void *body, size_t len, uin
 int wr_conn_notify(wr_conn *conn, uint32_t type, const void *body, size_t len);
 int wr_conn_next_event(wr_conn *conn, uint32_t *type, uint8_t **body, size_t *len,
                        int64_t timeout_ns);
+/* Puts an event behind those that have come: who fetches it has seen them all. */
+int wr_conn_post_event(wr_conn *conn, uint32_t type);
 
 /* As wr_client_join, with a role (enum wr_role) and a configuration of the job (node/config.h). */
 int wr_client_join_as(wr_client **out, const char *path, uint32_t role, const void *config,

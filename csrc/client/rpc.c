@@ -105,18 +105,20 @@ static void deliver_reply(wr_conn *conn, const wr_head *h, uint8_t *body) {
   free(body);
 }
 
+static int add_event(wr_conn *conn, uint32_t type, uint8_t *body, size_t len) {
+  wr_event *e = malloc(sizeof *e);
+  if (!e) return WR_NOMEM;
+  *e = (wr_event){NULL, type, len, body};
+  *conn->events_tail = e;
+  conn->events_tail = &e->next;
+  conn->event_bytes += len;
+  return WR_OK;
+}
+
 /* Log lines that nobody fetches are dropped beyond a limit; other events are few and kept. */
 static void deliver_event(wr_conn *conn, const wr_head *h, uint8_t *body) {
   int too_many = h->type == WR_MSG_LOG && conn->event_bytes + h->len > WR_MAX_EVENT_BYTES;
-  wr_event *e = too_many ? NULL : malloc(sizeof *e);
-  if (!e) {
-    free(body);
-    return;
-  }
-  *e = (wr_event){NULL, h->type, h->len, body};
-  *conn->events_tail = e;
-  conn->events_tail = &e->next;
-  conn->event_bytes += h->len;
+  if (too_many || add_event(conn, h->type, body, h->len) != WR_OK) free(body);
 }
 
 static void note_end(wr_conn *conn, const uint8_t *body, size_t len) {
@@ -405,6 +407,14 @@ int wr_conn_next_event(wr_conn *conn, uint32_t *type, uint8_t **body, size_t *le
   return rc;
 }
 
+int wr_conn_post_event(wr_conn *conn, uint32_t type) {
+  enter(conn);
+  int rc = add_event(conn, type, NULL, 0);
+  leave(conn);
+  wr_conn_kick(conn);
+  return rc;
+}
+
 /* ---- for users of a client ------------------------------------------------------------------- */
 
 int wr_rpc_call(wr_client *c, uint32_t type, const void *body, size_t len, uint8_t **reply,
@@ -421,6 +431,10 @@ int wr_rpc_notify(wr_client *c, uint32_t type, const void *body, size_t len) {
 int wr_rpc_next_event(wr_client *c, uint32_t *type, uint8_t **body, size_t *len,
                       int64_t timeout_ns) {
   return wr_conn_next_event(wr_client_conn(c), type, body, len, timeout_ns);
+}
+
+int wr_rpc_post_event(wr_client *c, uint32_t type) {
+  return wr_conn_post_event(wr_client_conn(c), type);
 }
 
 void wr_rpc_tell(wr_client *c, uint32_t type, const void *body, size_t len) {

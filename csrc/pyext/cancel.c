@@ -1,8 +1,10 @@
 /* pyext/cancel.c - cancelling tasks and calls, and what they have submitted.
  *
- * A task that runs may submit while somebody cancels it.  What it has submitted is looked for when
- * it can submit no more: by its own process in the handler that interrupts it, or by who cancels it
- * when that process has been killed.  What it submits after that, to clean up, is left alone. */
+ * Who cancels marks a task and all that it has submitted before it interrupts any of them, the
+ * youngest first.  A task that runs may submit meanwhile: what nobody has marked is looked for when
+ * it can submit no more, by its own process in the handler that interrupts it, or by who cancels it
+ * when that process has been killed.  So each is interrupted once, and cleans up in peace.  What it
+ * submits after that, to clean up, is left alone. */
 #include "base/vec.h"
 #include "pyext/module.h"
 #include "wire/messages.h"
@@ -33,44 +35,58 @@ static int is_call(wr_id id) {
 }
 
 typedef struct {
-  wr_vec64 ids;
-  int lost; /* there was no memory to note them all */
-} children;
+  wr_vec64 ids;     /* to be cancelled, and what they have submitted */
+  wr_vec64 running; /* marked, to be interrupted: an id, then its slot */
+  int unmarked;     /* leave alone what somebody has marked */
+  int lost;         /* there was no memory to note them all */
+} family;
 
 static void note_child(void *ctx, wr_id child) {
-  children *c = ctx;
-  if (wr_vec64_push(&c->ids, (uint64_t)child.gen << 32 | child.idx) < 0) c->lost = 1;
+  family *f = ctx;
+  const wr_task *t = wr_task_at(wrpy_sess.seg, child.idx);
+  if (f->unmarked && (wr_load32(&t->cancel) & WR_CANCEL_WANTED)) return;
+  if (wr_vec64_push(&f->ids, (uint64_t)child.gen << 32 | child.idx) < 0) f->lost = 1;
 }
 
-/* Cancels one task; the children it has, of tries that have failed as well, are added to `more`. */
-static int cancel_one(wrpy_state *st, wr_id id, uint32_t how, children *more) {
+static wr_id id_of(uint64_t word) { return (wr_id){(wr_idx)word, (uint32_t)(word >> 32)}; }
+
+static int note_running(family *f, wr_id id, uint32_t slot) {
+  if (wr_vec64_push(&f->running, (uint64_t)id.gen << 32 | id.idx) < 0) return -1;
+  if (wr_vec64_push(&f->running, slot) >= 0) return 0;
+  f->running.n--;
+  return -1;
+}
+
+/* Marks one task, or kills its process; the children it has, of tries that have failed as well, are
+ * noted. */
+static int cancel_one(wrpy_state *st, wr_id id, uint32_t how, family *f) {
   uint32_t slot = 0;
-  int began = 0, rc = 0, kills = how & WR_CANCEL_FORCE && !is_call(id);
+  int began = 0, kills = how & WR_CANCEL_FORCE && !is_call(id);
   wr_task_cancel(wrpy_sess.client, &id, how, &slot, &began);
-  int looks = began && how & WR_CANCEL_FAMILY;
-  if (looks && !kills) wr_task_children(wrpy_sess.client, id, note_child, more);
-  if (slot) rc = interrupt(st, slot, id, kills);
-  if (looks && kills) wr_task_children(wrpy_sess.client, id, note_child, more);
+  int looks = began && how & WR_CANCEL_FAMILY, rc = 0;
+  if (slot && (kills || note_running(f, id, slot))) rc = interrupt(st, slot, id, kills);
+  if (looks) wr_task_children(wrpy_sess.client, id, note_child, f);
   return rc;
 }
 
-/* Cancels those that have been found, and theirs; frees the list. */
-static int cancel_all(wrpy_state *st, children *found, uint32_t how) {
+/* Cancels those that have been found, and theirs; frees what was noted. */
+static int cancel_all(wrpy_state *st, family *f, uint32_t how) {
   int rc = 0;
-  for (uint32_t i = 0; rc == 0 && i < found->ids.n; i++) {
-    wr_id id = {(wr_idx)found->ids.v[i], (uint32_t)(found->ids.v[i] >> 32)};
-    rc = cancel_one(st, id, how, found);
-  }
-  wr_vec64_free(&found->ids);
-  if (rc == 0 && found->lost)
+  for (uint32_t i = 0; rc == 0 && i < f->ids.n; i++)
+    rc = cancel_one(st, id_of(f->ids.v[i]), how, f);
+  for (uint32_t i = f->running.n; rc == 0 && i > 0; i -= 2)
+    rc = interrupt(st, (uint32_t)f->running.v[i - 1], id_of(f->running.v[i - 2]), 0);
+  wr_vec64_free(&f->ids);
+  wr_vec64_free(&f->running);
+  if (rc == 0 && f->lost)
     return wrpy_fail(st, WR_NOMEM, "cannot cancel all that the task has submitted");
   return rc;
 }
 
 int wrpy_cancel_children(wrpy_state *st, wr_id parent) {
-  children found = {0};
-  wr_task_children(wrpy_sess.client, parent, note_child, &found);
-  return cancel_all(st, &found, WR_CANCEL_FAMILY);
+  family f = {.unmarked = 1};
+  wr_task_children(wrpy_sess.client, parent, note_child, &f);
+  return cancel_all(st, &f, WR_CANCEL_FAMILY);
 }
 
 static PyObject *m_cancel(PyObject *module, PyObject *args) {
@@ -84,11 +100,14 @@ static PyObject *m_cancel(PyObject *module, PyObject *args) {
   if (id.idx & WR_ACTOR_BIT) Py_RETURN_NONE;
   wrpy_ref *ref = (wrpy_ref *)obj;
   if (ref->task.idx && wrpy_phase(id) == WR_OBJ_PENDING) id = ref->task;
-  children found = {0};
+  family f = {0};
   uint32_t how = (force ? WR_CANCEL_FORCE : 0) | (recursive ? WR_CANCEL_FAMILY : 0);
-  int rc = cancel_one(st, id, how, &found);
-  if (rc) wr_vec64_free(&found.ids);
-  if (rc || cancel_all(st, &found, how)) return NULL;
+  if (cancel_one(st, id, how, &f)) {
+    wr_vec64_free(&f.ids);
+    wr_vec64_free(&f.running);
+    return NULL;
+  }
+  if (cancel_all(st, &f, how)) return NULL;
   Py_RETURN_NONE;
 }
 

@@ -365,6 +365,16 @@ static PyObject *m_next_event(PyObject *module, PyObject *args) {
   }
 }
 
+static PyObject *m_post_event(PyObject *module, PyObject *type) {
+  wrpy_state *st = wrpy_state_of(module);
+  unsigned long n = PyLong_AsUnsignedLong(type);
+  if (n == (unsigned long)-1 && PyErr_Occurred()) return NULL;
+  if (!wrpy_sess.epoch) return no_events();
+  int rc = wr_rpc_post_event(wrpy_sess.client, (uint32_t)n);
+  if (rc != WR_OK) return wrpy_fail_null(st, rc, "posting an event");
+  Py_RETURN_NONE;
+}
+
 /* The name that listings and `ps` show for this process. */
 static PyObject *m_set_title(PyObject *module, PyObject *text) {
   const char *s = PyUnicode_AsUTF8(text);
@@ -409,6 +419,8 @@ PyMethodDef wrpy_session_methods[] = {
     {"info", m_info, METH_NOARGS, "Facts about this process in its session."},
     {"rpc", m_rpc, METH_VARARGS, "rpc(type, body) -> bytes: asks the daemon."},
     {"notify", m_notify, METH_VARARGS, "notify(type, body): tells the daemon."},
+    {"post_event", m_post_event, METH_O,
+     "post_event(type): next_event() gives it after those that have come."},
     {"next_event", m_next_event, METH_VARARGS, "next_event(timeout=None) -> (type, body) | None."},
     {"set_title", m_set_title, METH_O, "set_title(text): names this process in listings."},
     {NULL, NULL, 0, NULL},

@@ -80,3 +80,34 @@ def test_children_submitted_meanwhile_are_cancelled(force: bool, tmp_path: Path)
     whipray.get(holder, timeout=60)
     del task, holder
     wait_until_whole(before)
+
+
+@whipray.remote(num_cpus=0, max_retries=0)
+def clean_up(started: str, cleaned: str) -> None:
+    try:
+        Path(started).touch()
+        while True:
+            time.sleep(0.01)
+    finally:
+        time.sleep(0.3)
+        Path(cleaned).touch()
+
+
+@whipray.remote(num_cpus=0, max_retries=0)
+def wait_for_one(started: str, cleaned: str) -> None:
+    whipray.get(clean_up.remote(started, cleaned))
+
+
+@pytest.mark.usefixtures("session")
+def test_each_of_the_family_is_interrupted_once(tmp_path: Path) -> None:
+    before = living()
+    for k in range(5):
+        started, cleaned = tmp_path / f"started{k}", tmp_path / f"cleaned{k}"
+        task = wait_for_one.remote(str(started), str(cleaned))
+        wait_until(started.exists)
+        whipray.cancel(task, recursive=True)
+        with pytest.raises(TaskCancelledError):
+            whipray.get(task, timeout=60)
+        wait_until(cleaned.exists)
+        del task
+    wait_until_whole(before)

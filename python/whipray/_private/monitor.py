@@ -22,6 +22,8 @@ MSG_DETACH = 3
 MSG_LOG = 96
 MSG_ENDED = 97
 MSG_TROUBLE = 98
+DRAINED = 0
+"""Posted by `drain()`: what had come before has been printed."""
 MARK = "\x01wr:name="
 JOIN_SECONDS = 2.0
 
@@ -37,6 +39,7 @@ class Monitor:
         self._plain = plain or os.environ.get("RAY_DISABLE_WORKER_LOG_PREFIX") == "1"
         self._dedup = log_dedup.from_environment()
         self._stopping = False
+        self._drained = threading.Event()
         self._thread = threading.Thread(target=self._run, name="whipray-monitor", daemon=True)
 
     def start(self) -> None:
@@ -46,9 +49,20 @@ class Monitor:
     def drain(self) -> None:
         """End the job and wait until its last output has been printed."""
         self._stopping = True
-        if self._print and self._thread.is_alive():
+        if self._print and self._listens():
             with contextlib.suppress(Exception):
                 _core.rpc(MSG_DETACH, _core.pack([]))
+                _core.post_event(DRAINED)
+                self._wait_until_drained()
+
+    def _listens(self) -> bool:
+        return self._thread.is_alive() and self._thread is not threading.current_thread()
+
+    def _wait_until_drained(self) -> None:
+        deadline = time.monotonic() + JOIN_SECONDS
+        while self._listens() and time.monotonic() < deadline:
+            if self._drained.wait(0.01):
+                return
 
     def join(self) -> None:
         """After the detach: wait for the thread, print what is held back."""
@@ -81,6 +95,8 @@ class Monitor:
         if kind == MSG_LOG:
             if self._print:
                 self._lines(lines_of(_core.unpack(body)))
+        elif kind == DRAINED:
+            self._drained.set()
         elif kind == MSG_ENDED:
             if not self._stopping:
                 complain(f"whipray: the session has ended: {_text(_core.unpack(body)[0])}")
