@@ -66,9 +66,9 @@ void wr_rpc_on_wait(wr_client *c, wr_waiting w);
 int wr_rpc_notify(wr_client *c, uint32_t type, const void *body, size_t len);
 /* Waits for the next event pushed by the daemon (log lines, end of session): WR_OK, WR_CLOSED,
  * WR_TIMEOUT.  One thread of a driver stays in here; it also hands replies to wr_rpc_call. */
-int wr_rpc_post_event(wr_client *c, uint32_t type); /* one of this process's own, at the end */
 int wr_rpc_next_event(wr_client *c, uint32_t *type, uint8_t **body, size_t *len,
                       int64_t timeout_ns);
+int wr_rpc_post_event(wr_client *c, uint32_t type); /* one of this process's own, at the end */
 
 /* ---- values (values.c) ---------------------------------------------------------------------- */
 

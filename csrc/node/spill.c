@@ -348,9 +348,9 @@ static void need(node *n, uint64_t bytes) {
 /* Who fills the store will soon want more: the next values go to disk while it goes on. */
 static void keep_ahead(node *n) {
   struct node_spill *sp = n->spill;
-  uint64_t all = n->seg.store_chunks, used = wr_heap_chunks_used(&n->seg);
-  if (sp->want || used + 2 * (all / MARGIN) <= all) return;
-  if (wr_os_now_ns() - sp->asked > AHEAD_NS) return;
+  uint64_t all = n->seg.store_chunks;
+  if (sp->want || sp->writing || wr_os_now_ns() - sp->asked > AHEAD_NS) return;
+  if (wr_heap_chunks_used(&n->seg) + 2 * (all / MARGIN) <= all) return;
   sp->want = 1; /* and the margin */
   (void)pass(n, 0);
 }

@@ -41,17 +41,18 @@ typedef struct {
   int lost;         /* there was no memory to note them all */
 } family;
 
+static uint64_t word_of(wr_id id) { return (uint64_t)id.gen << 32 | id.idx; }
+static wr_id id_of(uint64_t word) { return (wr_id){(wr_idx)word, (uint32_t)(word >> 32)}; }
+
 static void note_child(void *ctx, wr_id child) {
   family *f = ctx;
   const wr_task *t = wr_task_at(wrpy_sess.seg, child.idx);
   if (f->unmarked && (wr_load32(&t->cancel) & WR_CANCEL_WANTED)) return;
-  if (wr_vec64_push(&f->ids, (uint64_t)child.gen << 32 | child.idx) < 0) f->lost = 1;
+  if (wr_vec64_push(&f->ids, word_of(child)) < 0) f->lost = 1;
 }
 
-static wr_id id_of(uint64_t word) { return (wr_id){(wr_idx)word, (uint32_t)(word >> 32)}; }
-
 static int note_running(family *f, wr_id id, uint32_t slot) {
-  if (wr_vec64_push(&f->running, (uint64_t)id.gen << 32 | id.idx) < 0) return -1;
+  if (wr_vec64_push(&f->running, word_of(id)) < 0) return -1;
   if (wr_vec64_push(&f->running, slot) >= 0) return 0;
   f->running.n--;
   return -1;

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,14 @@ def hold(end: str) -> None:
         time.sleep(0.01)
 
 
+def cancel_and_release(task: Any, force: bool, holder: Any, end: Path) -> None:
+    whipray.cancel(task, force=force)
+    with pytest.raises(TaskCancelledError):
+        whipray.get(task, timeout=60)
+    end.touch()
+    whipray.get(holder, timeout=60)
+
+
 @pytest.mark.usefixtures("session")
 @pytest.mark.parametrize("force", [False, True])
 def test_children_of_the_try_that_died_are_cancelled(force: bool, tmp_path: Path) -> None:
@@ -47,11 +56,7 @@ def test_children_of_the_try_that_died_are_cancelled(force: bool, tmp_path: Path
     pid = int(note.read_text())
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: pid not in worker_pids())
-    whipray.cancel(task, force=force)
-    with pytest.raises(TaskCancelledError):
-        whipray.get(task, timeout=60)
-    end.touch()
-    whipray.get(holder, timeout=60)
+    cancel_and_release(task, force, holder, end)
     del task, holder
     wait_until_whole(before)
 
@@ -73,11 +78,7 @@ def test_children_submitted_meanwhile_are_cancelled(force: bool, tmp_path: Path)
     wait_until(lambda: "lamp" not in whipray.available_resources())
     task = submit_on_and_on.remote(str(started))
     wait_until(started.exists)
-    whipray.cancel(task, force=force)
-    with pytest.raises(TaskCancelledError):
-        whipray.get(task, timeout=60)
-    end.touch()
-    whipray.get(holder, timeout=60)
+    cancel_and_release(task, force, holder, end)
     del task, holder
     wait_until_whole(before)
 

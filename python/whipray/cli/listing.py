@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from whipray.cli import joining
-from whipray.util.state.logs import read_tail
 
 KINDS = ("actors", "tasks", "objects", "workers", "nodes", "jobs", "placement-groups")
 _WIDEST = 64
@@ -152,6 +151,8 @@ def _timeline(options: argparse.Namespace) -> int:
 
 
 def _logs(options: argparse.Namespace) -> int:
+    from whipray.util.state.logs import read_tail
+
     folder = os.path.join(joining.session_dir(options.address), "logs")
     if options.name is None:
         for name in sorted(os.listdir(folder)):
