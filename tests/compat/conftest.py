@@ -231,8 +231,8 @@ def script(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     yield launch
     for process in launched:
-        process.kill()
-        process.communicate()
+        with process:
+            process.kill()
 
 
 @pytest.fixture
@@ -261,8 +261,11 @@ def listen(script: Callable[..., subprocess.Popen[str]]) -> Callable[..., str]:
             line = process.stdout.readline()
             assert line, f"ended too early:\n{output}"
             output += line
-        rest, _ = process.communicate()
-        assert process.returncode == 0, output + rest
-        return output + rest
+        # communicate() does not know of what readline() has read ahead.
+        assert process.stdin is not None
+        process.stdin.close()
+        output += process.stdout.read()
+        assert process.wait() == 0, output
+        return output
 
     return run

@@ -98,14 +98,14 @@ def live(role: str, spec: str, *address: str) -> tuple[str, int, str]:
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        bufsize=0,  # communicate() does not know of what a buffer has read ahead
     )
     assert process.stdout is not None
-    first = process.stdout.readline().split()
+    first = process.stdout.readline().decode().split()
     assert len(first) == 2, process.communicate()[1]
     with continuing(lambda: [int(first[1])]):
-        words, errors = process.communicate()
-    words = words.strip()
+        output, errors = process.communicate()
+    words = output.decode().strip()
     assert words or role == "driver", errors
     assert words in ("", "done", "ended"), errors
     return first[0], process.returncode, words
