@@ -155,24 +155,22 @@ static PyObject *m_actor_info(PyObject *module, PyObject *ref) {
 
 /* ---- tasks and objects ---------------------------------------------------------------------- */
 
-/* Records are looked at while they change: one whose state word is another one afterwards is left
- * out, since its fields may be those of two records. */
+/* Records are looked at while they change.  When the state word is another one afterwards, the
+ * fields may be those of two records: a task that goes on is looked at again, one that has gone is
+ * left out, as is such an object. */
 
 /* Of a process that may have ended, until another one takes its slot. */
 static uint32_t job_of(uint32_t slot) {
   return slot < WR_MAX_PROCS ? wrpy_sess.seg->procs[slot].job : 0;
 }
 
-static PyObject *task_row(const wrpy_look *l, wr_idx i, const wr_task *t) {
-  uint64_t state = wr_load(&t->tstate);
-  uint32_t phase = WR_TASK_PHASE(state);
-  if (phase == WR_TASK_FREE || phase == WR_TASK_BUILDING) return Py_NewRef(Py_None);
+static PyObject *task_fields(const wrpy_look *l, wr_idx i, const wr_task *t, uint64_t state) {
   PyObject *d = wrpy_made(l, PyDict_New());
   if (!d) return NULL;
   int is_call = t->flags & WR_TF_CALL;
   if (set_item(d, "id", wrpy_id_bytes((wr_id){i, WR_TASK_GEN(state)}, WRPY_TASK_BYTES)) ||
       set_item(d, "value", wrpy_id_bytes((wr_id){i, WR_TASK_GEN(state)}, WRPY_ID_BYTES)) ||
-      set_uint(d, "idx", i) || set_uint(d, "phase", phase) ||
+      set_uint(d, "idx", i) || set_uint(d, "phase", WR_TASK_PHASE(state)) ||
       set_uint(d, "slot", WR_TASK_SLOT(state)) || set_uint(d, "shape", WR_TASK_SHAPE(state)) ||
       set_uint(d, "flags", t->flags) ||
       set_uint(d, "method", is_call ? t->fn : 0) ||
@@ -182,10 +180,23 @@ static PyObject *task_row(const wrpy_look *l, wr_idx i, const wr_task *t) {
       set_uint(d, "cancel", wr_load32(&t->cancel)) ||
       set_id(d, "parent", t->parent, WRPY_TASK_BYTES) ||
       set_uint(d, "result", WR_OBJ_PHASE(wr_load(&t->ret.state))) ||
-      set_uint(d, "by_engine", t->ret.flags & WR_VAL_SYSERR ? 1u : 0u) ||
-      wr_load(&t->tstate) != state)
+      set_uint(d, "by_engine", t->ret.flags & WR_VAL_SYSERR ? 1u : 0u))
     Py_CLEAR(d);
-  return d || PyErr_Occurred() ? d : Py_NewRef(Py_None);
+  return d;
+}
+
+static PyObject *task_row(const wrpy_look *l, wr_idx i, const wr_task *t) {
+  uint64_t state, now = wr_load(&t->tstate);
+  do {
+    state = now;
+    uint32_t phase = WR_TASK_PHASE(state);
+    if (phase == WR_TASK_FREE || phase == WR_TASK_BUILDING) break;
+    PyObject *d = task_fields(l, i, t, state);
+    now = wr_load(&t->tstate);
+    if (!d || now == state) return d;
+    Py_DECREF(d);
+  } while (WR_TASK_GEN(now) == WR_TASK_GEN(state));
+  return Py_NewRef(Py_None);
 }
 
 static uint64_t size_of(const wr_object *o) {

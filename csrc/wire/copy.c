@@ -2,8 +2,9 @@
  *
  * How they are made fastest depends on the processor: stores to eight pages side by side keep more
  * banks of the memory busy and win a third on one, and lose half and more on another; on a third
- * the instruction that copies strings beats all stores.  So the first copies of a process try the
- * ways in turn, block by block, and the one with the fastest block is kept. */
+ * the instruction that copies strings beats all stores, as long as source and target lie alike.  So
+ * the first copies of a process try the ways in turn, block by block, and the one with the fastest
+ * block is kept.  A processor without AVX copies as the C library does. */
 #include <string.h>
 
 #include "os/os.h"
@@ -11,44 +12,39 @@
 #include "wire/value.h"
 
 #if defined(__x86_64__)
-#include <emmintrin.h>
+#include <immintrin.h>
 
 #define STREAM_FROM ((size_t)8 << 20) /* below this the caches serve the reader */
+#define LINE ((size_t)64)
 #define LANE ((size_t)4096)
 #define LANES_BYTES (8 * LANE)
-#define STRIDE ((size_t)128)
 #define AHEAD 512
 #define BLOCK ((size_t)1 << 20) /* of a trial */
 #define TRIALS 8u               /* blocks of each way */
 
-static inline void stream_line(uint8_t *dst, const uint8_t *src) {
-  __m128i a = _mm_loadu_si128((const __m128i *)(const void *)src);
-  __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(src + 16));
-  __m128i c = _mm_loadu_si128((const __m128i *)(const void *)(src + 32));
-  __m128i d = _mm_loadu_si128((const __m128i *)(const void *)(src + 48));
-  _mm_stream_si128((__m128i *)(void *)dst, a);
-  _mm_stream_si128((__m128i *)(void *)(dst + 16), b);
-  _mm_stream_si128((__m128i *)(void *)(dst + 32), c);
-  _mm_stream_si128((__m128i *)(void *)(dst + 48), d);
+#define WITH_AVX __attribute__((target("avx")))
+
+WITH_AVX static inline void stream_line(uint8_t *dst, const uint8_t *src) {
+  __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)src);
+  __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)(src + 32));
+  _mm256_stream_si256((__m256i *)(void *)dst, a);
+  _mm256_stream_si256((__m256i *)(void *)(dst + 32), b);
 }
 
-static inline void stream_stride(uint8_t *dst, const uint8_t *src) {
-  __builtin_prefetch(src + STRIDE);
-  __builtin_prefetch(src + STRIDE + 64);
-  stream_line(dst, src);
-  stream_line(dst + 64, src + 64);
-}
-
-/* Each: dst is 16-byte aligned, n a multiple of LANES_BYTES. */
-static void side_by_side(uint8_t *dst, const uint8_t *src, size_t n) {
+/* Each: dst is aligned to a line, n a multiple of LANES_BYTES. */
+WITH_AVX static void side_by_side(uint8_t *dst, const uint8_t *src, size_t n) {
   for (size_t block = 0; block < n; block += LANES_BYTES)
-    for (size_t at = block; at < block + LANE; at += STRIDE)
-      for (size_t lane = 0; lane < LANES_BYTES; lane += LANE)
-        stream_stride(dst + at + lane, src + at + lane);
+    for (size_t at = block; at < block + LANE; at += 2 * LINE)
+      for (size_t lane = at; lane < at + LANES_BYTES; lane += LANE) {
+        __builtin_prefetch(src + lane + 2 * LINE);
+        __builtin_prefetch(src + lane + 3 * LINE);
+        stream_line(dst + lane, src + lane);
+        stream_line(dst + lane + LINE, src + lane + LINE);
+      }
 }
 
-static void one_after_the_other(uint8_t *dst, const uint8_t *src, size_t n) {
-  for (size_t at = 0; at < n; at += 64) {
+WITH_AVX static void one_after_the_other(uint8_t *dst, const uint8_t *src, size_t n) {
+  for (size_t at = 0; at < n; at += LINE) {
     __builtin_prefetch(src + at + AHEAD);
     stream_line(dst + at, src + at);
   }
@@ -64,7 +60,7 @@ enum { WAYS = sizeof ways / sizeof *ways };
 
 /* Threads that copy at the same time may count a block twice or not at all: it is but a choice. */
 static wr_a32 tried;         /* blocks so far; at TRIALS * WAYS the choice is made */
-static wr_a64 least[WAYS]; /* ns of the fastest block; 0: none yet */
+static wr_a64 least[WAYS];   /* ns of the fastest block; 0: none yet */
 
 static uint32_t fastest(void) {
   uint32_t best = 0;
@@ -94,10 +90,11 @@ static void copy_streaming(uint8_t *dst, const uint8_t *src, size_t n) {
 
 void wr_copy_large(uint8_t *dst, const uint8_t *src, size_t n) {
 #if defined(__x86_64__)
-  if (n >= STREAM_FROM && ((uintptr_t)dst & 15) == 0) {
-    size_t bulk = n - n % LANES_BYTES;
-    copy_streaming(dst, src, bulk);
-    dst += bulk, src += bulk, n -= bulk;
+  if (n >= STREAM_FROM && __builtin_cpu_supports("avx")) {
+    size_t before = -(uintptr_t)dst % LINE, bulk = (n - before) / LANES_BYTES * LANES_BYTES;
+    memcpy(dst, src, before);
+    copy_streaming(dst + before, src + before, bulk);
+    dst += before + bulk, src += before + bulk, n -= before + bulk;
   }
 #endif
   if (n) memcpy(dst, src, n);

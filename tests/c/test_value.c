@@ -238,7 +238,7 @@ TEST(failed_allocations_are_seen_at_the_end) {
     }
 }
 
-/* While the orders are tried, which takes 16 MiB, and afterwards; and where dst is not aligned. */
+/* While the ways are tried, which takes 24 MiB, and afterwards; and where dst is not aligned. */
 TEST(large_copies_are_exact) {
   static const size_t shifts[] = {0, 21, 16, 42, 32, 48, 63};
   size_t n = ((size_t)8 << 20) + 32768 + 4096 + 37;

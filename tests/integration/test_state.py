@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
 import whipray as ray
 from tests.compat.helpers import Gate, wait_until
+from whipray import _core
 from whipray.util import state
 from whipray.util.state import common
 from whipray.util.state.exception import RayStateApiException
@@ -85,6 +87,31 @@ def test_states_of_tasks(gate):
     ray.wait([failed])
     assert one(failed).state == "FAILED"
     assert one(failed).error_type == "TASK_EXECUTION_EXCEPTION"
+
+
+def task_ids():
+    """Of all records, as fast as they can be read."""
+    ids, chunk = set(), 0
+    while (found := _core.task_rows(chunk)) is not None:
+        ids.update(row["id"].hex() for row in found)
+        chunk += 1
+    return ids
+
+
+def test_tasks_that_go_on_meanwhile_are_listed():
+    @ray.remote
+    def spin():
+        end = time.perf_counter() + 1e-4
+        while time.perf_counter() < end:
+            pass
+
+    for _ in range(5):
+        refs = [spin.remote() for _ in range(3000)]
+        wanted = {ref.task_id().hex() for ref in refs}
+        while True:
+            assert wanted <= task_ids()
+            if len(ray.wait(refs, num_returns=len(refs), timeout=0)[0]) == len(refs):
+                break
 
 
 def test_why_tasks_failed():
