@@ -115,19 +115,37 @@ static int make_dir(struct node_spill *sp) {
 
 /* WR_IO with errno: nothing can be written now. */
 static int check_disk(struct node_spill *sp) {
-  double used;
+  uint64_t room, all;
   int rc = make_dir(sp);
-  if (rc == WR_OK) rc = wr_os_disk_usage(sp->pieces.dir, &used);
-  if (rc == WR_OK && used > sp->capacity) rc = wr_os_disk_full();
+  if (rc == WR_OK) rc = wr_os_disk_room(sp->pieces.dir, &room, &all);
+  if (rc == WR_OK && all && 1.0 - (double)room / (double)all > sp->capacity) rc = wr_os_disk_full();
   return rc;
 }
 
-static void in_trouble(node *n, int error) {
+static void in_trouble(node *n, int error, uint64_t bytes) {
   struct node_spill *sp = n->spill;
-  if (wr_load32(&n->seg.h->spill_trouble) != (uint32_t)error && error)
-    node_note("cannot spill to %s: %s", sp->pieces.dir, strerror(error));
-  wr_store32(&n->seg.h->spill_trouble, (uint32_t)error);
-  sp->not_before = error ? wr_os_now_ns() + RETRY_NS : 0;
+  wr_header *h = n->seg.h;
+  uint64_t room = 0, all = 0;
+  (void)wr_os_disk_room(sp->pieces.dir, &room, &all);
+  wr_store(&h->spill_bytes, bytes);
+  wr_store(&h->spill_free, room);
+  wr_store(&h->spill_disk, all);
+  if (wr_load32(&h->spill_trouble) != (uint32_t)error)
+    node_note("cannot spill %llu bytes to %s, where %llu bytes are free: %s",
+              (unsigned long long)bytes, sp->pieces.dir, (unsigned long long)room, strerror(error));
+  wr_store32(&h->spill_trouble, (uint32_t)error);
+  sp->not_before = wr_os_now_ns() + RETRY_NS;
+}
+
+static void out_of_trouble(node *n) {
+  wr_store32(&n->seg.h->spill_trouble, 0);
+  n->spill->not_before = 0;
+}
+
+static uint64_t bytes_of(const node_spilled *v, size_t count) {
+  uint64_t sum = 0;
+  for (size_t i = 0; i < count; i++) sum += v[i].len;
+  return sum;
 }
 
 /* ---- who waits ------------------------------------------------------------------------------- */
@@ -212,10 +230,10 @@ static void on_written(void *arg) {
   sp->writing = NULL;
   if (job->rc == WR_OK) {
     note_pieces(n, job);
-    in_trouble(n, 0);
+    out_of_trouble(n);
     if (!n->ending) evict(n, job->v, job->count);
   } else if (!n->ending) {
-    in_trouble(n, job->error ? job->error : EIO);
+    in_trouble(n, job->error ? job->error : EIO, bytes_of(job->v, job->count));
   }
   node_file_release(&sp->pieces, job->file);
   wr_free(job->v);
@@ -326,7 +344,7 @@ static int pass(node *n, int may_grow) {
       start_write(n, dirty, ndirty);
       dirty = NULL;
     } else {
-      in_trouble(n, errno);
+      in_trouble(n, errno, bytes_of(dirty, ndirty));
     }
   }
   if (may_grow && !sp->reading) grown = node_grow(n, want, c.n && room_in(&c) >= largest);
@@ -587,6 +605,7 @@ int node_spill_open(node *n, const node_config *cfg) {
   uv_timer_init(n->loop, &sp->tick);
   sp->tick.data = n;
   n->spill = sp;
+  snprintf(n->seg.h->spill_dir, sizeof n->seg.h->spill_dir, "%s", sp->pieces.dir);
   clean_stale(sp);
   return WR_OK;
 }

@@ -167,10 +167,11 @@ int wr_os_read_at(int fd, void *buf, size_t len, uint64_t off) {
 
 void wr_os_remove_file(const char *path) { unlink(path); }
 
-int wr_os_disk_usage(const char *path, double *used) {
+int wr_os_disk_room(const char *path, uint64_t *free, uint64_t *all) {
   struct statvfs v;
   if (statvfs(path, &v) != 0) return WR_IO;
-  *used = v.f_blocks ? 1.0 - (double)v.f_bavail / (double)v.f_blocks : 0.0;
+  *free = (uint64_t)v.f_bavail * v.f_frsize;
+  *all = (uint64_t)v.f_blocks * v.f_frsize;
   return WR_OK;
 }
 

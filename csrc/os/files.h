@@ -33,7 +33,8 @@ int wr_os_open_file(const char *path); /* for reading */
 int wr_os_write_at(int fd, const void *buf, size_t len, uint64_t off); /* all of it */
 int wr_os_read_at(int fd, void *buf, size_t len, uint64_t off); /* likewise; WR_CLOSED: the end */
 void wr_os_remove_file(const char *path);
-int wr_os_disk_usage(const char *path, double *used); /* of the file system: 0 to 1 */
+/* Bytes of the file system. */
+int wr_os_disk_room(const char *path, uint64_t *free, uint64_t *all);
 int wr_os_disk_is_full(int error);
 int wr_os_error_passes(int error); /* something was short: the same call may go well later */
 int wr_os_disk_full(void); /* WR_IO, with the errno of a full disk */

@@ -80,14 +80,29 @@ PyType_Spec wrpy_hold_spec = {
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
+/* Why nothing can be spilled, and where to; "" when nothing is wrong there. */
+static void describe_trouble(char *out, size_t cap, int trouble) {
+  const wr_header *h = wrpy_sess.seg->h;
+  uint64_t bytes = wr_load(&h->spill_bytes), room = wr_load(&h->spill_free);
+  uint64_t all = wr_load(&h->spill_disk);
+  char sizes[160] = "";
+  if (all)
+    snprintf(sizes, sizeof sizes, ", where %llu bytes were to go and %llu of %llu are free",
+             (unsigned long long)bytes, (unsigned long long)room, (unsigned long long)all);
+  int kept = wr_os_disk_is_full(trouble) && room > bytes;
+  if (trouble)
+    snprintf(out, cap, " to %s%s: %s%s", h->spill_dir, sizes, strerror(trouble),
+             kept ? " but what RAY_local_fs_capacity_threshold keeps free" : "");
+}
+
 static int no_room(wrpy_state *st, const char *what, size_t len) {
-  uint32_t trouble = wr_load32(&wrpy_sess.seg->h->spill_trouble);
-  const char *cls = wr_os_disk_is_full((int)trouble) ? "OutOfDiskError" : "ObjectStoreFullError";
-  return wrpy_raise(st, cls,
+  int trouble = (int)wr_load32(&wrpy_sess.seg->h->spill_trouble);
+  char why[720] = "";
+  describe_trouble(why, sizeof why, trouble);
+  return wrpy_raise(st, wr_os_disk_is_full(trouble) ? "OutOfDiskError" : "ObjectStoreFullError",
                     "no room %s %zu bytes in an object store of %zu bytes: the rest of it is in "
-                    "use by arrays that live, or can not be spilled%s%s (waited %d s)",
-                    what, len, (size_t)(wrpy_sess.seg->store_chunks * WR_CHUNK),
-                    trouble ? ": " : "", trouble ? strerror((int)trouble) : "",
+                    "use by arrays that live, or can not be spilled%s (waited %d s)",
+                    what, len, (size_t)(wrpy_sess.seg->store_chunks * WR_CHUNK), why,
                     (int)(PATIENCE_NS / 1000000000));
 }
 

@@ -38,7 +38,7 @@
 #include "shm/atomic.h"
 
 #define WR_SEGMENT_MAGIC UINT64_C(0x3179617270696877) /* "whipray1" */
-#define WR_SEGMENT_VERSION 4u
+#define WR_SEGMENT_VERSION 5u
 
 #define WR_CHUNK_SHIFT 16
 #define WR_CHUNK ((uint64_t)1 << WR_CHUNK_SHIFT)
@@ -652,6 +652,9 @@ typedef struct {
   wr_a32 group_next, bundle_next;     /* hints: where to look for a free one */
   _Alignas(64) uint32_t ngpus;
   wr_a64 gpu[WR_MAX_GPUS]; /* tagged: how much of each is free */
+  /* Where values go and, after trouble, how much was to go there, is free there, is there at all. */
+  _Alignas(64) char spill_dir[320];
+  wr_a64 spill_bytes, spill_free, spill_disk;
   _Alignas(64) char end_reason[320]; /* written by the daemon before it sets `ended`; terminated */
 } wr_header;
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -331,8 +332,12 @@ def test_damaged_and_missing_files(start: Start) -> None:
 def test_a_full_disk_pushes_back_and_loses_nothing(start: Start) -> None:
     spilled = start({"RAY_local_fs_capacity_threshold": "0.0000001"})
     refs = fill(10)
-    with pytest.raises(OutOfDiskError):
+    with pytest.raises(OutOfDiskError) as full:
         fill(8, first=10)
+    shown = str(full.value)
+    assert re.search(rf"object of 4\d{{6}} bytes in an object store of {STORE} bytes", shown)
+    assert re.search(rf"to {re.escape(str(spilled))}/\S+, where \d{{7,}} bytes were to go", shown)
+    assert re.search(r"and \d+ of \d+ are free: No space left .* RAY_local_fs_capacity", shown)
     assert not files(spilled)
     assert [int(whipray.get(ref)[0]) for ref in refs] == list(range(10))
     del refs[:5]
