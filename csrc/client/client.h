@@ -177,7 +177,7 @@ int wr_watch(wr_client *c, wr_id id);
 
 typedef struct {
   uint32_t fn;       /* idx of the exported function or class; for calls the method's number */
-  uint16_t shape;    /* from the daemon; ignored for calls */
+  uint32_t shape;    /* ticket from the daemon; ignored for calls */
   uint16_t nreturns; /* 0 is stored as one hidden return */
   uint16_t flags;    /* WR_TF_RETRY_EXC, WR_TF_CREATION, WR_TF_CALL, WR_TF_CONTROL */
   int16_t retries;
@@ -192,7 +192,7 @@ typedef struct {
  * resolved before the task runs, refs[ndeps..nrefs) are contained in arguments.  out[] receives
  * max(1, nreturns) ids, each with the creator's reference.  wr_task_submit makes it visible.
  * WR_FULL, WR_LIMIT (this process has max_pending unfinished calls on the actor), WR_STALE (the
- * placement group has been removed). */
+ * ticket is of a former round: ask for another; or the placement group has been removed). */
 int wr_task_create(wr_client *c, const wr_task_spec *spec, size_t len, const wr_id *refs,
                    uint32_t nrefs, uint32_t ndeps, wr_id *out, uint8_t **dst);
 int wr_task_submit(wr_client *c, wr_idx task);
@@ -213,7 +213,7 @@ void wr_stream_leave(wr_client *c, wr_id task); /* reads no more of it */
 typedef struct {
   uint32_t cls, max_concurrency, flags, max_pending;
   int32_t max_restarts;
-  uint16_t pool, shape; /* shape held for life */
+  uint16_t pool, shape; /* number of the shape held for life */
   uint64_t meta;
   const char *name, *ns, *cls_name;
 } wr_actor_spec;

@@ -267,7 +267,7 @@ void node_remake_close(node *n);
 
 /* shapes.c */
 void node_resources_init(node *n, const node_config *cfg);
-int node_shape_get(node *n, uint32_t pool, wr_cursor *needs, uint32_t *shape);
+int node_shape_get(node *n, uint32_t pool, wr_cursor *needs, uint32_t *ticket);
 void node_shapes_free(node *n, uint32_t pool);
 void node_shapes_free_group(node *n, uint32_t group, uint32_t gen);
 uint32_t node_shape_runnable(node *n, uint32_t shape); /* queued tasks that could run now */

@@ -79,8 +79,8 @@ void node_pool_free(node_pool *p) {
 static uint32_t runnable(const node_pool *p) {
   node *n = p->job->n;
   uint32_t sum = 0;
-  for (uint32_t i = 0; i < WR_MAX_SHAPES; i++)
-    if (wr_load32(&n->seg.shapes[i].state) == 1 && n->seg.shapes[i].pool == p->idx)
+  for (uint32_t i = 0; i < wr_load32(&n->seg.h->nshapes) && i < WR_MAX_SHAPES; i++)
+    if (wr_load32(&n->seg.shapes[i].state) == WR_SHAPE_OPEN && n->seg.shapes[i].pool == p->idx)
       sum += node_shape_runnable(n, i);
   return sum;
 }

@@ -40,10 +40,10 @@ static void on_pool(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
 }
 
 static void on_shape(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
-  uint32_t pool, shape = 0;
+  uint32_t pool, ticket = 0;
   int rc = wr_in_u32(c, &pool);
-  if (rc == WR_OK) rc = node_shape_get(n, pool, c, &shape);
-  answer_uint(p, id, rc, shape);
+  if (rc == WR_OK) rc = node_shape_get(n, pool, c, &ticket);
+  answer_uint(p, id, rc, ticket);
 }
 
 static void on_detach(node *n, node_proc *p, uint32_t id, wr_cursor *c) {

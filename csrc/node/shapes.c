@@ -7,6 +7,7 @@
 #include "sched/group.h"
 #include "sched/group_end.h"
 #include "sched/ledger.h"
+#include "sched/shapes.h"
 #include "shm/ring.h"
 #include "wire/limits.h"
 
@@ -109,11 +110,17 @@ typedef struct {
   uint32_t group, gen, bundle;
 } place;
 
-static int same_shape(const wr_shape *s, uint32_t pool, const place *at, const wr_need *needs,
-                      uint32_t n) {
-  return wr_load32(&s->state) == 1 && s->pool == pool && s->n == n && s->group == at->group &&
-         (!at->group || (s->group_gen == at->gen && s->bundle == at->bundle)) &&
-         memcmp(s->need, needs, n * sizeof *needs) == 0;
+typedef struct {
+  uint32_t pool, n;
+  place at;
+  wr_need needs[WR_SHAPE_RESOURCES];
+} demand;
+
+static int same_shape(const wr_shape *s, const demand *d) {
+  return wr_load32(&s->state) == WR_SHAPE_OPEN && s->pool == d->pool && s->n == d->n &&
+         s->group == d->at.group &&
+         (!d->at.group || (s->group_gen == d->at.gen && s->bundle == d->at.bundle)) &&
+         memcmp(s->need, d->needs, d->n * sizeof *d->needs) == 0;
 }
 
 /* The fields behind the needs: group, its generation, number of the bundle plus one. */
@@ -139,67 +146,58 @@ static uint32_t gpus_in(const node *n, const wr_need *needs, uint32_t count) {
   return 0;
 }
 
-int node_shape_get(node *n, uint32_t pool, wr_cursor *c, uint32_t *shape) {
-  wr_need needs[WR_SHAPE_RESOURCES];
-  uint32_t count, unused = 0;
-  place at;
-  int rc = read_needs(n, c, needs, &count);
-  if (rc == WR_OK) rc = read_place(n, c, &at);
-  if (rc != WR_OK) return rc;
-  if (pool >= WR_MAX_POOLS || !n->pools[pool]) return WR_INVAL;
-  for (uint32_t i = 1; i < WR_MAX_SHAPES; i++) {
+/* WR_NOTFOUND: it has no number, this one is free; WR_LIMIT: and none is free. */
+static int find(const node *n, const demand *d, uint32_t *number) {
+  uint32_t unused = 0;
+  for (uint32_t i = 1; i < WR_SHAPE_ACTOR; i++) {
     const wr_shape *s = &n->seg.shapes[i];
-    *shape = i;
-    if (same_shape(s, pool, &at, needs, count)) return WR_OK;
-    if (!unused && wr_load32(&s->state) == 0) unused = i;
+    *number = i;
+    if (same_shape(s, d)) return WR_OK;
+    if (!unused && wr_load32(&s->state) == WR_SHAPE_FREE) unused = i;
   }
-  if (!unused) return WR_LIMIT;
-  wr_shape *s = &n->seg.shapes[unused];
-  s->pool = pool;
-  s->n = count;
-  s->group = at.group;
-  s->group_gen = at.gen;
-  s->bundle = at.bundle;
-  s->gpu = gpus_in(n, needs, count);
-  memcpy(s->need, needs, count * sizeof *needs);
-  wr_store32(&s->spilled, 0);
-  wr_store32(&s->state, 1);
-  if (wr_load32(&n->seg.h->nshapes) <= unused) wr_store32(&n->seg.h->nshapes, unused + 1);
-  *shape = unused;
-  return WR_OK;
+  *number = unused;
+  return unused ? WR_NOTFOUND : WR_LIMIT;
 }
 
-/* A stale entry left in a queue is skipped by whoever takes it: its task is claimed on its own
- * word. */
-/* What is left in the queue must not be met by those who get the shape's number next. */
-static void drain(node *n, wr_shape *s) {
-  wr_a32 hand;
-  uint32_t task;
-  while (wr_ring_take(&n->seg, &s->ready, &task, &hand) == WR_OK) {
+static void open_shape(node *n, uint32_t i, const demand *d) {
+  wr_shape *s = &n->seg.shapes[i];
+  s->pool = d->pool;
+  s->n = d->n;
+  s->group = d->at.group;
+  s->group_gen = d->at.gen;
+  s->bundle = d->at.bundle;
+  s->gpu = gpus_in(n, d->needs, d->n);
+  memcpy(s->need, d->needs, d->n * sizeof *d->needs);
+  wr_shape_open(&n->seg, i);
+}
+
+int node_shape_get(node *n, uint32_t pool, wr_cursor *c, uint32_t *ticket) {
+  demand d = {.pool = pool};
+  uint32_t i;
+  int rc = read_needs(n, c, d.needs, &d.n);
+  if (rc == WR_OK) rc = read_place(n, c, &d.at);
+  if (rc != WR_OK) return rc;
+  if (pool >= WR_MAX_POOLS || !n->pools[pool]) return WR_INVAL;
+  rc = find(n, &d, &i);
+  if (rc == WR_LIMIT && wr_shapes_reclaim(&n->sweeper.self, wr_os_barrier)) rc = find(n, &d, &i);
+  if (rc == WR_NOTFOUND) {
+    open_shape(n, i, &d);
+    rc = WR_OK;
   }
-  while (wr_ring_take(&n->seg, &s->overflow, &task, &hand) == WR_OK) {
-  }
+  *ticket = WR_TICKET(i, wr_load32(&n->seg.h->shape_round));
+  return rc;
 }
 
 void node_shapes_free(node *n, uint32_t pool) {
-  for (uint32_t i = 1; i < WR_MAX_SHAPES; i++) {
-    wr_shape *s = &n->seg.shapes[i];
-    if (wr_load32(&s->state) != 1 || s->pool != pool) continue;
-    drain(n, s);
-    wr_store32(&s->state, 0);
-  }
+  for (uint32_t i = 1; i < WR_MAX_SHAPES; i++)
+    if (wr_load32(&n->seg.shapes[i].state) == WR_SHAPE_OPEN && n->seg.shapes[i].pool == pool)
+      wr_shape_free(&n->seg, i);
   for (uint32_t i = 0; i < WR_MAX_SHAPES / 64; i++) wr_store(&n->seg.pools[pool].shapes[i], 0);
 }
 
 void node_shapes_free_group(node *n, uint32_t group, uint32_t gen) {
-  for (uint32_t i = 1; i < WR_MAX_SHAPES; i++) {
-    if (!wr_group_has_shape(&n->seg, group, gen, i)) continue;
-    wr_shape *s = &n->seg.shapes[i];
-    drain(n, s);
-    wr_a64 *bits = &n->seg.pools[s->pool % WR_MAX_POOLS].shapes[i / 64];
-    atomic_fetch_and(bits, ~(UINT64_C(1) << (i % 64)));
-    wr_store32(&s->state, 0);
-  }
+  for (uint32_t i = 1; i < WR_MAX_SHAPES; i++)
+    if (wr_group_has_shape(&n->seg, group, gen, i)) wr_shape_free(&n->seg, i);
 }
 
 /* Numbers for names of resources, made where a name is new. */

@@ -47,6 +47,8 @@ int wr_os_exit_code(int pid, int *code); /* wait status of a zombie that nobody 
 int wr_os_cpu_count(void);               /* affinity and cgroup quota, at least 1 */
 int wr_os_cpu_count_in(const char *top); /* ... where all paths begin with `top`, for tests */
 int wr_os_cpu(void);                     /* the core that the calling thread runs on now */
+/* All other threads of the machine pass a full memory barrier while this runs. */
+void wr_os_barrier(void);
 void wr_os_leave_cpu(void);              /* moves the thread to another core that it may use */
 /* Allows this process as many descriptors as it may have without privileges; those it spawns get
  * the limit it had before. */

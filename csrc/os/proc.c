@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -73,3 +74,8 @@ int wr_os_exit_code(int pid, int *code) {
 }
 
 void wr_os_set_name(const char *name) { (void)prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+void wr_os_barrier(void) {
+  if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0) return;
+  wr_os_sleep_ns(1000000); /* what a core has stored is seen by others long before */
+}

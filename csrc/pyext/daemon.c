@@ -8,7 +8,7 @@
 #include "wire/messages.h"
 #include "wire/pack.h"
 
-_Static_assert(WR_MAX_SHAPES == 256 && WR_MAX_POOLS == 256 && WR_MAX_RESOURCES == 256 &&
+_Static_assert(WR_MAX_SHAPES == 4096 && WR_MAX_POOLS == 256 && WR_MAX_RESOURCES == 256 &&
                WR_SHAPE_RESOURCES == 8, "the errors name them");
 
 /* full: for `doing`, when a table of the session is full. */
@@ -105,11 +105,22 @@ static PyObject *m_shape(PyObject *module, PyObject *args) {
   wr_out_uint(&body, gen);
   wr_out_uint(&body, bundle);
   PyObject *answer = ask(st, WR_MSG_SHAPE_REG, &body, "cannot register a resource demand",
-                         "cannot register another resource demand: a session has 255, those of "
-                         "all jobs together, of up to 8 of 256 resources");
+                         "cannot register another resource demand: a session has 4,094 in use at "
+                         "once, those of all jobs together, of up to 8 of 256 resources");
   long long shape = answer ? field(answer, 0) : -1;
   Py_XDECREF(answer);
   return shape < 0 ? NULL : PyLong_FromLongLong(shape);
+}
+
+int wrpy_ticket_is_new(uint32_t ticket) {
+  return WR_TICKET_ROUND(ticket) == wr_load32(&wrpy_sess.seg->h->shape_round);
+}
+
+static PyObject *m_is_current(PyObject *module, PyObject *ticket) {
+  (void)module;
+  long t = PyLong_AsLong(ticket);
+  if (t == -1 && PyErr_Occurred()) return NULL;
+  return PyBool_FromLong(wrpy_sess.epoch && wrpy_ticket_is_new((uint32_t)t));
 }
 
 /* ---- making actors -------------------------------------------------------------------------- */
@@ -243,7 +254,7 @@ static void abandon(wr_id actor, uint32_t epoch) {
 static PyObject *submit_creation(wrpy_state *st, const order *o, wr_id actor, uint32_t epoch,
                                  PyObject *args, PyObject *kwargs) {
   wr_task_spec spec = {.fn = o->cls.idx,
-                       .shape = (uint16_t)o->place,
+                       .shape = (uint32_t)o->place,
                        .nreturns = 1,
                        .flags = WR_TF_CREATION,
                        .parent = wrpy_parent(st),
@@ -284,6 +295,7 @@ static PyObject *m_actor_create(PyObject *module, PyObject *args) {
                         &kw) ||
       wrpy_attached(st) || read_order(st, spec, &o))
     return NULL;
+  uint32_t place = WR_TICKET_SHAPE(o.place);
   uint32_t flags = (o.is_async ? WR_AF_ASYNC : 0) | (o.detached ? WR_AF_DETACHED : 0) |
                    (o.name[0] ? WR_AF_NAMED : 0);
   wr_actor_spec as = {.cls = o.cls.idx,
@@ -291,15 +303,17 @@ static PyObject *m_actor_create(PyObject *module, PyObject *args) {
                       .flags = flags,
                       .max_pending = (uint32_t)o.max_pending,
                       .max_restarts = (int32_t)o.restarts,
-                      .pool = (uint16_t)wrpy_sess.seg->shapes[o.place % WR_MAX_SHAPES].pool,
-                      .shape = (uint16_t)o.shape,
+                      .pool = (uint16_t)wr_shape_at(wrpy_sess.seg, place)->pool,
+                      .shape = (uint16_t)WR_TICKET_SHAPE(o.shape),
                       .meta = (uint64_t)o.meta.idx | (uint64_t)o.meta.gen << 32,
                       .name = o.name,
                       .ns = o.ns,
                       .cls_name = o.cls_name};
   wr_id actor;
   uint32_t epoch = wrpy_sess.epoch;
-  int rc = wr_actor_create(wrpy_sess.client, &as, &actor);
+  int rc = WR_TICKET_ROUND(o.shape) == WR_TICKET_ROUND(o.place)
+               ? wr_actor_create(wrpy_sess.client, &as, &actor)
+               : WR_STALE; /* its creation would tell if both were old */
   if (rc != WR_OK) return wrpy_fail_null(st, rc, "cannot create an actor");
   PyObject *ref = wrpy_ref_wrap(st, actor, WRPY_CREATOR);
   if (!ref) {
@@ -399,7 +413,8 @@ static PyObject *m_premap(PyObject *module, PyObject *arg) {
 
 PyMethodDef wrpy_daemon_methods[] = {
     {"shape", m_shape, METH_VARARGS,
-     "shape(resources, env, group=0, gen=0, bundle=0) -> number of that demand."},
+     "shape(resources, env, group=0, gen=0, bundle=0) -> ticket of that demand."},
+    {"is_current", m_is_current, METH_O, "is_current(ticket) -> whether it may be used."},
     {"actor_create", m_actor_create, METH_VARARGS, "actor_create(spec, args, kwargs) -> handle."},
     {"get_actor", m_get_actor, METH_VARARGS, "get_actor(name, namespace) -> handle or None."},
     {"named_actors", m_named_actors, METH_NOARGS, "named_actors() -> [(name, namespace)]."},

@@ -271,6 +271,7 @@ typedef struct {
   uint64_t meta; /* of a handle that does not count: the object that describes the class; else 0 */
 } wrpy_handle;
 /* Encodes the call, makes the task, submits it.  None, an ObjectRef or a list of them. */
+int wrpy_ticket_is_new(uint32_t ticket); /* of a shape; a session is open */
 PyObject *wrpy_submit(wrpy_state *st, const wr_task_spec *spec, PyObject *const *args,
                       Py_ssize_t nargs, PyObject *kwnames);
 /* A number of returns as Python gives it: also WRPY_STREAMING and WRPY_DYNAMIC.  0, or -1 with a

@@ -164,7 +164,11 @@ static int prepare(wrpy_state *st, wrpy_submitter *s, PyObject **other) {
 }
 
 static int group_gone(const wrpy_submitter *s) {
-  return !wr_group_lives(wrpy_sess.seg, s->group - 1, s->group_gen);
+  return s->group && !wr_group_lives(wrpy_sess.seg, s->group - 1, s->group_gen);
+}
+
+static int is_stale(const wrpy_submitter *s) {
+  return !wrpy_ticket_is_new((uint32_t)s->shape) || group_gone(s);
 }
 
 PyObject *wrpy_kwargs_dict(PyObject *const *values, PyObject *kwnames) {
@@ -204,7 +208,7 @@ static int submitter_spec(wrpy_state *st, wrpy_submitter *s, wr_task_spec *spec)
   }
   if (wrpy_ref_id(st, s->fn, &fn)) return -1;
   *spec = (wr_task_spec){.fn = fn.idx,
-                         .shape = (uint16_t)s->shape,
+                         .shape = (uint32_t)s->shape,
                          .flags = s->retry_exceptions ? WR_TF_RETRY_EXC : 0,
                          .retries = wrpy_retries(s->retries),
                          .options = (uint16_t)s->options,
@@ -225,7 +229,7 @@ static PyObject *submitter_call(PyObject *self, PyObject *const *args, size_t na
   wrpy_submitter *s = (wrpy_submitter *)self;
   wrpy_state *st = wrpy_state_of_type(Py_TYPE(self));
   Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
-  if (WR_UNLIKELY(!s->epoch || s->epoch != wrpy_sess.stamp || (s->group && group_gone(s)))) {
+  if (WR_UNLIKELY(!s->epoch || s->epoch != wrpy_sess.stamp || group_gone(s))) {
     PyObject *other;
     if (prepare(st, s, &other)) return NULL;
     if (other) return call_other(other, args, nargsf, kwnames);
@@ -235,8 +239,8 @@ static PyObject *submitter_call(PyObject *self, PyObject *const *args, size_t na
   wr_task_spec spec;
   if (submitter_spec(st, s, &spec)) return NULL;
   PyObject *refs = wrpy_submit(st, &spec, args, nargs, kwnames);
-  if (WR_UNLIKELY(!refs && s->group) && wrpy_sess.epoch && group_gone(s)) {
-    PyErr_Clear(); /* it was removed meanwhile */
+  if (WR_UNLIKELY(!refs) && wrpy_sess.epoch && is_stale(s)) { /* since it was prepared */
+    PyErr_Clear();
     s->epoch = 0;
     return submitter_call(self, args, nargsf, kwnames);
   }
@@ -289,7 +293,7 @@ static PyMemberDef submitter_members[] = {
     {"nmin", T_INT, offsetof(wrpy_submitter, nmin), 0, "fewest positional arguments"},
     {"nmax", T_INT, offsetof(wrpy_submitter, nmax), 0, "most of them; -1: no bound"},
     {"fn", T_OBJECT, offsetof(wrpy_submitter, fn), 0, "ObjectRef of the exported function"},
-    {"shape", T_INT, offsetof(wrpy_submitter, shape), 0, "resources and pool"},
+    {"shape", T_INT, offsetof(wrpy_submitter, shape), 0, "ticket of the resources and the pool"},
     {"nreturns", T_INT, offsetof(wrpy_submitter, nreturns), 0, "-1: streaming, -2: dynamic"},
     {"room", T_INT, offsetof(wrpy_submitter, room), 0, "items not read; 0: no bound"},
     {"retries", T_INT, offsetof(wrpy_submitter, retries), 0, "-1: endless"},

@@ -20,7 +20,7 @@ int wr_group_clear(wr_sweeper *sw, uint32_t idx, uint32_t gen);
 /* Is it a shape of the group? */
 static inline int wr_group_has_shape(const wr_seg *s, uint32_t idx, uint32_t gen, uint32_t shape) {
   const wr_shape *sh = &s->shapes[shape % WR_MAX_SHAPES];
-  return shape < WR_MAX_SHAPES && wr_load32(&sh->state) == 1 && sh->group == idx + 1 &&
+  return shape < WR_MAX_SHAPES && wr_load32(&sh->state) == WR_SHAPE_OPEN && sh->group == idx + 1 &&
          sh->group_gen == gen;
 }
 

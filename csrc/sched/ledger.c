@@ -47,9 +47,12 @@ static void give(wr_self *me, uint64_t claim, uint32_t bits) {
   }
 }
 
-/* Nobody may begin a claim in a group that is being removed: the daemon looks at the intents after
- * it has said so, we look at the group after the intent. */
+/* Nobody may begin a claim in a group that is being removed, or for a shape that is being closed:
+ * the daemon looks at the intents after it has said so, we look at the group or the shape after the
+ * intent.  (The barrier between these is the daemon's for a shape: see wr_os_barrier.) */
 static int shut(const wr_seg *s, const wr_shape *sh) {
+  atomic_signal_fence(memory_order_seq_cst);
+  if (WR_UNLIKELY(wr_load32(&sh->state) != WR_SHAPE_OPEN)) return 1;
   if (WR_LIKELY(!sh->group)) return 0;
   wr_fence();
   return !wr_group_open(s, sh->group - 1, sh->group_gen);
@@ -58,12 +61,12 @@ static int shut(const wr_seg *s, const wr_shape *sh) {
 static int take(wr_self *me, uint32_t shape, uint32_t bundle, uint32_t i, int force) {
   const wr_shape *sh = wr_shape_at(me->s, shape);
   const wr_need *need = &sh->need[i];
-  wr_a64 *avail = word_of(me->s, sh, bundle, i);
-  if (WR_UNLIKELY(!avail)) return WR_AGAIN;
   wr_tagger t = wr_tagger_of(me);
   wr_tag_begin(t, WR_OP_TAKE, need->res, NEED_ARG(shape, bundle, i));
-  uint64_t old = wr_load(avail);
-  int rc = !force && shut(me->s, sh) ? WR_AGAIN : WR_OK;
+  int rc = !force && shut(me->s, sh) ? WR_AGAIN : WR_OK; /* from here the needs do not change */
+  wr_a64 *avail = word_of(me->s, sh, bundle, i);
+  if (WR_UNLIKELY(!avail)) rc = WR_AGAIN;
+  uint64_t old = rc == WR_OK ? wr_load(avail) : 0;
   do {
     if (!force && (int32_t)wr_tag_value(old) < (int32_t)need->amount) rc = WR_AGAIN;
   } while (rc == WR_OK && !wr_tag_swap(t, avail, &old, wr_tag_value(old) - need->amount));

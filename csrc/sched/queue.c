@@ -52,9 +52,11 @@ static uint32_t pick_idle(wr_pool *p) {
 }
 
 static int any_shape_fits(wr_seg *s, wr_pool *p) {
-  for (uint32_t w = 0; w < WR_MAX_SHAPES / 64; w++)
+  for (uint64_t any = wr_load(&p->shape_words); any; any &= any - 1) {
+    uint32_t w = (uint32_t)__builtin_ctzll(any);
     for (uint64_t b = wr_load(&p->shapes[w]); b; b &= b - 1)
       if (wr_ledger_fits(s, w * 64 + (uint32_t)__builtin_ctzll(b))) return 1;
+  }
   return 0;
 }
 
@@ -142,9 +144,11 @@ static void gather_spilled(wr_seg *s, uint32_t shape) {
 
 int wr_queue_has_work(wr_seg *s, uint32_t pool) {
   wr_pool *p = wr_pool_at(s, pool);
-  for (uint32_t w = 0; w < WR_MAX_SHAPES / 64; w++)
+  for (uint64_t any = wr_load(&p->shape_words); any; any &= any - 1) {
+    uint32_t w = (uint32_t)__builtin_ctzll(any);
     for (uint64_t b = wr_load(&p->shapes[w]); b; b &= b - 1)
       if (!shape_empty(s, &s->shapes[w * 64 + (uint32_t)__builtin_ctzll(b)])) return 1;
+  }
   return 0;
 }
 
@@ -158,8 +162,23 @@ static int claim_task(wr_self *me, uint32_t shape, wr_idx i) {
   return 1;
 }
 
+/* Claimed, it keeps its shape from being given away.  That may have happened since `uses` was read,
+ * before the resources were found: then these are those of another shape. */
+static int is_other_shape(const wr_shape *sh, uint32_t uses) {
+  return wr_load32(&sh->uses) != uses;
+}
+
+static void put_back(wr_self *me, uint32_t shape, wr_idx i) {
+  wr_task *t = wr_task_at(me->s, i);
+  uint32_t gen = WR_TASK_GEN(wr_load(&t->tstate));
+  wr_store32(&me->p->hand, i);
+  wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_QUEUED, 0, shape, gen));
+  wr_queue_push(me, shape, i);
+  wr_store32(&me->p->hand, 0);
+}
+
 /* Takes from one shape's queue until a task could be claimed or it is empty. */
-static int take_from(wr_self *me, uint32_t pool, uint32_t shape, wr_idx *task) {
+static int take_from(wr_self *me, uint32_t pool, uint32_t shape, uint32_t uses, wr_idx *task) {
   wr_shape *sh = &me->s->shapes[shape];
   uint32_t v;
   while (wr_ring_take(me->s, &sh->ready, &v, &me->p->hand) == WR_OK ||
@@ -171,6 +190,10 @@ static int take_from(wr_self *me, uint32_t pool, uint32_t shape, wr_idx *task) {
       return WR_AGAIN;
     }
     int mine = claim_task(me, shape, v);
+    if (mine && WR_UNLIKELY(is_other_shape(sh, uses))) {
+      put_back(me, shape, v);
+      return WR_AGAIN;
+    }
     if (mine) {
       wr_store32(&me->p->hand, 0); /* from here its own word names us */
       *task = v;
@@ -201,14 +224,16 @@ static int hold_resources(wr_self *me, uint32_t shape) {
 static int try_shape(wr_self *me, uint32_t pool, uint32_t shape, wr_idx *task) {
   wr_seg *s = me->s;
   wr_shape *sh = &s->shapes[shape];
-  if (shape_empty(s, sh)) {
-    wr_a64 *w = &s->pools[sh->pool].shapes[shape / 64];
+  uint32_t uses = wr_load32(&sh->uses);
+  if (WR_UNLIKELY(sh->pool != pool) || shape_empty(s, sh)) { /* the bit may be of a former use */
+    wr_a64 *w = &s->pools[pool].shapes[shape / 64];
     atomic_fetch_and(w, ~bit_of(shape));
-    if (shape_empty(s, sh)) return WR_AGAIN;
+    if (sh->pool != pool || shape_empty(s, sh)) return WR_AGAIN;
     atomic_fetch_or(w, bit_of(shape));
   }
   if (WR_UNLIKELY(wr_load32(&sh->spilled)) && rings_empty(s, sh)) gather_spilled(s, shape);
-  return hold_resources(me, shape) == WR_OK ? take_from(me, pool, shape, task) : WR_AGAIN;
+  return hold_resources(me, shape) == WR_OK ? take_from(me, pool, shape, uses, task)
+                                             : WR_AGAIN;
 }
 
 /* ---- what others wait for -------------------------------------------------------------------- */
@@ -236,9 +261,15 @@ static int take_urgent(wr_self *me, uint32_t pool, wr_idx *task) {
     if (!i) continue;
     uint64_t st = wr_rec_is_task(s, i) ? wr_load(&wr_task_at(s, i)->tstate) : 0;
     uint32_t phase = WR_TASK_PHASE(st), shape = WR_TASK_SHAPE(st);
-    int ours = shape < WR_MAX_SHAPES && s->shapes[shape].pool == pool;
+    const wr_shape *sh = wr_shape_at(s, shape < WR_MAX_SHAPES ? shape : 0);
+    uint32_t uses = wr_load32(&sh->uses);
+    int ours = shape < WR_MAX_SHAPES && sh->pool == pool;
     int taken = ours && phase == WR_TASK_QUEUED && hold_resources(me, shape) == WR_OK &&
                 claim_task(me, shape, i);
+    if (taken && is_other_shape(sh, uses)) {
+      put_back(me, shape, i);
+      taken = 0;
+    }
     int waits = ours && !taken && (phase == WR_TASK_QUEUED || phase == WR_TASK_WAITING);
     if (!waits) (void)wr_cas32(entry, &now, 0); /* another may have been urged in its place */
     if ((waits || taken) && !kept++) wr_store32(&p->urgent_any, 1);
@@ -249,21 +280,29 @@ static int take_urgent(wr_self *me, uint32_t pool, wr_idx *task) {
   return WR_AGAIN;
 }
 
+static int try_word(wr_self *me, uint32_t pool, uint32_t w, uint64_t which, wr_idx *task) {
+  for (uint64_t b = wr_load(&me->s->pools[pool].shapes[w]) & which; b; b &= b - 1)
+    if (try_shape(me, pool, w * 64 + (uint32_t)__builtin_ctzll(b), task) == WR_OK) return WR_OK;
+  return WR_AGAIN;
+}
+
+/* Bit `by` becomes the lowest. */
+static uint64_t turned(uint64_t bits, uint32_t by) {
+  return by ? bits >> by | bits << (64 - by) : bits;
+}
+
 int wr_queue_take(wr_self *me, uint32_t pool, wr_idx *task) {
   wr_pool *p = wr_pool_at(me->s, pool);
   if (WR_UNLIKELY(wr_load32(&p->urgent_any)) && take_urgent(me, pool, task) == WR_OK) return WR_OK;
   uint64_t c = wr_load(&me->p->claim);
   uint32_t first = c ? WR_CLAIM_SHAPE(c) : 0;
-  if (c && (me->takes++ & 15) == 15) first++; /* let other shapes have a turn */
-  for (uint32_t k = 0; k <= WR_MAX_SHAPES / 64; k++) {
-    uint32_t w = (first / 64 + k) % (WR_MAX_SHAPES / 64);
-    uint64_t bits = wr_load(&p->shapes[w]);
-    if (k == 0) bits &= ~(uint64_t)0 << (first & 63);
-    if (k == WR_MAX_SHAPES / 64) bits &= ~(~(uint64_t)0 << (first & 63));
-    for (; bits; bits &= bits - 1) {
-      uint32_t shape = w * 64 + (uint32_t)__builtin_ctzll(bits);
-      if (try_shape(me, pool, shape, task) == WR_OK) return WR_OK;
-    }
+  if (c && (me->takes++ & 15) == 15) first = (first + 1) % WR_MAX_SHAPES; /* others have a turn */
+  uint64_t upwards = ~(uint64_t)0 << (first & 63);
+  if (try_word(me, pool, first / 64, upwards, task) == WR_OK) return WR_OK;
+  uint64_t others = turned(wr_load(&p->shape_words), first / 64) & ~(uint64_t)1;
+  for (; others; others &= others - 1) {
+    uint32_t w = (first / 64 + (uint32_t)__builtin_ctzll(others)) % 64;
+    if (try_word(me, pool, w, ~(uint64_t)0, task) == WR_OK) return WR_OK;
   }
-  return WR_AGAIN;
+  return first & 63 ? try_word(me, pool, first / 64, ~upwards, task) : WR_AGAIN;
 }

@@ -21,7 +21,7 @@ int wr_remake_build(wr_self *me, wr_idx task, wr_idx *out) {
   wr_task_spec2 spec = {.fn = t->fn,
                         .actor = t->actor,
                         .actor_gen = t->actor_gen,
-                        .shape = (uint16_t)WR_TASK_SHAPE(st),
+                        .shape = WR_TICKET(WR_TASK_SHAPE(st), wr_load32(&s->h->shape_round)),
                         .nreturns = t->nreturns,
                         .flags = (uint16_t)((t->flags & same) | WR_TF_REMAKE),
                         .options = t->options,
@@ -29,7 +29,7 @@ int wr_remake_build(wr_self *me, wr_idx task, wr_idx *out) {
                         .parent = t->parent,
                         .parent_gen = t->parent_gen};
   if (WR_GUARDED && (spec.flags & WR_TF_CALL ? spec.actor - 1 >= WR_MAX_ACTORS
-                                             : spec.shape >= WR_MAX_SHAPES))
+                                             : WR_TASK_SHAPE(st) >= WR_MAX_SHAPES))
     return WR_INVAL;
   const wr_pins *pins = wr_tasks_pins(s, t);
   uint32_t n = wr_pins_count(s, pins, pins->n), len = t->args_len, ndeps = t->ndeps;

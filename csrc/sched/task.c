@@ -62,6 +62,14 @@ static int make_extra(wr_self *me, wr_task *t, wr_idx i, wr_idx *out) {
   return WR_OK;
 }
 
+/* Looked at once the task is built: the daemon takes numbers back after it has said so and looked
+ * for those who use them.  The barrier between our record and our look is its own, too: see
+ * wr_os_barrier. */
+static int is_stale(const wr_seg *s, uint32_t ticket) {
+  atomic_signal_fence(memory_order_seq_cst);
+  return WR_TICKET_ROUND(ticket) != wr_load32(&s->h->shape_round);
+}
+
 int wr_tasks_build(wr_self *me, const wr_task_spec2 *spec, size_t len, const wr_idx *refs,
                    uint32_t nrefs, uint32_t ndeps, wr_idx *out, uint8_t **dst) {
   if (len > UINT32_MAX / 2 || ndeps > UINT16_MAX) return WR_LIMIT;
@@ -72,7 +80,7 @@ int wr_tasks_build(wr_self *me, const wr_task_spec2 *spec, size_t len, const wr_
   t->args = 0;
   wr_objects_init(me, i, WR_REF_CREATOR | WR_REF_TASK);
   uint32_t gen = WR_OBJ_GEN(wr_load_relaxed(&t->ret.state));
-  uint32_t shape = spec->flags & WR_TF_CALL ? WR_SHAPE_ACTOR : spec->shape;
+  uint32_t shape = spec->flags & WR_TF_CALL ? WR_SHAPE_ACTOR : WR_TICKET_SHAPE(spec->shape);
   WR_FAILPOINT("task.record");
   wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_BUILDING, me->slot, shape, gen));
   WR_FAILPOINT("task.building");
@@ -95,6 +103,8 @@ int wr_tasks_build(wr_self *me, const wr_task_spec2 *spec, size_t len, const wr_
   if (rc == WR_OK) rc = make_extra(me, t, i, out);
   if (rc == WR_OK && (t->flags & WR_TF_STREAM)) wr_stream_of(me->s, t)->room = spec->room;
   if (rc == WR_OK && nrefs) rc = wr_pins_take(me, wr_tasks_pins(me->s, t));
+  if (rc == WR_OK && !(spec->flags & WR_TF_CALL) && WR_UNLIKELY(is_stale(me->s, spec->shape)))
+    rc = WR_STALE;
   if (rc == WR_OK && WR_UNLIKELY(spec->group)) { /* the daemon sees us from here, or we see it */
     wr_fence();
     if (!wr_group_lives(me->s, spec->group - 1, spec->group_gen)) rc = WR_STALE;

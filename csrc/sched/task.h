@@ -13,7 +13,8 @@
 typedef struct {
   uint32_t fn;
   uint32_t actor, actor_gen; /* actor idx + 1, or 0 */
-  uint16_t shape, nreturns, flags, options;
+  uint32_t shape; /* a ticket */
+  uint16_t nreturns, flags, options;
   int16_t retries;
   uint32_t parent, parent_gen; /* task that submits this one, or 0 */
   uint32_t group, group_gen;   /* of its shape: placement group plus one, or 0 */
@@ -21,7 +22,7 @@ typedef struct {
 } wr_task_spec2;
 
 /* Builds a task: see wr_task_create in client/client.h.  out[] gets the idx of the returns.
- * WR_STALE: the placement group has been removed. */
+ * WR_STALE: the ticket is of a former round, or the placement group has been removed. */
 int wr_tasks_build(wr_self *me, const wr_task_spec2 *spec, size_t len, const wr_idx *refs,
                    uint32_t nrefs, uint32_t ndeps, wr_idx *out, uint8_t **dst);
 void wr_tasks_discard(wr_self *me, wr_idx task);

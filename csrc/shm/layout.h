@@ -21,6 +21,9 @@
  *   pin       one reference of a record (a task's argument, a value that contains refs) on another
  *   lineage   how a value came to be: the record of its task, and those of what that was given
  *   shape     resources + pool, perhaps in a group; ready tasks of one shape share a queue
+ *   ticket    what a process keeps of a shape: its number, and the round in which it was told so.
+ *             When numbers are short whiprayd takes back those that nobody uses, and a new round
+ *             begins: tickets of former rounds are worth nothing
  *   pool      the workers of one job and one runtime environment
  *   group     a placement group: resources that were taken from the ledger all at once
  *   bundle    a part of a group's resources, with amounts of its own for claims inside the group
@@ -48,7 +51,8 @@
 #define WR_MAX_PROCS 4096u
 #define WR_MAX_ACTORS 16384u
 #define WR_MAX_POOLS 256u
-#define WR_MAX_SHAPES 256u
+#define WR_MAX_SHAPES 4096u
+#define WR_WIDE_SHAPES 256u /* the first ones have long overflow rings */
 #define WR_MAX_RESOURCES 256u
 #define WR_SHAPE_RESOURCES 8u
 #define WR_REC_CHUNKS 131072u /* 8 GiB of records */
@@ -226,6 +230,12 @@ enum wr_task_phase {
   ((uint64_t)(phase) | (uint64_t)(slot) << 4 | (uint64_t)(shape) << 16 | (uint64_t)(gen) << 32)
 #define WR_SHAPE_ACTOR 0xFFFu /* shape of a call on an actor: only the actor's process claims it \
                                */
+
+/* ticket: shape:12 | round:19 */
+#define WR_TICKET(shape, round) ((uint32_t)(shape) | (uint32_t)(round) << 12)
+#define WR_TICKET_SHAPE(t) ((uint32_t)(t) & 0xFFF)
+#define WR_TICKET_ROUND(t) ((uint32_t)(t) >> 12)
+#define WR_TICKET_ROUNDS 0x80000u
 
 /* wait: pos:32 | gen:32.  The position of the argument waited for; advancing it is one swap.
  * For a call on an actor pos is its number among its submitter's calls instead. */
@@ -483,8 +493,14 @@ typedef struct {
   uint32_t amount; /* fixed point */
 } wr_need;
 
+enum wr_shape_state {
+  WR_SHAPE_FREE = 0,
+  WR_SHAPE_OPEN = 1,
+  WR_SHAPE_CLOSING = 2 /* nothing begins in it; whiprayd looks whether it is in use */
+};
+
 typedef struct {
-  _Alignas(64) wr_a32 state; /* 0 free, 1 in use */
+  _Alignas(64) wr_a32 state; /* enum wr_shape_state */
   uint32_t pool;
   uint32_t n;
   wr_a32 spilled; /* not 0: QUEUED tasks for which the rings had no room; the records tell which */
@@ -493,9 +509,14 @@ typedef struct {
   uint32_t group_gen;
   uint32_t bundle;    /* index of the only bundle that will do, plus one; 0: any of the group */
   uint32_t gpu;       /* how much of GPUs is among the needs: which ones is noted as well */
+  wr_a32 uses;        /* how often the number has been given to a shape */
   wr_ring ready;    /* first choice */
   wr_ring overflow; /* used while `ready` is full, and until it is empty again */
 } wr_shape;
+
+_Static_assert(sizeof(wr_shape) == 512, "shared layout: bump WR_SEGMENT_VERSION");
+_Static_assert(WR_MAX_SHAPES <= WR_SHAPE_ACTOR + 1 && WR_MAX_SHAPES == 64 * 64,
+               "a word has the number of a shape in 12 bits; a pool has a bit for each 64 of them");
 
 enum wr_pool_state { WR_POOL_FREE = 0, WR_POOL_OPEN = 1, WR_POOL_CLOSED = 2 /* job ended */ };
 
@@ -509,6 +530,7 @@ typedef struct {
   uint32_t pad[10];
   _Alignas(64) wr_a64 idle_any;                /* bit i: word i of idle may be non-zero */
   _Alignas(64) wr_a64 idle[WR_MAX_PROCS / 64]; /* parked workers */
+  wr_a64 shape_words; /* bit i: the pool has shapes in word i of shapes; whiprayd's */
   wr_a64 shapes[WR_MAX_SHAPES / 64];           /* shapes of this pool that may have tasks */
   wr_a64 spinning; /* hint: 1 + slot of a worker that watches the queues; 0: none */
   /* Tasks of this pool for which other tasks wait, to be taken before those in the rings, the
@@ -633,6 +655,7 @@ typedef struct {
   uint32_t daemon_pid;
   _Alignas(64) wr_a32 ended; /* 1: the session is over; every wait returns WR_CLOSED */
   wr_a32 sweeps;             /* number of completed sweeps; a change means "look again" */
+  wr_a32 shape_round;        /* of tickets */
   _Alignas(64) wr_a32 nshapes, npools, nresources, nactors; /* in use: high-water marks */
   wr_a32 rec_high;                                          /* first record chunk never used */
   wr_a32 rec_orphans;            /* hint: orphans among the record chunks */
@@ -652,7 +675,7 @@ typedef struct {
   wr_a32 group_next, bundle_next;     /* hints: where to look for a free one */
   _Alignas(64) uint32_t ngpus;
   wr_a64 gpu[WR_MAX_GPUS]; /* tagged: how much of each is free */
-  /* Where values go and, after trouble, how much was to go there, is free there, is there at all. */
+  /* Where values go and, after trouble, how much was to go there, is free there, is there. */
   _Alignas(64) char spill_dir[320];
   wr_a64 spill_bytes, spill_free, spill_disk;
   _Alignas(64) char end_reason[320]; /* written by the daemon before it sets `ended`; terminated */

@@ -19,10 +19,9 @@ static wr_a64 *words(wr_seg *s, const wr_ring *r, uint64_t *cap) {
   }
   uint64_t i = (uint64_t)((const uint8_t *)r - (const uint8_t *)s->shapes) / sizeof(wr_shape);
   int overflow = i < WR_MAX_SHAPES && r == &s->shapes[i].overflow;
-  *cap = overflow ? WR_RING_LONG : WR_RING_SHORT;
+  *cap = overflow ? wr_ring_overflow_cap((uint32_t)i) : WR_RING_SHORT;
   if (i >= WR_MAX_SHAPES) return (wr_a64 *)(void *)wr_pit;
-  uint64_t at = i * (WR_RING_SHORT + WR_RING_LONG) + (overflow ? WR_RING_SHORT : 0);
-  return wr_at(s, s->rings_off + at * 8);
+  return wr_at(s, s->rings_off + (wr_ring_words((uint32_t)i) + (overflow ? WR_RING_SHORT : 0)) * 8);
 }
 
 void wr_ring_init(wr_ring *r, uint64_t off, uint64_t cap) {
@@ -30,6 +29,14 @@ void wr_ring_init(wr_ring *r, uint64_t off, uint64_t cap) {
   wr_store(&r->tail, 0);
   r->off = off;
   r->cap = cap;
+}
+
+void wr_ring_open(wr_seg *s, uint32_t shape) {
+  wr_shape *sh = &s->shapes[shape];
+  uint64_t at = s->rings_off + wr_ring_words(shape) * 8;
+  if (sh->ready.cap) return;
+  wr_ring_init(&sh->ready, at, WR_RING_SHORT);
+  wr_ring_init(&sh->overflow, at + (uint64_t)WR_RING_SHORT * 8, wr_ring_overflow_cap(shape));
 }
 
 static void move_on(wr_a64 *hint, uint64_t from) { (void)wr_cas(hint, &from, from + 1); }

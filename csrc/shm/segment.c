@@ -39,7 +39,7 @@ static void lay_out(wr_header *h, uint64_t heap_chunks) {
   h->exports = at;
   at = align_up(at + sizeof(wr_a64) * WR_MAX_EXPORTS, 4096);
   h->rings = at;
-  at = align_up(at + (uint64_t)WR_MAX_SHAPES * (WR_RING_SHORT + WR_RING_LONG) * 8, WR_CHUNK);
+  at = align_up(at + wr_ring_words(WR_MAX_SHAPES) * 8, WR_CHUNK);
   h->recs = at;
   at += (uint64_t)WR_REC_CHUNKS * WR_CHUNK;
   h->heap = at;
@@ -70,14 +70,6 @@ static void point(wr_seg *s, const wr_header *h) {
   s->store_chunks = h->store_chunks;
 }
 
-static void init_rings(wr_seg *s) {
-  for (uint32_t i = 0; i < WR_MAX_SHAPES; i++) {
-    uint64_t at = s->rings_off + (uint64_t)i * (WR_RING_SHORT + WR_RING_LONG) * 8;
-    wr_ring_init(&s->shapes[i].ready, at, WR_RING_SHORT);
-    wr_ring_init(&s->shapes[i].overflow, at + (uint64_t)WR_RING_SHORT * 8, WR_RING_LONG);
-  }
-}
-
 int wr_seg_create(wr_seg *s, const wr_seg_config *cfg) {
   memset(s, 0, sizeof *s);
   s->fd = -1;
@@ -106,7 +98,6 @@ int wr_seg_create(wr_seg *s, const wr_seg_config *cfg) {
   s->h->daemon_pid = (uint32_t)wr_os_pid();
   memcpy(s->h->session, cfg->session, sizeof s->h->session);
   point(s, &plan);
-  init_rings(s);
   wr_store(&s->rec_table[0], WR_REC_WORD(WR_REC_CELLS, 1)); /* idx 0 is nil: never handed out */
   wr_store32(&s->h->rec_high, 1);
   wr_store(&s->h->heap_limit, chunks);

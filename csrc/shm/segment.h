@@ -101,6 +101,11 @@ static inline int wr_rec_is_task(const wr_seg *s, wr_idx i) {
 static inline wr_a32 *wr_rec_freed(const wr_seg *s, wr_idx i) {
   return WR_GUARD_AT(wr_a32, i, WR_MAX_CELLS, &s->rec_freed[wr_rec_chunk(i)]);
 }
+/* Words of the rings of all shapes before shape i, of which each has two. */
+static inline uint64_t wr_ring_words(uint32_t i) {
+  uint64_t wide = i < WR_WIDE_SHAPES ? i : WR_WIDE_SHAPES;
+  return wide * (WR_RING_SHORT + WR_RING_LONG) + (i - wide) * 2 * WR_RING_SHORT;
+}
 /* Needs of a shape. */
 static inline uint32_t wr_shape_needs(const wr_shape *sh) {
   return (uint32_t)wr_guard_count(sh->n, WR_SHAPE_RESOURCES);

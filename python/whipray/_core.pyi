@@ -141,6 +141,7 @@ def shape(
     gen: int = 0,
     bundle: int = 0,
 ) -> int: ...
+def is_current(ticket: int) -> bool: ...
 
 GroupRow = tuple[bytes, int, int, int, int, str, list[dict[str, tuple[float, float]]]]
 """(id, phase, flags, strategy, job, name, bundles: resource -> (has, free))."""

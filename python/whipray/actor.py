@@ -304,9 +304,14 @@ def _create_one(
     try:
         return _core.actor_create(spec, (*args, orders), kwargs)  # type: ignore[return-value]
     except Exception as error:
-        if cause or not target.explains(error):
+        if cause or not (target.explains(error) or _outdated(shapes)):
             raise
         return _create_one(actor_class, given, name, namespace, args, kwargs)
+
+
+def _outdated(shapes: tuple[int, int]) -> bool:
+    """Have they become worthless since they were asked for, in a session that is still open?"""
+    return _core.attached() and not all(map(_core.is_current, shapes))
 
 
 def _shown(cls: type[Any], name: str, namespace: str) -> str:

@@ -8,6 +8,7 @@
 #include "sched/lineage.h"
 #include "sched/queue.h"
 #include "sched/remake.h"
+#include "sched/shapes.h"
 #include "sched/task.h"
 #include "shm/ring.h"
 
@@ -501,7 +502,7 @@ static void prepare_grouped(world *w) {
   sh->need[0] = (wr_need){WR_RES_CPU, WR_RES_SCALE};
   sh->group = group.idx + 1;
   sh->group_gen = group.gen;
-  wr_store32(&sh->state, 1);
+  wr_shape_open(&w->x.seg, SHAPE_GROUPED);
   session_client(&w->x, WR_ROLE_WORKER);
   wr_task_spec in = {.retries = -1, .shape = SHAPE_GROUPED, .group = {group.idx + 1, group.gen}};
   scene_promise(w, (order){ORDER_ECHO, 110, 8, 0}, in, NULL, 0, 0, NULL);

@@ -13,6 +13,7 @@
 #include "sched/ledger.h"
 #include "sched/lineage.h"
 #include "sched/queue.h"
+#include "sched/shapes.h"
 #include "store/heap.h"
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -30,7 +31,7 @@ static void set_shape(session *x, uint32_t i, uint32_t cpus, uint32_t gpus) {
   if (cpus) sh->need[sh->n++] = (wr_need){WR_RES_CPU, cpus * WR_RES_SCALE};
   if (gpus) sh->need[sh->n++] = (wr_need){1, gpus * WR_RES_SCALE};
   sh->gpu = gpus * WR_RES_SCALE;
-  wr_store32(&sh->state, 1);
+  wr_shape_open(&x->seg, i);
 }
 
 static void on_kill(void *ctx, uint32_t slot, const char *reason) {

@@ -9,6 +9,7 @@
 #include "sched/group_end.h"
 #include "sched/ledger.h"
 #include "sched/lineage.h"
+#include "sched/shapes.h"
 #include "session.h"
 
 static session x;
@@ -49,7 +50,7 @@ static void set_shape(wr_id group, uint32_t bundle, uint32_t cpus) {
   sh->group = group.idx + 1;
   sh->group_gen = group.gen;
   sh->bundle = bundle ? x.seg.groups[group.idx].first + bundle : 0;
-  wr_store32(&sh->state, 1);
+  wr_shape_open(&x.seg, SHAPE_IN);
 }
 
 static void close_shape(void) { wr_store32(&x.seg.shapes[SHAPE_IN].state, 0); }

@@ -136,9 +136,10 @@ TEST(rings_of_shapes_are_apart) {
   engine_open(&e, 1 << 20);
   uint64_t end = e.s.h->rings;
   for (uint32_t i = 0; i < WR_MAX_SHAPES; i++) {
+    wr_ring_open(&e.s, i);
     const wr_ring *both[] = {&e.s.shapes[i].ready, &e.s.shapes[i].overflow};
     for (int k = 0; k < 2; k++) {
-      CHECK_EQ(both[k]->cap, k ? WR_RING_LONG : WR_RING_SHORT);
+      CHECK_EQ(both[k]->cap, k ? wr_ring_overflow_cap(i) : WR_RING_SHORT);
       CHECK_EQ(both[k]->off, end);
       CHECK(wr_ring_empty(&e.s, (wr_ring *)(uintptr_t)both[k]));
       end += both[k]->cap * 8;

@@ -48,7 +48,7 @@ TEST(areas_follow_one_another) {
                {s.h->rec_freed, 4ull * WR_REC_CHUNKS},
                {s.h->heap_table, 8 * s.heap_chunks},
                {s.h->heap_freed, 4 * s.heap_chunks},
-               {s.h->rings, 8ull * WR_MAX_SHAPES * (WR_RING_SHORT + WR_RING_LONG)},
+               {s.h->rings, 8ull * wr_ring_words(WR_MAX_SHAPES)},
                {s.h->recs, (uint64_t)WR_REC_CHUNKS * WR_CHUNK},
                {s.h->heap, s.heap_chunks * WR_CHUNK},
                {s.h->size, 0}};

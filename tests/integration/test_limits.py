@@ -83,24 +83,57 @@ def test_time_of_the_processor() -> None:
 
 
 MANY_DEMANDS = """
-@ray.remote
-def one():
-    return 1
-
 ray.init(num_cpus=4)
+STEP = 1 << 10  # bytes of memory: a demand for each
+
+@ray.remote
+class Gate:
+    async def open(self):
+        self.event.set()
+    async def wait(self):
+        import asyncio
+        self.event = self.event or asyncio.Event()
+        await self.event.wait()
+    def __init__(self):
+        self.event = None
+
+@ray.remote
+def number(k, *others):
+    return k
+
+@ray.remote
+class Other:
+    def __init__(self):
+        self.kept = number.options(memory=99 * STEP)
+    def again(self, k):
+        return ray.get(self.kept.remote(k))
+
+other = Other.remote()
+assert ray.get(other.again.remote(1)) == 1
+gate = Gate.options(num_cpus=0).remote()
+wait, refs = gate.wait.remote(), []
 try:
-    for k in range(1, 400):
-        assert ray.get(one.options(num_cpus=k / 200).remote()) == 1
+    for k in range(5000):
+        refs.append(number.options(memory=(100 + k) * STEP).remote(k, wait))
 except ray.exceptions.RaySystemError as error:
-    print(k, error)
-print(ray.get(one.options(num_cpus=0.5).remote()))
+    print(len(refs), error)
+ray.get(gate.open.remote())
+assert ray.get(refs) == list(range(len(refs)))
+refs = [number.options(memory=(100 + k) * STEP).remote(k) for k in range(5000, 9500)]
+assert ray.get(refs) == list(range(5000, 9500))
+assert ray.get(other.again.remote(2)) == 2
+made = [Gate.options(memory=k * STEP, num_cpus=0).remote() for k in range(3)]
+opened = [(gate.wait.remote(), gate.open.remote()) for gate in made]
+ray.get([ref for pair in opened for ref in pair])
+print("all")
 ray.shutdown()
 """
 
 
-def test_different_demands() -> None:
+def test_different_demands_are_limited_while_they_are_in_use() -> None:
     said = driver(MANY_DEMANDS, "RLIMIT_CORE", 0)
-    assert said.startswith("256 ") and "a session has 255" in said and said.endswith("1\n")
+    assert "4,094 in use at once" in said and said.endswith("all\n")
+    assert 4080 < int(said.split()[0]) < 4094
 
 
 MORE_ACTORS_THAN_DESCRIPTORS = """

@@ -513,8 +513,8 @@ def _hook_once() -> None:
 # ---- shapes --------------------------------------------------------------------------------------
 
 
-SHAPES_KEPT = 1000
-"""More than a session has room for: most are of placement groups that have been removed."""
+SHAPES_KEPT = 4096
+"""More than a session has room for: others are of placement groups that have been removed."""
 NO_SUCH_NODE = "node with other labels"
 """A resource that no node has."""
 
@@ -524,7 +524,10 @@ def shape_of(
     runtime_env: dict[str, Any] | None,
     target: strategies.Target | None = None,
 ) -> int:
-    """Id of the queue for work with these resources and environment, in the open session."""
+    """Ticket of the queue for work with these resources and environment, in the open session.
+
+    It is worth nothing once `_core.is_current` denies it.
+    """
     epoch = _core.epoch()
     if state.shapes_epoch != epoch or len(state.shapes) > SHAPES_KEPT:
         state.shapes.clear()
@@ -534,7 +537,7 @@ def shape_of(
     env = pool_env(runtime_env)
     key = (tuple(sorted(resources.items())), env.get(ENV_KEY), place, unmatched)
     found = state.shapes.get(key)
-    if found is None:
+    if found is None or not _core.is_current(found):
         asked = {**resources, NO_SUCH_NODE: 1.0} if unmatched else resources
         found = state.shapes[key] = _core.shape(asked, env, *place)
         if unmatched:
