@@ -407,21 +407,21 @@ static PyObject *method_repr(PyObject *self) {
              : PyUnicode_FromFormat("ActorMethod(%U)", m->name);
 }
 
-/* The rarer attributes are those of a Python class, bound to this object. */
+/* The rarer attributes are those that a Python class defines, bound to this object. */
 static PyObject *method_getattro(PyObject *self, PyObject *name) {
   PyObject *v = PyObject_GenericGetAttr(self, name);
   if (v || !PyErr_ExceptionMatches(PyExc_AttributeError)) return v;
   wrpy_state *st = wrpy_state_of_type(Py_TYPE(self));
   if (!st->method_mixin) return NULL;
   PyErr_Clear();
-  v = PyObject_GetAttr(st->method_mixin, name);
-  if (!v && PyErr_ExceptionMatches(PyExc_AttributeError))
-    PyErr_Format(PyExc_AttributeError, "'ActorMethod' object has no attribute '%U'", name);
-  descrgetfunc bind = v ? Py_TYPE(v)->tp_descr_get : NULL;
-  if (!bind) return v;
-  PyObject *bound = bind(v, self, (PyObject *)Py_TYPE(self));
-  Py_DECREF(v);
-  return bound;
+  v = PyDict_GetItemWithError(((PyTypeObject *)st->method_mixin)->tp_dict, name);
+  if (!v) {
+    if (!PyErr_Occurred())
+      PyErr_Format(PyExc_AttributeError, "'ActorMethod' object has no attribute '%U'", name);
+    return NULL;
+  }
+  descrgetfunc bind = Py_TYPE(v)->tp_descr_get;
+  return bind ? bind(v, self, (PyObject *)Py_TYPE(self)) : Py_NewRef(v);
 }
 
 static PyObject *method_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
@@ -476,7 +476,8 @@ static PyMemberDef method_members[] = {
 
 static PyMethodDef method_methods[] = {
     {"remote", WRPY_FASTCALL(method_remote), METH_FASTCALL | METH_KEYWORDS,
-     "remote(*args, **kwargs): calls the method in the actor's process; returns an ObjectRef."},
+     "remote($self, /, *args, **kwargs)\n--\n\n"
+     "Calls the method in the actor's process; returns an ObjectRef."},
     {"__reduce__", method_reduce, METH_NOARGS, NULL},
     {"__dir__", method_dir, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -513,6 +514,10 @@ static PyObject *m_set_handle_class(PyObject *module, PyObject *cls) {
 
 static PyObject *m_set_method_mixin(PyObject *module, PyObject *cls) {
   wrpy_state *st = wrpy_state_of(module);
+  if (!PyType_Check(cls)) {
+    PyErr_SetString(PyExc_TypeError, "the attributes of methods come from a class");
+    return NULL;
+  }
   Py_XSETREF(st->method_mixin, Py_NewRef(cls));
   Py_RETURN_NONE;
 }

@@ -144,6 +144,7 @@ typedef struct {
   PyObject_HEAD
   vectorcallfunc call;
   PyObject *owner, *names, *fn;
+  PyObject *function; /* what is submitted: for whoever looks at the submitter */
   int nmin, nmax;
   int shape, nreturns, room, retries, options;
   char retry_exceptions;
@@ -248,16 +249,17 @@ static PyObject *submitter_call(PyObject *self, PyObject *const *args, size_t na
 }
 
 static int submitter_init(PyObject *self, PyObject *args, PyObject *kwargs) {
-  static char *names[] = {"owner", "nmin", "nmax", "names", NULL};
+  static char *names[] = {"owner", "nmin", "nmax", "names", "function", NULL};
   wrpy_submitter *s = (wrpy_submitter *)self;
-  PyObject *owner, *params = Py_None;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oii|O", names, &owner, &s->nmin, &s->nmax,
-                                   &params))
+  PyObject *owner, *params = Py_None, *function = Py_None;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oii|OO", names, &owner, &s->nmin, &s->nmax,
+                                   &params, &function))
     return -1;
   s->call = submitter_call;
   s->nreturns = 1;
   Py_XSETREF(s->owner, Py_NewRef(owner));
   Py_XSETREF(s->names, Py_NewRef(params));
+  Py_XSETREF(s->function, Py_NewRef(function));
   return 0;
 }
 
@@ -267,6 +269,7 @@ static int submitter_traverse(PyObject *self, visitproc visit, void *arg) {
   Py_VISIT(s->owner);
   Py_VISIT(s->names);
   Py_VISIT(s->fn);
+  Py_VISIT(s->function);
   return 0;
 }
 
@@ -275,6 +278,7 @@ static int submitter_clear(PyObject *self) {
   Py_CLEAR(s->owner);
   Py_CLEAR(s->names);
   Py_CLEAR(s->fn);
+  Py_CLEAR(s->function);
   return 0;
 }
 
@@ -292,6 +296,7 @@ static PyMemberDef submitter_members[] = {
     {"names", T_OBJECT, offsetof(wrpy_submitter, names), READONLY, NULL},
     {"nmin", T_INT, offsetof(wrpy_submitter, nmin), 0, "fewest positional arguments"},
     {"nmax", T_INT, offsetof(wrpy_submitter, nmax), 0, "most of them; -1: no bound"},
+    {"__wrapped__", T_OBJECT, offsetof(wrpy_submitter, function), READONLY, NULL},
     {"fn", T_OBJECT, offsetof(wrpy_submitter, fn), 0, "ObjectRef of the exported function"},
     {"shape", T_INT, offsetof(wrpy_submitter, shape), 0, "ticket of the resources and the pool"},
     {"nreturns", T_INT, offsetof(wrpy_submitter, nreturns), 0, "-1: streaming, -2: dynamic"},
@@ -310,8 +315,35 @@ static PyObject *submitter_repr(PyObject *self) {
   return PyUnicode_FromFormat("%R.remote", owner ? owner : Py_None);
 }
 
+/* Goes with its owner, which brings one of its own. */
+static PyObject *submitter_reduce(PyObject *self, PyObject *unused) {
+  (void)unused;
+  PyObject *getattr = PyDict_GetItemString(PyEval_GetBuiltins(), "getattr");
+  PyObject *owner = ((wrpy_submitter *)self)->owner;
+  return getattr ? Py_BuildValue("O(Os)", getattr, owner, "remote") : NULL;
+}
+
+static PyMethodDef submitter_methods[] = {
+    {"__reduce__", submitter_reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+/* help() and editors show `f.remote` with the name and the text of f; inspect.signature() finds its
+ * parameters by __wrapped__. */
+static PyObject *submitter_shown(PyObject *self, void *name) {
+  return PyObject_GetAttrString(((wrpy_submitter *)self)->function, name);
+}
+
+static PyGetSetDef submitter_getset[] = {
+    {"__doc__", submitter_shown, NULL, NULL, "__doc__"},
+    {"__name__", submitter_shown, NULL, NULL, "__name__"},
+    {"__qualname__", submitter_shown, NULL, NULL, "__qualname__"},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 static PyType_Slot submitter_slots[] = {
-    {Py_tp_doc, "Submits a task for each call; what `remote` of a remote function is."},
+    {Py_tp_methods, submitter_methods},
+    {Py_tp_getset, submitter_getset},
     {Py_tp_new, PyType_GenericNew},
     {Py_tp_init, submitter_init},
     {Py_tp_call, PyVectorcall_Call},

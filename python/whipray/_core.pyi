@@ -54,7 +54,10 @@ class TaskSubmitter(Generic[_T]):
     epoch: int
     group: int
     group_gen: int
-    def __init__(self, owner: Any, nmin: int, nmax: int, names: tuple[str, ...]) -> None: ...
+    __wrapped__: Any
+    def __init__(
+        self, owner: Any, nmin: int, nmax: int, names: tuple[str, ...], function: Any = None
+    ) -> None: ...
     def __call__(self, *args: Any, **kwargs: Any) -> ObjectRef[_T]: ...
 
 class ActorHandle:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar, overload
 
 from whipray import _core
 from whipray._private import actor_table, exporting, options, signatures, strategies, worker
@@ -27,6 +27,12 @@ __all__ = [
 
 class ActorClassInheritanceException(TypeError):
     """An actor class was used as a base class."""
+
+
+@overload
+def method(function: F, /) -> F: ...
+@overload
+def method(**given: Any) -> Callable[[F], F]: ...
 
 
 def method(*args: Any, **given: Any) -> Any:
@@ -88,6 +94,13 @@ class ActorClass(Generic[T]):
         self._exports = ClassExports(self.__ray_metadata__)
         for name in ("__name__", "__qualname__", "__module__", "__doc__"):
             self.__dict__[name] = getattr(cls, name, None)
+
+    @property
+    def __signature__(self) -> Any:
+        """What `.remote(...)` takes."""
+        import inspect
+
+        return inspect.signature(self._cls)
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         name = self.__ray_metadata__.modified_class.__qualname__
@@ -432,10 +445,23 @@ ActorProxy = ActorHandle
 class MethodMixin:
     """The rarer attributes of `handle.method`, found here by the C type."""
 
+    __slots__ = ()
     _handle: Any
     _name: str
     _info: _core.MethodInfo
     _call_name: str | None
+
+    @property
+    def __name__(self) -> str:
+        return self._name
+
+    @property
+    def __signature__(self) -> Any:
+        """What a call takes, as far as the description of the class tells."""
+        found = self._handle._info.get("parameters", {}).get(self._name)
+        if found is None:
+            raise AttributeError("__signature__")
+        return actor_table.signature_of(found)
 
     @property
     def _method_name(self) -> str:

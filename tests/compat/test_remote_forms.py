@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import operator
 from collections.abc import Callable, Iterator
@@ -300,3 +301,28 @@ def test_calls_go_through_the_invocation_decorator(ray: Ray) -> None:
     assert (ray.get(ref), kwargs) == ((2, 1, 5), {"c": 3})
     ref, _ = ray.remote(plain).options(num_cpus=0).remote(1, 2)
     assert ray.get(ref) == (2, 1, 5)
+
+
+def test_the_remote_of_a_function_is_a_value(ray: Ray) -> None:
+    double = ray.remote(module_level)
+    call = ray.remote(lambda submit: ray.get(submit(4)))
+    assert ray.get(call.remote(double.remote)) == 8
+    assert ray.get(call.remote(double.options(num_cpus=0).remote)) == 8
+    assert ray.get(ray.get(ray.put([double.remote]))[0](5)) == 10
+    submit = functools.partial(double.remote, 6)
+    assert ray.get(ray.remote(lambda: ray.get(submit())).remote()) == 12
+
+
+def test_a_function_submits_itself_by_its_remote(ray: Ray) -> None:
+    @ray.remote
+    def depth(n: int, step: int = 1) -> int:
+        return 0 if n <= 0 else 1 + ray.get(again(n - step))  # type: ignore[no-any-return]
+
+    again = depth.remote
+    assert ray.get(again(3)) == 3
+
+
+def test_remote_shows_what_it_runs(ray: Ray) -> None:
+    remote = ray.remote(module_level).remote
+    assert inspect.signature(remote) == inspect.signature(module_level)
+    assert (remote.__name__, remote.__doc__) == ("module_level", "Doubles.")

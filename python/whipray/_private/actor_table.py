@@ -91,7 +91,7 @@ def _method(cls: type[Any], name: str) -> Method | None:
 
 def _is_like_function(value: Any) -> bool:
     """Decorated functions that are objects, and compiled ones."""
-    if isinstance(value, type | property) or not callable(value):
+    if isinstance(value, type | property | _core.TaskSubmitter) or not callable(value):
         return False
     return hasattr(value, "__wrapped__") or type(value).__name__ == "cython_function_or_method"
 

@@ -70,8 +70,11 @@ def remote(*args: Any, **given: Any) -> Any:
     return lambda definition: _make(definition, given)
 
 
+_REMOTE_ALREADY = (RemoteFunction, ConfiguredFunction, ActorClass, _core.TaskSubmitter)
+
+
 def _make(definition: Any, given: dict[str, Any]) -> Any:
-    if isinstance(definition, RemoteFunction | ConfiguredFunction | ActorClass):
+    if isinstance(definition, _REMOTE_ALREADY):
         raise TypeError(f"{definition!r} is remote already; the decorator is applied once.")
     if isinstance(definition, type):
         options.check_actor(given, in_options=False)
