@@ -65,6 +65,21 @@ int wrpy_raise(wrpy_state *st, const char *cls, const char *fmt, ...) {
   return -1;
 }
 
+/* Before the error of a call that has no session: 0, or -1 when the thread is to end instead. */
+static int thread_goes_on(wrpy_state *st) {
+  PyObject *ok = wrpy_hook(st, "end_of_session", "()");
+  Py_XDECREF(ok);
+  return ok ? 0 : -1;
+}
+
+static int fail_closed(wrpy_state *st, const char *doing) {
+  if (thread_goes_on(st)) return -1;
+  if (wrpy_sess.epoch && wr_client_ended(wrpy_sess.client))
+    return wrpy_raise(st, "RaySystemError", "%s: the session has ended: %s", doing,
+                      wr_client_end_reason(wrpy_sess.client));
+  return wrpy_raise(st, "RaySystemError", "%s: %s", doing, wr_status_text(WR_CLOSED));
+}
+
 int wrpy_fail(wrpy_state *st, int code, const char *doing) {
   if (PyErr_Occurred()) return -1;
   if (code == WR_IO) {
@@ -72,9 +87,7 @@ int wrpy_fail(wrpy_state *st, int code, const char *doing) {
     return -1;
   }
   if (code == WR_INTR) code = WR_CLOSED; /* no handler of a signal has raised: it is being left */
-  if (code == WR_CLOSED && wrpy_sess.epoch && wr_client_ended(wrpy_sess.client))
-    return wrpy_raise(st, "RaySystemError", "%s: the session has ended: %s", doing,
-                      wr_client_end_reason(wrpy_sess.client));
+  if (code == WR_CLOSED) return fail_closed(st, doing);
   PyObject *builtin = builtin_of(code);
   if (!builtin) return wrpy_raise(st, class_of(code), "%s: %s", doing, wr_status_text(code));
   PyErr_Format(builtin, "%s: %s", doing, wr_status_text(code));
@@ -121,6 +134,7 @@ void wrpy_give_exception(PyObject *exc) {
 
 int wrpy_attached(wrpy_state *st) {
   if (WR_LIKELY(wrpy_sess.epoch)) return 0;
+  if (thread_goes_on(st)) return -1;
   return wrpy_raise(st, "RaySystemError",
                     "Ray has not been started yet. You can start Ray with 'ray.init()'.");
 }

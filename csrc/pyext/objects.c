@@ -118,7 +118,8 @@ static PyObject *get(wrpy_state *st, PyObject *refs, PyObject *timeout) {
 }
 
 static PyObject *get_usage(void) {
-  PyErr_SetString(PyExc_TypeError, "get() takes one positional argument and the keyword timeout");
+  PyErr_SetString(PyExc_TypeError,
+                  "get() takes one ObjectRef or one list of them, and the keyword timeout");
   return NULL;
 }
 

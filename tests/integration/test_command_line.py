@@ -212,6 +212,9 @@ def test_listings(started: Shell) -> None:
         [actor] = json.loads(started.whipray("list", "actors", "--format=json", "--detail"))
         assert actor["name"] == "keeper" and actor["is_detached"]
         assert "0 rows" in started.whipray("list", "actors", "-f", "class_name!=Keeper")
+        assert "more rows than 1; see --limit" in started.whipray("list", "tasks", "--limit", "1")
+        assert "more rows" not in started.whipray("list", "tasks", "--limit", str(len(rows)))
+        assert "at least 1" in started.whipray("list", "tasks", "--limit", "-3", code=2)
         drivers = ("-f", "worker_type=DRIVER", "--format=json")
         [worker] = json.loads(started.whipray("list", "workers", *drivers))
         [job] = json.loads(started.whipray("list", "jobs", "--format=json", "--detail"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import linecache
 import os
 import subprocess
@@ -189,6 +190,17 @@ def test_a_handle_says_that_it_has_methods_only() -> None:
     assert not hasattr(shelf, "__len__") and "get" in dir(shelf)
 
 
+def test_methods_show_their_names_and_parameters() -> None:
+    get = Shelf.remote().get
+    assert get.__name__ == "get"
+    assert str(inspect.signature(get)) == "(key, default=...)"
+    assert str(inspect.signature(get.remote)) == "(*args, **kwargs)"
+    assert str(inspect.signature(whipray.remote(Counter))) == "(start, *, step=1)"
+    for name in ("mro", "__bases__", "__dict__", "nothing"):  # of the class behind it
+        with pytest.raises(AttributeError, match=f"has no attribute '{name}'"):
+            getattr(get, name)
+
+
 CELL = """
 def broken():
     table = {}
@@ -311,3 +323,72 @@ def test_who_blocks_the_loop_of_an_async_actor_is_told_once(method: str, told: i
             ray.get(asker.{method}.remote(gate, [gate.wait.remote()]))
     """)
     assert text.count("block the event loop of an async actor") == told, text
+
+
+AT_EXIT = """
+import threading
+import whipray as ray
+
+ray.init(num_cpus=2)
+
+@ray.remote(num_cpus=0)
+class Progress:
+    def get(self):
+        return 1
+
+@ray.remote
+def never():
+    threading.Event().wait()
+
+progress, refs = Progress.remote(), [never.remote()]
+uses = [
+    lambda: ray.get(refs),
+    lambda: ray.wait(refs),
+    lambda: ray.get(progress.get.remote()),
+    lambda: ray.get(ray.put(1)),
+    lambda: ray.cluster_resources(),
+    lambda: ray.get(Progress.remote().get.remote()),
+]
+under_way = threading.Barrier(len(uses) + 1)
+
+def use(action):
+    under_way.wait()
+    while True:
+        action()
+
+for action in uses:
+    threading.Thread(target=use, args=[action], daemon=True).start()
+under_way.wait()
+"""
+
+
+def test_daemon_threads_say_nothing_when_the_program_ends() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_EXIT], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_second_init_is_told_where_the_first_was() -> None:
+    driver = """
+        import whipray as ray
+        ray.put(1)
+        try:
+            ray.init()
+        except RuntimeError as error:
+            print(*error.__notes__)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(driver)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("The open session was started at <string>:3,")
+
+
+@whipray.remote
+def init_again() -> None:
+    whipray.init()
+
+
+def test_init_in_a_task_is_told_that_it_needs_none() -> None:
+    with pytest.raises(RuntimeError, match="A worker is in the session of its job"):
+        whipray.get(init_again.remote())

@@ -39,6 +39,23 @@ def test_fixture_runs_tasks_and_parametrized_trials(pytester: pytest.Pytester) -
     result.stdout.fnmatch_lines(["*assert 1 == 2*"])
 
 
+def test_a_test_that_calls_init_is_told_of_the_fixture(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import whipray as ray
+
+        def test_fixture(whipray):
+            assert whipray.get(whipray.put(1)) == 1
+
+        def test_own():
+            ray.init(num_cpus=1)
+        """
+    )
+    result = run(pytester)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*was started by the pytest fixture `whipray`*"])
+
+
 def test_options_come_from_marker_then_command_line_then_ini(pytester: pytest.Pytester) -> None:
     pytester.makeini(
         """

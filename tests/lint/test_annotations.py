@@ -43,9 +43,17 @@ def count_slowly(n: int) -> Iterator[int]:
 
 
 class Counter:
+    @ray.method
     def up(self) -> int:
         return 1
 
+    @ray.method(num_returns=2)
+    def twice(self) -> tuple[int, int]:
+        return self.up(), self.up()
+
+
+with ray.init(num_cpus=2) as context:
+    assert_type(context.address_info, dict[str, Any])
 
 CounterActor = ray.remote(Counter)
 RetriedActor = ray.remote(max_restarts=1)(Counter)

@@ -42,6 +42,20 @@ def test_a_socket_that_nobody_has(tmp_path: Path) -> None:
         machine.find_address(str(tmp_path / "sock"))
 
 
+@pytest.mark.parametrize("variable", ["WHIPRAY_ADDRESS", "RAY_ADDRESS"])
+@pytest.mark.parametrize("value", ["10.0.0.1:6379", "unix:/no/such/sock"])
+def test_an_address_from_the_environment_is_said_to_be_from_there(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WHIPRAY_ADDRESS", raising=False)
+    monkeypatch.setenv(variable, value)
+    for address in (None, "auto"):
+        with pytest.raises(ConnectionError, match=f"the value of {variable} in the environment"):
+            machine.find_address(address)
+    with pytest.raises(ConnectionError, match=r"^((?!environment).)*$"):
+        machine.find_address(value)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
 def test_a_session_of_another_user(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from types import FrameType
 
 
 def meant(name: str, known: Iterable[str]) -> str:
@@ -23,11 +24,22 @@ def warn(text: str, category: type[Warning] = UserWarning) -> None:
     """Warn of the line that called into Whipray, however deep in it this is."""
     import warnings
 
-    level, frame = 2, sys._getframe(1)
+    warnings.warn(text, category, stacklevel=_outside()[1])
+
+
+def place() -> str:
+    """ "file:line" of the line that called into Whipray, however deep in it this is."""
+    frame = _outside()[0]
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _outside() -> tuple[FrameType, int]:
+    """The frame that called into Whipray, and its level for a warning of the caller."""
+    level, frame = 2, sys._getframe(2)
     while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
         level += 1
-    warnings.warn(text, category, stacklevel=level)
+    return frame, level
 
 
 def _is_ours(module: str) -> bool:

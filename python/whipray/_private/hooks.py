@@ -17,6 +17,13 @@ def auto_init() -> None:
     worker.ensure_attached()
 
 
+def end_of_session() -> None:
+    """A call has no session, or none any more: an error, unless the thread ends here."""
+    from whipray._private import worker
+
+    worker.end_daemon_thread()
+
+
 def out_of_band(ref: Any) -> None:
     """A reference is pickled where nobody counts it: refuse if the program does not want that."""
     allowed = os.environ.get("RAY_allow_out_of_band_object_ref_serialization", "1")
@@ -39,6 +46,7 @@ def lost_ref(ref: Any, is_actor: bool, from_other_session: bool) -> NoReturn:
     from whipray.exceptions import ActorHandleNotFoundError, ObjectLostError
 
     worker.refuse_forked()
+    worker.end_daemon_thread()
     over = (
         "It belongs to a session that has ended in this process; references and actor handles "
         "are of no use after shutdown()."

@@ -135,7 +135,13 @@ def daemon_path() -> str:
 
 def address_from_environment() -> str | None:
     """WHIPRAY_ADDRESS or RAY_ADDRESS, if one of them is set."""
-    return os.environ.get("WHIPRAY_ADDRESS") or os.environ.get("RAY_ADDRESS") or None
+    variable = _address_variable()
+    return os.environ[variable] if variable else None
+
+
+def _address_variable() -> str:
+    """Name of the variable of the environment that has an address, or ""."""
+    return next((name for name in ("WHIPRAY_ADDRESS", "RAY_ADDRESS") if os.environ.get(name)), "")
 
 
 def find_address(address: str | None) -> str | None:
@@ -144,9 +150,11 @@ def find_address(address: str | None) -> str | None:
     Without an address, that of the environment counts, else the session that `whipray start` has
     started last; "auto" insists on one of them.  ConnectionError if there is no such session.
     """
-    wanted = address
+    wanted, source = address, ""
     if wanted in (None, "auto"):
-        wanted = address_from_environment() or wanted
+        variable = _address_variable()
+        wanted = os.environ.get(variable, wanted)
+        source = variable and f" (the value of {variable} in the environment)"
     if wanted in (None, "auto"):
         return _last_started(wanted == "auto")
     if not isinstance(wanted, str):
@@ -155,24 +163,24 @@ def find_address(address: str | None) -> str | None:
         return None
     path = wanted.removeprefix("unix:")
     if path.startswith("/"):
-        _look_for(path)
+        _look_for(path, source)
         return path
     raise ConnectionError(
-        f"Can not connect to {wanted!r}: only sessions of this machine can be joined, by "
+        f"Can not connect to {wanted!r}{source}: only sessions of this machine can be joined, by "
         "address='unix:<path of the session's socket>'."
     )
 
 
-def _look_for(socket: str) -> None:
+def _look_for(socket: str, source: str) -> None:
     """ConnectionError if there is no such file, or none that this user may see."""
     try:
         os.stat(socket)
     except PermissionError:
         raise ConnectionError(
-            f"the session at {socket} belongs to another user, and only its own can join it"
+            f"the session at {socket}{source} belongs to another user, and only its own can join it"
         ) from None
     except (OSError, ValueError):
-        raise ConnectionError(f"no session has its socket at {socket}") from None
+        raise ConnectionError(f"no session has its socket at {socket}{source}") from None
 
 
 def _last_started(insist: bool) -> str | None:

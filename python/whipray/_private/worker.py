@@ -14,6 +14,7 @@ from whipray._private import machine, options
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from whipray._private import strategies
+    from whipray._private.context import RayContext
 
 ENV_KEY = "WHIPRAY_TASK_ENV"
 """In a worker: the resolved environment of its pool as JSON, see whipray._private.envs.enter."""
@@ -51,7 +52,9 @@ class State:
         self.namespace = ""
         self.detached = False
         """Whether actors live on without their job unless they say otherwise."""
-        self.context: Any = None
+        self.context: RayContext | None = None
+        self.opened = ""
+        """Where or by whom: what stands behind "The open session was started"."""
         self.job_env: dict[str, str] = {}
         self.inherited: dict[str, Any] = {}
         self.runtime_env: dict[str, Any] = {}
@@ -115,7 +118,7 @@ def init(
     enable_resource_isolation: bool = False,
     preload: list[str] | None = None,
     **kwargs: Any,
-) -> Any:
+) -> RayContext:
     """Start a session on this machine, or join one, and return its context.
 
     Args:
@@ -146,7 +149,8 @@ def init(
     if _other_ray(address) and not _core.attached():
         from whipray._private import handover
 
-        return handover.start(given)
+        there: RayContext = handover.start(given)
+        return there
     _refuse_unknown(kwargs)
     if local_mode:
         raise RuntimeError("`local_mode` is no longer supported: tasks run in processes.")
@@ -208,13 +212,14 @@ def _opened(
     runtime_env: dict[str, Any],
     logs: bool,
     plain: bool,
-) -> Any:
+) -> RayContext:
     """Remember what was asked for, start the driver's thread, build the context."""
-    from whipray._private import monitor
+    from whipray._private import hints, monitor
     from whipray._private.context import RayContext
 
     _hook_once()
     state.clear()
+    state.opened = f"at {hints.place()}, by init() or the first use of the API"
     state.namespace = namespace
     state.job_env = runtime_env.get("env_vars", {})
     state.runtime_env = runtime_env
@@ -299,16 +304,25 @@ def _other_ray(address: Any) -> bool:
     return isinstance(address, str) and address.startswith("ray:")
 
 
-def _again(ignore: bool) -> Any:
+def _again(ignore: bool) -> RayContext:
     if not ignore:
-        raise RuntimeError(TWICE)
+        raise _opened_twice()
     import logging
 
     logging.getLogger("whipray").info("init() was called again; the open session is kept.")
     return state.context or _worker_context()
 
 
-def _worker_context() -> Any:
+def _opened_twice() -> RuntimeError:
+    error = RuntimeError(TWICE)
+    if state.is_worker:
+        error.add_note("A worker is in the session of its job from the start, and needs no init().")
+    elif state.opened:
+        error.add_note(f"The open session was started {state.opened}.")
+    return error
+
+
+def _worker_context() -> RayContext:
     from whipray._private.context import RayContext
 
     state.context = RayContext(_core.info())
@@ -444,6 +458,7 @@ def _refuse_ended() -> None:
     """A session that died under its process is not replaced silently: its objects are gone."""
     from whipray.exceptions import RaySystemError
 
+    end_daemon_thread()
     if state.is_worker:
         raise RaySystemError("the session of this worker has ended")
     if _core.epoch():
@@ -507,7 +522,30 @@ def _hook_once() -> None:
     state.hooked = True
     import atexit
 
-    atexit.register(shutdown, _exiting_interpreter=True)
+    atexit.register(_exit)
+
+
+_exiting = False
+
+
+def _exit() -> None:
+    """The program ends: its session does, too."""
+    global _exiting
+    _exiting = True
+    shutdown(_exiting_interpreter=True)
+
+
+def end_daemon_thread() -> None:
+    """End the calling thread if it is one that nobody waits for, and the program ends.
+
+    Python stops such a thread wherever it is, a moment after the session has gone.  In that moment
+    it must neither see errors of a session that it did not leave nor start another one.
+    """
+    if _exiting:
+        import threading
+
+        if threading.current_thread().daemon:
+            raise SystemExit
 
 
 # ---- shapes --------------------------------------------------------------------------------------

@@ -22,8 +22,7 @@ def add_address(parser: argparse.ArgumentParser) -> None:
 
 def socket_of(address: str | None) -> str:
     """Path of the socket of the session meant; ConnectionError if there is none."""
-    wanted = address or machine.address_from_environment() or "auto"
-    found = machine.find_address(wanted)
+    found = machine.find_address(address or "auto")
     if found is None:
         raise ConnectionError("there is no session with the address 'local'")
     return found

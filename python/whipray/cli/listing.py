@@ -22,7 +22,7 @@ def add_commands(commands: Any) -> None:
     listing.add_argument(
         "-f", "--filter", action="append", default=[], help="COLUMN=VALUE or COLUMN!=VALUE"
     )
-    listing.add_argument("--limit", type=int, default=100, help="rows at most (100)")
+    listing.add_argument("--limit", type=_rows, default=100, help="rows at most (100)")
     listing.add_argument("--detail", action="store_true", help="more columns")
     listing.add_argument("--format", choices=("table", "json"), default="table")
     joining.add_address(listing)
@@ -32,7 +32,7 @@ def add_commands(commands: Any) -> None:
     joining.add_address(summary)
     summary.set_defaults(run=_summary)
     memory = commands.add_parser("memory", help="objects by size, and who holds them")
-    memory.add_argument("--limit", type=int, default=50, help="rows at most (50)")
+    memory.add_argument("--limit", type=_rows, default=50, help="rows at most (50)")
     joining.add_address(memory)
     memory.set_defaults(run=_memory)
     line = commands.add_parser(
@@ -56,14 +56,23 @@ def _list(options: argparse.Namespace) -> int:
 
         ask = getattr(state, f"list_{options.kind.replace('-', '_')}")
         filters += _all_but_own(options.kind)
-        rows = ask(filters=filters or None, limit=options.limit, detail=options.detail)
+        rows = ask(filters=filters or None, limit=options.limit + 1, detail=options.detail)
         names = rows[0].list_columns(options.detail) if rows else []
-        found = [{name: row.get(name) for name in names} for row in rows]
+        found = [{name: row.get(name) for name in names} for row in rows[: options.limit]]
     if options.format == "json":
         print(json.dumps(found, indent=2, default=str))
     else:
         table(names, [[row[name] for name in names] for row in found])
+    if len(rows) > options.limit:
+        print(f"whipray: there are more rows than {options.limit}; see --limit", file=sys.stderr)
     return 0
+
+
+def _rows(text: str) -> int:
+    """What --limit takes."""
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"a number of rows is at least 1, not {text}")
 
 
 def _all_but_own(kind: str) -> list[tuple[str, str, str]]:

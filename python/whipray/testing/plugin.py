@@ -44,6 +44,10 @@ from typing import Any
 import pytest
 
 MARKER = "whipray"
+OPENED = (
+    "by the pytest fixture `whipray`, which keeps it for the next test: take the fixture here too, "
+    "with the options as its marker, or call shutdown() before init()"
+)
 Options = dict[str, Any]
 
 
@@ -60,6 +64,7 @@ class Engine:
         if self._options != options or not module.is_initialized():
             self.stop()
             module.init(**options)
+            importlib.import_module("whipray._private.worker").state.opened = OPENED
             self._options = options
         return module
 
