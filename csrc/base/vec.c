@@ -40,6 +40,14 @@ void wr_vec64_free(wr_vec64 *a) {
   memset(a, 0, sizeof *a);
 }
 
+void *wr_vec_room(void *v, uint32_t n, uint32_t *cap, size_t size) {
+  if (n < *cap) return v;
+  uint32_t more = next_cap(*cap, n + 1);
+  void *moved = wr_realloc(v, more * size);
+  if (moved) *cap = more;
+  return moved;
+}
+
 static uint32_t home(uint32_t key, uint32_t cap) { return (key * 2654435769u) & (cap - 1); }
 
 uint32_t *wr_map32_get(const wr_map32 *m, uint32_t key) {

@@ -1,8 +1,9 @@
-/* base/vec.h - private growable arrays of integers, and a map from 32-bit keys.
+/* base/vec.h - private growable arrays, and a map from 32-bit keys.
  * Pushing returns 0 or WR_NOMEM; nothing shrinks before it is freed. */
 #ifndef WR_BASE_VEC_H
 #define WR_BASE_VEC_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct {
@@ -35,6 +36,10 @@ static inline int wr_vec64_push(wr_vec64 *a, uint64_t x) {
   a->v[a->n++] = x;
   return 0;
 }
+
+/* For arrays of structures: room for one more behind n elements of `size` bytes each.  The array,
+ * which may have moved; NULL without memory, and then it stays as it was. */
+void *wr_vec_room(void *v, uint32_t n, uint32_t *cap, size_t size);
 
 /* Open addressing; key 0 is not allowed. */
 typedef struct {

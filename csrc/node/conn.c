@@ -150,6 +150,15 @@ void node_conn_error(node_conn *c, uint32_t id, int status, const char *text) {
   if (rc == WR_NOMEM && !c->closed) wr_os_shutdown(c->fd); /* or it would wait for ever */
 }
 
+void node_conn_answer(node_conn *c, uint32_t id, int rc, wr_buf *body) {
+  if (rc == WR_OK) {
+    node_conn_reply(c, id, body);
+    return;
+  }
+  node_conn_error(c, id, rc, wr_status_text(rc));
+  wr_buf_free(body);
+}
+
 void node_conn_drain(node_conn *c, int64_t timeout_ns) {
   int64_t deadline = (int64_t)wr_os_now_ns() + timeout_ns;
   while (!c->closed && c->out && (int64_t)wr_os_now_ns() < deadline) {

@@ -40,6 +40,8 @@ int node_conn_send(node_conn *c, uint32_t type, uint32_t id, const void *body, s
 /* Answers a request: frees the body; nothing when id is 0 or c is NULL. */
 void node_conn_reply(node_conn *c, uint32_t id, wr_buf *body);
 void node_conn_error(node_conn *c, uint32_t id, int status, const char *text);
+/* The reply when rc is WR_OK, else the error of that code; frees the body in both cases. */
+void node_conn_answer(node_conn *c, uint32_t id, int rc, wr_buf *body);
 void node_conn_drain(node_conn *c, int64_t timeout_ns); /* blocks until all is sent; at the end */
 
 #endif

@@ -42,7 +42,7 @@ static int admit(node *n, node_job *job, node_conn *c, uint32_t id) {
   job->pool->eager = job->cfg.eager;
   p->conn = c;
   c->owner = p;
-  c->on_message = node_on_driver_message;
+  c->on_message = node_on_message;
   c->on_hangup = on_driver_hangup;
   rc = node_proc_watch(p, (int)job->cfg.driver_pid);
   if (rc == WR_OK) rc = node_send_welcome(c, id, job, p);

@@ -6,27 +6,15 @@
 
 #define KV_LIMIT ((size_t)1 << 30) /* bytes of all keys and values */
 
-/* Key: length of the namespace, the namespace, the key. */
 static int read_key(wr_cursor *c, wr_buf *key) {
   wr_bytes ns, k;
-  uint8_t len[4];
   if (wr_in_bytes(c, &ns) != WR_OK || wr_in_bytes(c, &k) != WR_OK) return WR_PROTO;
   if (ns.len > WR_MAX_NAME || k.len > WR_MAX_KEY) return WR_INVAL;
-  wr_put_u32(len, (uint32_t)ns.len);
-  wr_buf_append(key, len, sizeof len);
-  wr_buf_append(key, ns.p, ns.len);
-  wr_buf_append(key, k.p, k.len);
-  return key->failed ? WR_NOMEM : WR_OK;
+  return node_key_make(key, ns, k);
 }
 
-static wr_bytes view(const wr_buf *b) { return (wr_bytes){b->data, b->len}; }
-
 static void finish(node_proc *p, uint32_t id, int rc, wr_buf *out, wr_buf *key) {
-  if (rc == WR_OK)
-    node_conn_reply(p->conn, id, out);
-  else
-    node_conn_error(p->conn, id, rc, wr_status_text(rc));
-  wr_buf_free(out);
+  node_conn_answer(p->conn, id, rc, out);
   wr_buf_free(key);
 }
 
@@ -38,8 +26,8 @@ void node_kv_put(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
     rc = WR_PROTO;
   if (rc == WR_OK && n->kv.bytes + value.len > KV_LIMIT) rc = WR_FULL;
   if (rc == WR_OK) {
-    int existed = node_table_find(&n->kv, view(&key)) != NULL;
-    if (!existed || overwrite) rc = node_table_put(&n->kv, view(&key), value);
+    int existed = node_table_find(&n->kv, node_key_view(&key)) != NULL;
+    if (!existed || overwrite) rc = node_table_put(&n->kv, node_key_view(&key), value);
     wr_out_array(&out, 1);
     wr_out_bool(&out, existed);
   }
@@ -49,7 +37,7 @@ void node_kv_put(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
 void node_kv_get(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   wr_buf key = {0}, out = {0};
   int rc = read_key(c, &key);
-  node_entry *e = rc == WR_OK ? node_table_find(&n->kv, view(&key)) : NULL;
+  node_entry *e = rc == WR_OK ? node_table_find(&n->kv, node_key_view(&key)) : NULL;
   wr_out_array(&out, e ? 1 : 0);
   if (e) wr_out_bin(&out, e->value.p, e->value.len);
   finish(p, id, rc, &out, &key);
@@ -77,11 +65,11 @@ void node_kv_del(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   uint32_t dropped = 0;
   if (rc == WR_OK && wr_in_bool(c, &by_prefix) != WR_OK) rc = WR_PROTO;
   if (rc == WR_OK && by_prefix) {
-    search s = {.prefix = view(&key)};
+    search s = {.prefix = node_key_view(&key)};
     node_table_each(&n->kv, match, &s);
     dropped = s.count;
   } else if (rc == WR_OK) {
-    dropped = (uint32_t)node_table_drop(&n->kv, view(&key));
+    dropped = (uint32_t)node_table_drop(&n->kv, node_key_view(&key));
   }
   wr_out_array(&out, 1);
   wr_out_uint(&out, dropped);
@@ -90,11 +78,13 @@ void node_kv_del(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
 
 void node_kv_keys(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   wr_buf key = {0}, items = {0}, out = {0};
+  wr_bytes ns, name;
   search s = {.out = &items};
   int rc = read_key(c, &key);
   if (rc == WR_OK) {
-    s.prefix = view(&key);
-    s.skip = 4 + wr_get_u32(key.data);
+    s.prefix = node_key_view(&key);
+    node_key_split(s.prefix, &ns, &name);
+    s.skip = s.prefix.len - name.len;
     node_table_each(&n->kv, match, &s);
   }
   wr_out_array(&out, s.count);

@@ -26,30 +26,12 @@ static int is_alive(const node *n, holder h) {
          !wr_ref_unwanted(wr_load(&a->refs));
 }
 
-/* Key: length of the namespace, the namespace, the name. */
-static int make_key(wr_buf *key, wr_bytes ns, wr_bytes name) {
-  uint8_t len[4];
-  wr_put_u32(len, (uint32_t)ns.len);
-  wr_buf_append(key, len, sizeof len);
-  wr_buf_append(key, ns.p, ns.len);
-  wr_buf_append(key, name.p, name.len);
-  return key->failed ? WR_NOMEM : WR_OK;
-}
-
-static void split_key(wr_bytes key, wr_bytes *ns, wr_bytes *name) {
-  uint32_t len = wr_get_u32(key.p);
-  *ns = (wr_bytes){key.p + 4, len};
-  *name = (wr_bytes){key.p + 4 + len, key.len - 4 - len};
-}
-
 static int read_key(wr_cursor *c, wr_buf *key) {
   wr_bytes ns, name;
   if (wr_in_bytes(c, &ns) != WR_OK || wr_in_bytes(c, &name) != WR_OK) return WR_PROTO;
   if (ns.len > WR_MAX_NAME || name.len > WR_MAX_NAME || name.len == 0) return WR_INVAL;
-  return make_key(key, ns, name);
+  return node_key_make(key, ns, name);
 }
-
-static wr_bytes view(const wr_buf *b) { return (wr_bytes){b->data, b->len}; }
 
 /* The living holder of a name; one that died is forgotten. */
 static node_entry *living(node *n, wr_bytes key) {
@@ -60,11 +42,7 @@ static node_entry *living(node *n, wr_bytes key) {
 }
 
 static void finish(node_proc *p, uint32_t id, int rc, wr_buf *out, wr_buf *key) {
-  if (rc == WR_OK)
-    node_conn_reply(p->conn, id, out);
-  else
-    node_conn_error(p->conn, id, rc, wr_status_text(rc));
-  wr_buf_free(out);
+  node_conn_answer(p->conn, id, rc, out);
   wr_buf_free(key);
 }
 
@@ -78,14 +56,14 @@ void node_name_claim(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   if (h.actor & WR_GROUP_BIT) (void)wr_groups_know(&n->seg, h.actor & ~WR_GROUP_BIT, h.gen);
   if (rc == WR_OK && !is_alive(n, h)) rc = WR_INVAL;
   if (rc == WR_OK) {
-    node_entry *e = living(n, view(&key));
+    node_entry *e = living(n, node_key_view(&key));
     wr_out_array(&out, e ? 3 : 1);
     wr_out_uint(&out, e != NULL);
     if (e) {
       wr_out_uint(&out, holder_of(e).actor);
       wr_out_uint(&out, holder_of(e).gen);
     } else {
-      rc = node_table_put(&n->names, view(&key), (wr_bytes){(const uint8_t *)&h, sizeof h});
+      rc = node_table_put(&n->names, node_key_view(&key), (wr_bytes){(const uint8_t *)&h, sizeof h});
     }
   }
   finish(p, id, rc, &out, &key);
@@ -94,7 +72,7 @@ void node_name_claim(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
 void node_name_get(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   wr_buf key = {0}, out = {0};
   int rc = read_key(c, &key);
-  node_entry *e = rc == WR_OK ? living(n, view(&key)) : NULL;
+  node_entry *e = rc == WR_OK ? living(n, node_key_view(&key)) : NULL;
   wr_out_array(&out, e ? 2 : 0);
   if (e) {
     wr_out_uint(&out, holder_of(e).actor);
@@ -107,7 +85,7 @@ void node_name_drop(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   wr_buf key = {0}, out = {0};
   int rc = read_key(c, &key);
   wr_out_array(&out, 1);
-  wr_out_bool(&out, rc == WR_OK && node_table_drop(&n->names, view(&key)));
+  wr_out_bool(&out, rc == WR_OK && node_table_drop(&n->names, node_key_view(&key)));
   finish(p, id, rc, &out, &key);
 }
 
@@ -125,7 +103,7 @@ static int list_one(node_entry *e, void *arg) {
   holder h = holder_of(e);
   if (!is_alive(l->n, h)) return 1;
   if (h.actor & WR_GROUP_BIT) return 0; /* listed elsewhere */
-  split_key(e->key, &ns, &name);
+  node_key_split(e->key, &ns, &name);
   if (!l->all && (ns.len != l->ns.len || (ns.len && memcmp(ns.p, l->ns.p, ns.len) != 0))) return 0;
   l->count++;
   if (!l->out) return 0;

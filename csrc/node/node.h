@@ -283,8 +283,7 @@ void node_output_begin(node_proc *p); /* its pid, which goes with each line, is 
 void node_output_close(node_proc *p); /* takes what is left first */
 
 /* requests.c */
-void node_on_worker_message(node_conn *c, const wr_head *h, const uint8_t *body);
-void node_on_driver_message(node_conn *c, const wr_head *h, const uint8_t *body);
+void node_on_message(node_conn *c, const wr_head *h, const uint8_t *body);
 /* drivers.c */
 void node_stranger_arrived(node *n, int fd); /* a connection that says who it is next */
 int node_owner_arrived(node *n, int fd);

@@ -29,13 +29,9 @@ void node_file_release(node_pieces *p, node_file *f) {
 }
 
 static int grow(node_pieces *p) {
-  if (p->n < p->cap) return WR_OK;
-  uint32_t cap = p->cap ? p->cap * 2 : 64;
-  node_piece *v = wr_realloc(p->v, cap * sizeof *v);
-  if (!v) return WR_NOMEM;
-  p->v = v;
-  p->cap = cap;
-  return WR_OK;
+  node_piece *v = wr_vec_room(p->v, p->n, &p->cap, sizeof *v);
+  if (v) p->v = v;
+  return v ? WR_OK : WR_NOMEM;
 }
 
 static void drop(node_pieces *p, uint32_t at) {

@@ -180,7 +180,7 @@ static int start_worker(node_pool *pool) {
       node_pool_worker_refused(pool, "another worker could not be started", ENOMEM);
     return rc;
   }
-  p->conn = node_conn_open(job->n->loop, ours[0], p, node_on_worker_message, on_worker_hangup);
+  p->conn = node_conn_open(job->n->loop, ours[0], p, node_on_message, on_worker_hangup);
   rc = node_output_open(p, ours[1], ours[2]);
   int sent = node_server_spawn(job, p, fds), error = errno;
   if (p->conn && rc == WR_OK && sent == WR_OK) return WR_OK;

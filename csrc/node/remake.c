@@ -74,13 +74,9 @@ static const char *refusal(const node *n, wr_idx idx, wr_idx task) {
 }
 
 static int grow(struct node_remakes *r) {
-  if (r->n < r->cap) return WR_OK;
-  uint32_t cap = r->cap ? r->cap * 2 : 16;
-  remake *v = wr_realloc(r->v, cap * sizeof *v);
-  if (!v) return WR_NOMEM;
-  r->v = v;
-  r->cap = cap;
-  return WR_OK;
+  remake *v = wr_vec_room(r->v, r->n, &r->cap, sizeof *v);
+  if (v) r->v = v;
+  return v ? WR_OK : WR_NOMEM;
 }
 
 /* Builds the copy; it is submitted when all that it needs is on its way. */

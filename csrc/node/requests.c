@@ -6,14 +6,10 @@
 #include "wire/messages.h"
 
 static void answer_uint(node_proc *p, uint32_t id, int rc, uint32_t v) {
-  if (rc != WR_OK) {
-    node_conn_error(p->conn, id, rc, wr_status_text(rc));
-    return;
-  }
   wr_buf b = {0};
   wr_out_array(&b, 1);
   wr_out_uint(&b, v);
-  node_conn_reply(p->conn, id, &b);
+  node_conn_answer(p->conn, id, rc, &b);
 }
 
 static void on_want(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
@@ -116,12 +112,7 @@ static void dispatch(node_proc *p, const wr_head *h, const uint8_t *body) {
   node_conn_error(p->conn, h->id, WR_PROTO, "unknown request");
 }
 
-void node_on_worker_message(node_conn *c, const wr_head *h, const uint8_t *body) {
-  node_proc *p = c->owner;
-  if (!p->dead) dispatch(p, h, body);
-}
-
-void node_on_driver_message(node_conn *c, const wr_head *h, const uint8_t *body) {
+void node_on_message(node_conn *c, const wr_head *h, const uint8_t *body) {
   node_proc *p = c->owner;
   if (!p->dead) dispatch(p, h, body);
 }

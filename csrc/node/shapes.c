@@ -214,12 +214,7 @@ void node_resources_find(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
     if (rc == WR_NOTFOUND) rc = add_wanted(n, (const char *)name.p, name.len, &res);
     wr_out_uint(&b, res);
   }
-  if (rc == WR_OK) {
-    node_conn_reply(p->conn, id, &b);
-    return;
-  }
-  wr_buf_free(&b);
-  node_conn_error(p->conn, id, rc, wr_status_text(rc));
+  node_conn_answer(p->conn, id, rc, &b);
 }
 
 uint32_t node_shape_runnable(node *n, uint32_t shape) {

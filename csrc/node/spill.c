@@ -8,7 +8,6 @@
  * died: requests are hints that clients repeat. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -16,6 +15,8 @@
 #include "node/errand.h"
 #include "node/node.h"
 #include "node/pieces.h"
+#include "node/spill_choice.h"
+#include "node/spill_dir.h"
 #include "node/spill_io.h"
 #include "os/files.h"
 #include "os/os.h"
@@ -23,7 +24,6 @@
 #include "store/heap.h"
 
 #define MARGIN 16u                /* one part in so many of the store is freed beyond the need */
-#define BATCH (UINT64_C(64) << 20) /* bytes that go into one file, unless one value has more */
 #define READS 4u                  /* at once */
 #define TICK_MS 50u
 #define AHEAD_NS UINT64_C(200000000) /* after a request more room is made than was asked for */
@@ -64,10 +64,8 @@ typedef struct {
 struct node_spill {
   node *n;
   node_pieces pieces;
-  int off, made;    /* switched off; the directory is there */
-  int lock_fd;      /* of a directory apart from the session's own; -1 */
-  char base[160];   /* of that directory; "" */
-  double capacity;  /* the disk counts as full beyond this share */
+  node_spill_dir dir;
+  int off; /* spilling is switched off */
   write_job *writing;
   uint32_t reading;
   fetch *fetches;
@@ -91,36 +89,6 @@ static node_spill_ctx ctx_of(node *n) {
 }
 
 static void step(node *n) { atomic_fetch_add(&n->seg.h->spill_steps, 1); }
-
-/* ---- the directory --------------------------------------------------------------------------- */
-
-static double capacity(void) {
-  const char *text = getenv("RAY_local_fs_capacity_threshold");
-  double share = text ? atof(text) : 0;
-  return share > 0 && share <= 1 ? share : 0.95;
-}
-
-static int make_dir(struct node_spill *sp) {
-  char path[360];
-  if (sp->made) return WR_OK;
-  if (sp->base[0] && wr_os_private_dir(sp->base) != WR_OK) return WR_IO;
-  if (wr_os_private_dir(sp->pieces.dir) != WR_OK) return WR_IO;
-  if (sp->base[0]) {
-    snprintf(path, sizeof path, "%s/pid", sp->pieces.dir);
-    sp->lock_fd = wr_os_lock_file(path, 1);
-  }
-  sp->made = 1;
-  return WR_OK;
-}
-
-/* WR_IO with errno: nothing can be written now. */
-static int check_disk(struct node_spill *sp) {
-  uint64_t room, all;
-  int rc = make_dir(sp);
-  if (rc == WR_OK) rc = wr_os_disk_room(sp->pieces.dir, &room, &all);
-  if (rc == WR_OK && all && 1.0 - (double)room / (double)all > sp->capacity) rc = wr_os_disk_full();
-  return rc;
-}
 
 static void in_trouble(node *n, int error, uint64_t bytes) {
   struct node_spill *sp = n->spill;
@@ -159,35 +127,21 @@ static void wake_asking(node *n) {
 
 /* ---- leaving --------------------------------------------------------------------------------- */
 
-typedef struct {
-  wr_map32 seen;
-  int unknown; /* there was no memory to note them all: each may be one */
-} view_set;
-
-static void note_view(void *ctx, wr_idx idx) {
-  view_set *views = ctx;
-  if (wr_map32_put(&views->seen, idx + 1, 1) != WR_OK) views->unknown = 1;
-}
-
-static int is_viewed(const view_set *views, wr_idx idx) {
-  return views->unknown || wr_map32_get(&views->seen, idx + 1) != NULL;
-}
-
 /* Values whose bytes are on disk: their memory goes, unless somebody views them by now. */
 static void evict(node *n, const node_spilled *v, size_t count) {
   wr_self *me = &n->sweeper.self;
-  view_set views = {0};
+  node_views views = {0};
   uint8_t *begun = wr_alloc(count + 1);
   if (!begun) return;
   for (size_t i = 0; i < count; i++)
     begun[i] = node_pieces_find(&n->spill->pieces, v[i].idx, v[i].gen) &&
                wr_away_begin(&n->seg, v[i].idx, v[i].gen);
   wr_away_settle();
-  wr_away_each_view(&n->seg, note_view, &views);
+  node_views_look(&views, &n->seg);
   for (size_t i = 0; i < count; i++) {
     if (!begun[i]) continue;
     node_piece *p = node_pieces_find(&n->spill->pieces, v[i].idx, v[i].gen);
-    if (is_viewed(&views, v[i].idx) || wr_away_leave(me, v[i].idx, v[i].gen, &p->refs) != WR_OK) {
+    if (node_views_has(&views, v[i].idx) || wr_away_leave(me, v[i].idx, v[i].gen, &p->refs) != WR_OK) {
       wr_away_stay(me, v[i].idx, v[i].gen);
     } else {
       n->spilled_objects++;
@@ -196,7 +150,7 @@ static void evict(node *n, const node_spilled *v, size_t count) {
     }
   }
   wr_heap_make_room(me); /* what has been read back lies in spans of ours */
-  wr_map32_free(&views.seen);
+  node_views_free(&views);
   wr_free(begun);
 }
 
@@ -261,66 +215,7 @@ static void start_write(node *n, node_spilled *v, size_t count) {
   node_errand_run(&sp->errands, &job->errand);
 }
 
-/* ---- choosing -------------------------------------------------------------------------------- */
-
-typedef struct {
-  const wr_seg *seg;
-  wr_spillable *v;
-  size_t n, cap;
-  uint32_t now;
-  view_set views;
-} choice;
-
-/* What has been made again for us will soon be the value of another object. */
-static void note_candidate(void *ctx, const wr_spillable *s) {
-  choice *c = ctx;
-  if (is_viewed(&c->views, s->idx)) return;
-  if (wr_obj(c->seg, s->idx)->creator == NODE_SLOT) return;
-  if (c->n == c->cap) {
-    size_t cap = c->cap ? c->cap * 2 : 256;
-    wr_spillable *v = wr_realloc(c->v, cap * sizeof *v);
-    if (!v) return;
-    c->v = v;
-    c->cap = cap;
-  }
-  c->v[c->n] = *s;
-  c->v[c->n++].touched = c->now - s->touched; /* its age */
-}
-
-static int oldest_first(const void *a, const void *b) {
-  uint32_t x = ((const wr_spillable *)a)->touched, y = ((const wr_spillable *)b)->touched;
-  return x < y ? 1 : x > y ? -1 : 0;
-}
-
-static node_spilled spilled_of(const wr_seg *s, const wr_spillable *c) {
-  return (node_spilled){.idx = c->idx, .gen = c->gen, .data = wr_at(s, c->off), .len = c->len};
-}
-
-/* Takes the oldest until they make up `bytes`: those whose bytes are on disk already to clean[],
- * the others, no more than a batch, to dirty[]. */
-static void choose(node *n, const choice *c, uint64_t bytes, node_spilled *clean, size_t *nclean,
-                   node_spilled *dirty, size_t *ndirty) {
-  uint64_t got = 0, batch = 0;
-  *nclean = *ndirty = 0;
-  for (size_t i = 0; i < c->n && got < bytes; i++) {
-    const wr_spillable *s = &c->v[i];
-    if (node_pieces_find(&n->spill->pieces, s->idx, s->gen)) {
-      clean[(*nclean)++] = spilled_of(&n->seg, s);
-    } else if (batch == 0 || batch + s->len <= BATCH) {
-      dirty[(*ndirty)++] = spilled_of(&n->seg, s);
-      batch += s->len;
-    } else {
-      continue;
-    }
-    got += s->room;
-  }
-}
-
-static uint64_t room_in(const choice *c) {
-  uint64_t sum = 0;
-  for (size_t i = 0; i < c->n; i++) sum += c->v[i].room;
-  return sum;
-}
+/* ---- making room ----------------------------------------------------------------------------- */
 
 /* Makes room for what was asked for since the last time.  1: there is some already. */
 static int pass(node *n, int may_grow) {
@@ -329,31 +224,29 @@ static int pass(node *n, int may_grow) {
   uint64_t want = sp->want, largest = sp->largest;
   uint64_t bytes = want + n->seg.store_chunks * WR_CHUNK / MARGIN;
   int grown = 0;
-  choice c = {.seg = &n->seg, .now = wr_load32(&n->seg.h->births)};
+  node_choice c;
   sp->want = sp->largest = 0;
-  wr_away_each_view(&n->seg, note_view, &c.views);
-  wr_away_each(&n->seg, note_candidate, &c);
-  if (c.n) qsort(c.v, c.n, sizeof *c.v, oldest_first);
-  node_spilled *clean = wr_alloc((c.n + 1) * sizeof *clean);
-  node_spilled *dirty = wr_alloc((c.n + 1) * sizeof *dirty);
+  node_choice_open(&c, &n->seg);
+  node_spilled *clean = wr_alloc((c.n + 1u) * sizeof *clean);
+  node_spilled *dirty = wr_alloc((c.n + 1u) * sizeof *dirty);
   size_t nclean = 0, ndirty = 0;
-  if (clean && dirty) choose(n, &c, bytes, clean, &nclean, dirty, &ndirty);
+  if (clean && dirty)
+    node_choice_take(&c, &sp->pieces, bytes, clean, &nclean, dirty, &ndirty);
   if (nclean) evict(n, clean, nclean);
   if (ndirty && wr_os_now_ns() >= sp->not_before) {
-    if (check_disk(sp) == WR_OK) {
+    if (node_spill_dir_check(&sp->dir, &sp->pieces) == WR_OK) {
       start_write(n, dirty, ndirty);
       dirty = NULL;
     } else {
       in_trouble(n, errno, bytes_of(dirty, ndirty));
     }
   }
-  if (may_grow && !sp->reading) grown = node_grow(n, want, c.n && room_in(&c) >= largest);
+  if (may_grow && !sp->reading) grown = node_grow(n, want, c.n && node_choice_room(&c) >= largest);
   if (grown) tick_on(n);
   if (grown || nclean) wake_asking(n);
   wr_free(clean);
   wr_free(dirty);
-  wr_free(c.v);
-  wr_map32_free(&c.views.seen);
+  node_choice_free(&c);
   return grown || nclean != 0;
 }
 
@@ -480,13 +373,9 @@ static void add_fetch(node *n, wr_idx idx, uint32_t gen) {
       return;
     }
   if (sp->nfetches == MAX_FETCHES) return;
-  if (sp->nfetches == sp->cap_fetches) {
-    uint32_t cap = sp->cap_fetches ? sp->cap_fetches * 2 : 16;
-    fetch *v = wr_realloc(sp->fetches, cap * sizeof *v);
-    if (!v) return;
-    sp->fetches = v;
-    sp->cap_fetches = cap;
-  }
+  fetch *v = wr_vec_room(sp->fetches, sp->nfetches, &sp->cap_fetches, sizeof *v);
+  if (!v) return;
+  sp->fetches = v;
   sp->fetches[sp->nfetches++] = (fetch){idx, gen, now};
 }
 
@@ -569,35 +458,13 @@ void node_spill_room(node *n, uint64_t bytes) {
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void clean_stale(struct node_spill *sp) {
-  if (sp->base[0]) node_clean_stale_in(sp->base, sp->pieces.dir);
-}
-
-/* Spilling to the directory for unix sockets would be no relief where that is in memory. */
-static void choose_dir(struct node_spill *sp, const node_config *cfg, const char *session_dir) {
-  const char *name = strrchr(session_dir, '/'), *top = NULL;
-  if (cfg->spill_dir.len > 1)
-    top = node_text(&cfg->spill_dir);
-  else if (getenv("XDG_RUNTIME_DIR") && strncmp(session_dir, "/run/", 5) == 0)
-    top = "/tmp";
-  if (top) {
-    snprintf(sp->base, sizeof sp->base, "%s/whipray-%u", top, wr_os_uid());
-    snprintf(sp->pieces.dir, sizeof sp->pieces.dir, "%s%s", sp->base, name ? name : "/session");
-  } else {
-    snprintf(sp->pieces.dir, sizeof sp->pieces.dir, "%s/spill", session_dir);
-  }
-}
-
 int node_spill_open(node *n, const node_config *cfg) {
   struct node_spill *sp = wr_alloc(sizeof *sp);
   if (!sp) return WR_NOMEM;
   memset(sp, 0, sizeof *sp);
   sp->n = n;
-  sp->lock_fd = -1;
   sp->pieces.me = &n->sweeper.self;
   sp->off = cfg->no_spill;
-  sp->capacity = capacity();
-  choose_dir(sp, cfg, n->dir);
   if (node_errands_open(&sp->errands, n->loop) != WR_OK) {
     wr_free(sp);
     return WR_IO;
@@ -605,8 +472,8 @@ int node_spill_open(node *n, const node_config *cfg) {
   uv_timer_init(n->loop, &sp->tick);
   sp->tick.data = n;
   n->spill = sp;
+  node_spill_dir_open(&sp->dir, &sp->pieces, cfg, n->dir);
   snprintf(n->seg.h->spill_dir, sizeof n->seg.h->spill_dir, "%s", sp->pieces.dir);
-  clean_stale(sp);
   return WR_OK;
 }
 
@@ -618,8 +485,7 @@ void node_spill_close(node *n) {
   while (sp->writing || sp->reading) uv_run(n->loop, UV_RUN_ONCE);
   node_errands_close(&sp->errands);
   uv_timer_stop(&sp->tick);
-  if (sp->made && sp->base[0]) wr_os_remove_tree(sp->pieces.dir);
-  wr_os_close(sp->lock_fd);
+  node_spill_dir_close(&sp->dir, &sp->pieces);
   node_pieces_free(&sp->pieces);
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/status.h"
+#include "wire/frame.h"
 
 static uint64_t hash_of(const node_table *t, wr_bytes key) {
   uint64_t h = t->seed ^ UINT64_C(0xcbf29ce484222325);
@@ -103,4 +104,19 @@ void node_table_free(node_table *t) {
   node_table_each(t, drop_all, NULL);
   wr_free(t->buckets);
   memset(t, 0, sizeof *t);
+}
+
+int node_key_make(wr_buf *key, wr_bytes ns, wr_bytes name) {
+  uint8_t len[4];
+  wr_put_u32(len, (uint32_t)ns.len);
+  wr_buf_append(key, len, sizeof len);
+  wr_buf_append(key, ns.p, ns.len);
+  wr_buf_append(key, name.p, name.len);
+  return key->failed ? WR_NOMEM : WR_OK;
+}
+
+void node_key_split(wr_bytes key, wr_bytes *ns, wr_bytes *name) {
+  uint32_t len = wr_get_u32(key.p);
+  *ns = (wr_bytes){key.p + 4, len};
+  *name = (wr_bytes){key.p + 4 + len, key.len - 4 - len};
 }

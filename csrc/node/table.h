@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "wire/pack.h"
 #include "wire/unpack.h"
 
 typedef struct node_entry {
@@ -26,5 +27,10 @@ int node_table_drop(node_table *t, wr_bytes key);                /* 1: it was th
 /* Calls visit for each entry; when it returns 1 the entry is dropped. */
 void node_table_each(node_table *t, int (*visit)(node_entry *e, void *arg), void *arg);
 void node_table_free(node_table *t);
+
+/* Keys are names in a namespace: the length of that, the namespace, the name. */
+int node_key_make(wr_buf *key, wr_bytes ns, wr_bytes name); /* WR_OK, WR_NOMEM */
+void node_key_split(wr_bytes key, wr_bytes *ns, wr_bytes *name);
+static inline wr_bytes node_key_view(const wr_buf *key) { return (wr_bytes){key->data, key->len}; }
 
 #endif

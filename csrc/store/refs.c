@@ -70,11 +70,9 @@ static int held_new(wr_self *me, uint32_t *k) {
     return WR_OK;
   }
   if (me->nholds == me->capholds) {
-    uint32_t cap = me->capholds ? me->capholds * 2 : 64;
-    wr_held *h = wr_realloc(me->holds, cap * sizeof *h);
+    wr_held *h = wr_vec_room(me->holds, me->nholds, &me->capholds, sizeof *h);
     if (!h) return WR_NOMEM;
     me->holds = h;
-    me->capholds = cap;
   }
   *k = me->nholds++;
   return WR_OK;

@@ -49,6 +49,29 @@ TEST(a_refused_array_stays_as_it_was) {
   wr_vec64_free(&b);
 }
 
+typedef struct {
+  uint64_t a;
+  uint32_t b;
+} pair;
+
+TEST(arrays_of_structures_have_room_for_one_more) {
+  pair *all = NULL;
+  uint32_t cap = 0, n = 0;
+  do {
+    pair *v = wr_vec_room(all, n, &cap, sizeof *v);
+    CHECK(v != NULL && n < cap);
+    all = v;
+    all[n] = (pair){n, n};
+  } while (++n < 1000 || n < cap);
+  wr_mem_fail_at(1, 1);
+  CHECK(wr_vec_room(all, n, &cap, sizeof *all) == NULL);
+  CHECK(wr_vec_room(all, n - 1, &cap, sizeof *all) == all);
+  wr_mem_fail_at(0, 0);
+  CHECK_EQ(cap, n);
+  for (uint32_t i = 0; i < n; i++) CHECK(all[i].a == i && all[i].b == i);
+  wr_free(all);
+}
+
 enum { KEYS = 600 };
 
 /* Keys that crowd: neighbours, and many that share a home in every small table. */
