@@ -259,7 +259,7 @@ int wrpy_born_store(wr_idx idx, PyObject *v, void *memory, const wr_enc *enc);
 
 extern PyMethodDef wrpy_object_methods[];
 
-/* ---- submit.c, actor.c --------------------------------------------------------------------- */
+/* ---- submit.c, actor.c, handles.c ------------------------------------------------------------ */
 
 extern PyType_Spec wrpy_submitter_spec, wrpy_handle_spec, wrpy_method_spec;
 typedef struct {
@@ -294,10 +294,12 @@ PyObject *wrpy_kwargs_dict(PyObject *const *values, PyObject *kwnames);
 /* Asks owner._check_args([name,] args, kwargs): 0, or -1 with its TypeError. */
 int wrpy_check_args(wrpy_state *st, PyObject *owner, PyObject *name, PyObject *const *args,
                     Py_ssize_t nargs, PyObject *kwnames);
+/* An actor's id as its handles have it, from the id of its ref, which it takes over. */
+PyObject *wrpy_actor_bytes(PyObject *id);
 /* A handle around a ref with WR_ACTOR_BIT, which it takes over. */
 PyObject *wrpy_handle_make(wrpy_state *st, PyObject *ref, PyObject *methods, PyObject *info);
 PyObject *wrpy_handle_of_ref(wrpy_state *st, PyObject *ref); /* with the class's description */
-extern PyMethodDef wrpy_actor_methods[];
+extern PyMethodDef wrpy_actor_methods[], wrpy_handle_methods[];
 
 /* ---- worker.c, job.c, serve.c, coroutines.c ------------------------------------------------- */
 

@@ -104,11 +104,12 @@ static PyObject *m_info(PyObject *module, PyObject *unused) {
   return d;
 }
 
-static PyObject *attach_failed(wrpy_state *st, int rc, const char *doing, const char *why) {
-  if (PyErr_Occurred()) return NULL; /* the handler of a signal has raised */
-  if (!why[0]) return wrpy_fail_null(st, rc, doing);
-  PyErr_Format(rc == WR_NOMEM ? PyExc_MemoryError : PyExc_ConnectionError, "%s: %s", doing, why);
-  return NULL;
+static void attach_failed(wrpy_state *st, int rc, const char *doing, const char *why) {
+  if (PyErr_Occurred()) return; /* the handler of a signal has raised */
+  if (!why[0])
+    wrpy_fail(st, rc, doing);
+  else
+    PyErr_Format(rc == WR_NOMEM ? PyExc_MemoryError : PyExc_ConnectionError, "%s: %s", doing, why);
 }
 
 static PyObject *m_detach(PyObject *module, PyObject *unused);
@@ -134,44 +135,44 @@ static int interrupted(void *ctx) {
   return raised;
 }
 
+typedef int attach_fn(wr_client **out, const char *path, const void *config, size_t len,
+                      const wr_waiting *w, char *err, size_t cap);
+
+/* A client of the session that `how` makes or finds; NULL with an exception. */
+static wr_client *reach(wrpy_state *st, attach_fn *how, const char *path, const Py_buffer *config,
+                        const char *doing) {
+  wr_client *c = NULL;
+  char err[512] = "";
+  if (check_free()) return NULL;
+  PyThreadState *thread = PyEval_SaveThread();
+  const wr_waiting w = {interrupted, &thread};
+  int rc = how(&c, path, config->buf, (size_t)config->len, &w, err, sizeof err);
+  PyEval_RestoreThread(thread);
+  if (rc == WR_OK) return c;
+  attach_failed(st, rc, doing, err);
+  return NULL;
+}
+
 static PyObject *m_start(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
   const char *path;
   Py_buffer config;
   int standing = 0;
   if (!PyArg_ParseTuple(args, "sy*|p", &path, &config, &standing)) return NULL;
-  wr_client *c = NULL;
-  char err[512] = "";
-  int rc = WR_OK, taken = check_free();
-  if (!taken) {
-    PyThreadState *thread = PyEval_SaveThread();
-    const wr_waiting w = {interrupted, &thread};
-    rc = wr_client_start(&c, path, config.buf, (size_t)config.len, &w, err, sizeof err);
-    PyEval_RestoreThread(thread);
-  }
+  wr_client *c = reach(st, wr_client_start, path, &config, "cannot start a session");
   PyBuffer_Release(&config);
-  if (taken) return NULL;
-  if (rc != WR_OK) return attach_failed(wrpy_state_of(module), rc, "cannot start a session", err);
-  if (standing) wr_client_disown(c);
-  return attached_info(module, c);
+  if (c && standing) wr_client_disown(c);
+  return c ? attached_info(module, c) : NULL;
 }
 
 static PyObject *m_join(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
   const char *path;
   Py_buffer config;
   if (!PyArg_ParseTuple(args, "sy*", &path, &config)) return NULL;
-  wr_client *c = NULL;
-  char err[512] = "";
-  int rc = WR_OK, taken = check_free();
-  if (!taken) {
-    PyThreadState *thread = PyEval_SaveThread();
-    const wr_waiting w = {interrupted, &thread};
-    rc = wr_client_join(&c, path, config.buf, (size_t)config.len, &w, err, sizeof err);
-    PyEval_RestoreThread(thread);
-  }
+  wr_client *c = reach(st, wr_client_join, path, &config, "cannot join the session");
   PyBuffer_Release(&config);
-  if (taken) return NULL;
-  if (rc != WR_OK) return attach_failed(wrpy_state_of(module), rc, "cannot join the session", err);
-  return attached_info(module, c);
+  return c ? attached_info(module, c) : NULL;
 }
 
 static PyObject *m_adopt(PyObject *module, PyObject *args) {
