@@ -7,7 +7,15 @@ from collections.abc import Callable
 from typing import Any, Generic, NoReturn, TypeVar, overload
 
 from whipray import _core
-from whipray._private import actor_table, exporting, options, signatures, strategies, worker
+from whipray._private import (
+    actor_table,
+    exporting,
+    options,
+    shapes,
+    signatures,
+    strategies,
+    worker,
+)
 
 _TEXT_BYTES = 128
 """What the record of an actor has room for: its class, its name and its namespace."""
@@ -288,7 +296,7 @@ def _create_one(
     env = given.get("runtime_env")
     place, held = options.actor_shapes(given)
     target = strategies.target_of(given, held, place, meta.modified_class.__qualname__)
-    shapes, cause = _shapes(place, held, env, target)
+    (place_shape, shape), cause = _shapes(place, held, env, target)
     group, generation = (0, 0) if cause else target.numbers()
     orders = {"max_concurrency": concurrency, "groups": groups, "name": name, "held": held}
     if room := options.room(given.get("_actor_generator_backpressure_num_objects")):
@@ -300,8 +308,8 @@ def _create_one(
         "meta": description,
         "methods": methods,
         "info": facts,
-        "shape": shapes[1],
-        "place_shape": shapes[0],
+        "shape": shape,
+        "place_shape": place_shape,
         "group": group,
         "group_gen": generation,
         "cause": cause,
@@ -317,14 +325,14 @@ def _create_one(
     try:
         return _core.actor_create(spec, (*args, orders), kwargs)  # type: ignore[return-value]
     except Exception as error:
-        if cause or not (target.explains(error) or _outdated(shapes)):
+        if cause or not (target.explains(error) or _outdated((place_shape, shape))):
             raise
         return _create_one(actor_class, given, name, namespace, args, kwargs)
 
 
-def _outdated(shapes: tuple[int, int]) -> bool:
+def _outdated(tickets: tuple[int, int]) -> bool:
     """Have they become worthless since they were asked for, in a session that is still open?"""
-    return _core.attached() and not all(map(_core.is_current, shapes))
+    return _core.attached() and not all(map(_core.is_current, tickets))
 
 
 def _shown(cls: type[Any], name: str, namespace: str) -> str:
@@ -344,11 +352,11 @@ def _shapes(
     cause = strategies.UNSCHEDULABLE if target.unschedulable else 0
     if not cause and not target.is_removed():
         try:
-            return (worker.shape_of(place, env, target), worker.shape_of(held, env, target)), 0
+            return (shapes.shape_of(place, env, target), shapes.shape_of(held, env, target)), 0
         except Exception as error:
             if not target.explains(error):
                 raise
-    anywhere = worker.shape_of({}, env)
+    anywhere = shapes.shape_of({}, env)
     return (anywhere, anywhere), cause or strategies.GROUP_REMOVED
 
 

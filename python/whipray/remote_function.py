@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from whipray import _core
-from whipray._private import exporting, options, signatures, strategies, worker
+from whipray._private import exporting, options, shapes, signatures, strategies, worker
 
 if TYPE_CHECKING:
     from whipray._private.generators import ObjectRefGenerator
@@ -185,7 +185,7 @@ def prepare(
         return _failing(target, nreturns)
     submitter.fn = exports.ref(task_options, target.capture if target.group else None)
     try:
-        submitter.shape = worker.shape_of(resources, env, target)
+        submitter.shape = shapes.shape_of(resources, env, target)
     except Exception as error:
         if not target.explains(error):
             raise

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from whipray import _core
-from whipray._private import worker
+from whipray._private import shapes, worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class RuntimeContext:
         from whipray.runtime_env import RuntimeEnv
 
         of_job = enter.of_job() if worker.state.is_worker else worker.state.runtime_env
-        found = fields.merge(of_job, worker.inherited_env())
+        found = fields.merge(of_job, shapes.inherited_env())
         hook = found.get("worker_process_setup_hook")
         if isinstance(hook, dict):
             found["worker_process_setup_hook"] = hook["name"]

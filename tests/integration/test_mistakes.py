@@ -162,6 +162,9 @@ def test_a_task_that_changes_an_array_is_told_to_copy_it() -> None:
 NO_REFS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: scale, ValueError, r"has not been called: `\.remote\(\.\.\.\)` gives an ObjectRef"),
     (lambda: Shelf.remote().get, ValueError, "has not been called"),
+    (lambda: scale.remote, ValueError, r"`\.remote` has not been called"),
+    (lambda: [Shelf.remote().get.remote], TypeError, r"`\.remote` has not been called"),
+    (lambda: whipray.wait([scale.remote(1)]), ValueError, "ready, rest = wait"),
     (lambda: Shelf, ValueError, "is a class"),
     (lambda: Shelf.remote(), ValueError, "call a method of it"),
     (lambda: (scale.remote(1),), ValueError, r"make a list of it: get\(list\(\.\.\.\)\)"),

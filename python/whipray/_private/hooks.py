@@ -128,6 +128,10 @@ def _instead(given: Any) -> str:
 
     if isinstance(given, RemoteFunction | ConfiguredFunction | _core.ActorMethod):
         return f"{given!r} has not been called: `.remote(...)` gives an ObjectRef."
+    if isinstance(given, _core.TaskSubmitter) or (
+        isinstance(getattr(given, "__self__", None), _core.ActorMethod)
+    ):
+        return "`.remote` has not been called: `.remote(...)` gives an ObjectRef."
     if isinstance(given, ActorClass):
         return (
             f"{given!r} is a class: `.remote(...)` makes an actor, whose methods give ObjectRefs."
@@ -136,6 +140,8 @@ def _instead(given: Any) -> str:
         return "This is an actor: call a method of it with `.remote(...)`, and get what that gives."
     if isinstance(given, list):
         return "Lists in lists are not looked into: get each of the inner lists."
+    if isinstance(given, tuple) and len(given) == 2 and all(isinstance(x, list) for x in given):
+        return "wait() gives two lists: ready, rest = wait(...), and then get(ready)."
     if isinstance(given, dict):
         return "To get the values of a dict, give their list: get(list(...values()))."
     if isinstance(given, Iterable) and not isinstance(given, str | bytes):

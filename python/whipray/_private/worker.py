@@ -13,7 +13,6 @@ from whipray._private import machine, options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from whipray._private import strategies
     from whipray._private.context import RayContext
 
 ENV_KEY = "WHIPRAY_TASK_ENV"
@@ -277,7 +276,9 @@ def _enter_job_env(runtime_env: dict[str, Any]) -> None:
     known = {**os.environ, **state.job_env}
     state.inherited = resolve.resolved(runtime_env, known)
     if runtime_env.get("config", {}).get("eager_install", True):
-        _core.rpc(_POOL_REG, _core.pack([pool_env(None), True]))
+        from whipray._private import shapes
+
+        _core.rpc(_POOL_REG, _core.pack([shapes.pool_env(None), True]))
 
 
 def _no_thread(error: RuntimeError) -> str:
@@ -546,99 +547,3 @@ def end_daemon_thread() -> None:
 
         if threading.current_thread().daemon:
             raise SystemExit
-
-
-# ---- shapes --------------------------------------------------------------------------------------
-
-
-SHAPES_KEPT = 4096
-"""More than a session has room for: others are of placement groups that have been removed."""
-NO_SUCH_NODE = "node with other labels"
-"""A resource that no node has."""
-
-
-def shape_of(
-    resources: dict[str, float],
-    runtime_env: dict[str, Any] | None,
-    target: strategies.Target | None = None,
-) -> int:
-    """Ticket of the queue for work with these resources and environment, in the open session.
-
-    It is worth nothing once `_core.is_current` denies it.
-    """
-    epoch = _core.epoch()
-    if state.shapes_epoch != epoch or len(state.shapes) > SHAPES_KEPT:
-        state.shapes.clear()
-        state.shapes_epoch = epoch
-    unmatched = target.unmatched if target else ""
-    place = (*target.numbers(), target.bundle + 1) if target and target.group else (0, 0, 0)
-    env = pool_env(runtime_env)
-    key = (tuple(sorted(resources.items())), env.get(ENV_KEY), place, unmatched)
-    found = state.shapes.get(key)
-    if found is None or not _core.is_current(found):
-        asked = {**resources, NO_SUCH_NODE: 1.0} if unmatched else resources
-        found = state.shapes[key] = _core.shape(asked, env, *place)
-        if unmatched:
-            say_hopeless(
-                "A task or actor", f"a node with {unmatched}", "this session's only node is not so"
-            )
-        elif not place[0]:
-            _warn_of_the_impossible(resources)
-    return found
-
-
-def say_hopeless(who: str, wanted: Any, there: str) -> None:
-    """What asks for what this session never has waits for ever, as in Ray; but say so."""
-    sys.stderr.write(
-        f"(whipray) {who} asks for {wanted}, but {there}: it will wait for ever. Cancel it, ask "
-        "for less, or give init() more.\n"
-    )
-
-
-def beyond(resources: dict[str, float]) -> tuple[dict[str, float], dict[str, float]]:
-    """Of the resources those of which there is less, and how much there is of them."""
-    totals = {name: total for name, total, _ in _core.resources()}
-    missing = {name: n for name, n in resources.items() if n > totals.get(name, 0)}
-    return missing, {name: totals.get(name, 0.0) for name in missing}
-
-
-def _warn_of_the_impossible(resources: dict[str, float]) -> None:
-    missing, there = beyond(resources)
-    if missing:
-        say_hopeless("A task or actor", missing, f"this session has only {there}")
-
-
-def pool_env(runtime_env: dict[str, Any] | None) -> dict[str, str]:
-    """Variables of the workers that have `runtime_env`, merged over that of the process that asks.
-
-    {} for the job's own workers.  The resolved environment is one of the variables: a worker reads
-    there what it has to enter, and what to hand on.
-    """
-    parent = inherited_env()
-    if not runtime_env:
-        return tagged_env(parent)
-    from whipray._private.envs import fields, resolve
-
-    known = {**os.environ, **state.job_env, **parent.get("env_vars", {})}
-    checked = fields.checked(runtime_env)
-    return tagged_env(fields.merge(parent, resolve.resolved(checked, known)))
-
-
-def inherited_env() -> dict[str, Any]:
-    """The resolved environment that work submitted here starts from."""
-    if not state.is_worker:
-        return state.inherited
-    if not os.environ.get(ENV_KEY):
-        return {}
-    from whipray._private.envs import enter
-
-    return enter.own()
-
-
-def tagged_env(env: dict[str, Any]) -> dict[str, str]:
-    """The variables of a resolved environment, with the text of it."""
-    if not env:
-        return {}
-    from whipray._private.envs import resolve
-
-    return {**env.get("env_vars", {}), ENV_KEY: resolve.text_of(env)}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from whipray import _core
-from whipray._private import options, worker
+from whipray._private import options, shapes, worker
 from whipray._private.ids import PlacementGroupID, node_id_of
 
 __all__ = [
@@ -168,14 +168,14 @@ def _say_if_hopeless(raw: bytes, bundles: list[dict[str, float]], strategy: str)
     for bundle in bundles:
         for resource, amount in bundle.items():
             sums[resource] = sums.get(resource, 0.0) + amount
-    missing, there = worker.beyond(sums)
+    missing, there = shapes.beyond(sums)
     if missing:
-        worker.say_hopeless("A placement group", missing, f"this session has only {there}")
+        shapes.say_hopeless("A placement group", missing, f"this session has only {there}")
     elif strategy == "STRICT_SPREAD" and len(bundles) > 1:
-        worker.say_hopeless("A placement group", f"{len(bundles)} nodes", "this session has one")
+        shapes.say_hopeless("A placement group", f"{len(bundles)} nodes", "this session has one")
     else:
         what = "nodes with other labels"
-        worker.say_hopeless("A placement group", what, "this session's only node is not so")
+        shapes.say_hopeless("A placement group", what, "this session's only node is not so")
 
 
 def _claim_name(group: PlacementGroup, name: str) -> None:
