@@ -1,8 +1,7 @@
 /* Cancelling tasks, and finding the tasks that a task has submitted. */
-#include "base/failpoint.h"
 #include "client/internal.h"
+#include "sched/cancel.h"
 #include "sched/lineage.h"
-#include "sched/sweep_memory.h"
 #include "sched/task.h"
 
 /* Does task i name the record among its extra returns?  It may have been freed and reused. */
@@ -37,22 +36,6 @@ int wr_task_of(wr_client *c, wr_id *id) {
   return 1;
 }
 
-/* Nobody runs the task yet: claims it and gives its callers the error. */
-static int answer(wr_client *c, wr_task *t, wr_id id) {
-  int call = t->flags & WR_TF_CALL;
-  int claimed = call ? wr_tasks_claim_linked(&c->self, id.idx, id.gen)
-                     : wr_tasks_claim(&c->self, id.idx, id.gen);
-  if (!claimed) return 0;
-  WR_FAILPOINT("cancel.claimed");
-  uint32_t actor = t->actor - 1;
-  wr_tasks_fail(&c->self, id.idx, "CANCELLED", "the task was cancelled before it ran");
-  if (call && actor < WR_MAX_ACTORS) { /* later calls may have waited behind it */
-    uint64_t st = wr_load(&c->seg.actors[actor].state);
-    if (WR_ACTOR_PHASE(st) == WR_ACTOR_ALIVE) wr_wake(&c->seg, WR_ACTOR_SLOT(st));
-  }
-  return 1;
-}
-
 /* The task that makes a lost value again.  It is what its original names for as long as the value
  * is not there, and so it can be no other by then. */
 static int remaker_of(wr_client *c, wr_id *id) {
@@ -74,46 +57,23 @@ int wr_task_cancel(wr_client *c, wr_id *id, uint32_t how, uint32_t *slot, int *b
   *slot = 0;
   if (began) *began = 0;
   if (!remaker_of(c, id) && !wr_task_of(c, id)) return 0;
-  wr_task *t = wr_task_at(&c->seg, id->idx);
-  int done = 0;
   wr_lock(c);
-  uint64_t st = wr_load(&t->tstate);
-  int over = WR_TASK_PHASE(st) == WR_TASK_FINISHED || WR_TASK_PHASE(st) == WR_TASK_KEPT;
-  if (WR_TASK_GEN(st) == id->gen && !over) {
-    wr_store32(&t->cancel, how | WR_CANCEL_WANTED);
-    wr_fence(); /* whoever queues it again sees this, or we see it queued */
-    WR_FAILPOINT("cancel.wanted");
-    int again = (t->flags & WR_TF_AGAIN) != 0;
-    done = answer(c, t, *id);
-    st = wr_load(&t->tstate);
-    if (!done && WR_TASK_GEN(st) == id->gen && WR_TASK_PHASE(st) == WR_TASK_RUNNING)
-      *slot = WR_TASK_SLOT(st);
-    if (began) *began = again || *slot;
-  }
+  int done = wr_tasks_cancel(&c->self, id->idx, id->gen, how, slot, began);
   wr_unlock(c);
   return done;
 }
 
-/* ---- children -------------------------------------------------------------------------------- */
-
 typedef struct {
-  wr_seg *s;
-  wr_id parent;
   void (*f)(void *ctx, wr_id child);
   void *ctx;
 } family;
 
-static void look_at(void *arg, wr_idx i) {
-  family *w = arg;
-  const wr_task *t = wr_task_at(w->s, i);
-  uint64_t st = wr_load(&wr_task_at(w->s, i)->tstate);
-  uint32_t phase = WR_TASK_PHASE(st);
-  if (phase != WR_TASK_WAITING && phase != WR_TASK_QUEUED && phase != WR_TASK_RUNNING) return;
-  if (t->parent != w->parent.idx || t->parent_gen != w->parent.gen) return;
-  w->f(w->ctx, (wr_id){i, WR_TASK_GEN(st)});
+static void pass_on(void *arg, wr_idx i, uint32_t gen) {
+  const family *w = arg;
+  w->f(w->ctx, (wr_id){i, gen});
 }
 
 void wr_task_children(wr_client *c, wr_id parent, void (*f)(void *ctx, wr_id child), void *ctx) {
-  family w = {&c->seg, parent, f, ctx};
-  if (parent.idx) wr_sweep_each(&c->seg, WR_REC_TASKS, look_at, &w);
+  family w = {f, ctx};
+  wr_tasks_children(&c->seg, parent.idx, parent.gen, pass_on, &w);
 }

@@ -64,6 +64,9 @@ int wr_rpc_call(wr_client *c, uint32_t type, const void *body, size_t len, uint8
 void wr_rpc_on_wait(wr_client *c, wr_waiting w);
 /* Sends without an answer. */
 int wr_rpc_notify(wr_client *c, uint32_t type, const void *body, size_t len);
+/* The same for what is repeated anyhow: dropped (WR_AGAIN) rather than waited for, while the daemon
+ * is stopped and its socket full. */
+int wr_rpc_hint(wr_client *c, uint32_t type, const void *body, size_t len);
 /* Waits for the next event pushed by the daemon (log lines, end of session): WR_OK, WR_CLOSED,
  * WR_TIMEOUT.  One thread of a driver stays in here; it also hands replies to wr_rpc_call. */
 int wr_rpc_next_event(wr_client *c, uint32_t *type, uint8_t **body, size_t *len,
@@ -219,7 +222,7 @@ typedef struct {
 } wr_actor_spec;
 int wr_actor_create(wr_client *c, const wr_actor_spec *spec, wr_id *out);
 
-/* how: WR_CANCEL_FORCE, WR_CANCEL_FAMILY.  1: will never run; 0: too late, running or done (a
+/* how: WR_CANCEL_FORCE, WR_CANCEL_FAMILY, WR_CANCEL_ANEW.  1: will never run; 0: too late, running or done (a
  * running one gets the mark and *slot tells which process runs it).  *task becomes the task's own
  * id where it was that of an extra return.  *began, if not NULL: a process runs it, or has tried
  * to, so that there may be children. */

@@ -60,13 +60,13 @@ typedef struct {
 } room_wait;
 
 int wr_work_has_room(wr_client *c, const wr_job *job) {
-  if (wr_load32(&job->t->cancel)) return 1;
+  if (wr_load32(&job->t->cancel) & WR_CANCEL_WANTED) return 1;
   return wr_stream_has_room(&c->seg, job->t) &&
          (WR_LIKELY(!c->streams_room) || wr_pace_has_room(c, job));
 }
 
 int wr_work_watch_room(wr_client *c, const wr_job *job) {
-  if (wr_load32(&job->t->cancel)) return 1;
+  if (wr_load32(&job->t->cancel) & WR_CANCEL_WANTED) return 1;
   return wr_stream_await_room(&c->seg, job->t, c->slot) &&
          (WR_LIKELY(!c->streams_room) || wr_pace_await_room(c, job));
 }

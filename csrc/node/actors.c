@@ -54,7 +54,18 @@ static int serves(node *n, uint32_t slot, uint32_t task, uint32_t gen) {
          WR_TASK_GEN(st) == gen;
 }
 
-/* Only while the process still runs that task: the signal must not hit the next one. */
+/* Only while the process still runs that task: the signal must not hit the next one.  Nor does it
+ * come twice, when a sweep has been quicker. */
+int node_tell_cancelled(node *n, uint32_t slot, uint32_t task, uint32_t gen, int force) {
+  node_proc *w = node_proc_find(n, slot);
+  if (!task || !w || w->role != WR_ROLE_WORKER || w->pidfd < 0) return 0;
+  if (!serves(n, slot, task, gen)) return 0;
+  uint32_t before = atomic_fetch_or(&wr_task_at(&n->seg, task)->cancel, WR_CANCEL_TOLD);
+  if ((before & WR_CANCEL_TOLD) && !force) return 0;
+  wr_store32(&n->seg.procs[slot].cancel, task);
+  return wr_os_pidfd_signal(w->pidfd, force ? wr_os_sigkill : wr_os_sigint) == WR_OK;
+}
+
 void node_interrupt(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   uint32_t slot, gen, task, task_gen;
   int force, sent = 0;
@@ -64,14 +75,8 @@ void node_interrupt(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
     malformed(p, id);
     return;
   }
-  node_proc *w = node_proc_find(n, slot);
-  if (task && w && w->role == WR_ROLE_WORKER && (gen == 0 || w->gen == gen) && w->pidfd >= 0) {
-    wr_proc *r = &n->seg.procs[slot];
-    if (serves(n, slot, task, task_gen)) {
-      wr_store32(&r->cancel, task);
-      sent = wr_os_pidfd_signal(w->pidfd, force ? wr_os_sigkill : wr_os_sigint) == WR_OK;
-    }
-  }
+  const node_proc *w = node_proc_find(n, slot);
+  if (w && (gen == 0 || w->gen == gen)) sent = node_tell_cancelled(n, slot, task, task_gen, force);
   answer_bool(p, id, sent);
 }
 

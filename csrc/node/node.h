@@ -293,6 +293,8 @@ typedef void node_handler(node *n, node_proc *p, uint32_t id, wr_cursor *c);
 node_handler node_name_claim, node_name_get, node_name_list, node_name_drop;
 node_handler node_kv_put, node_kv_get, node_kv_del, node_kv_keys;
 node_handler node_on_room, node_on_fetch, node_on_remade;
+/* Interrupts the process that runs the cancelled task, or kills it; 1: done. */
+int node_tell_cancelled(node *n, uint32_t slot, uint32_t task, uint32_t gen, int force);
 node_handler node_kill_actor, node_interrupt, node_actor_up, node_stats;
 node_handler node_resources_find, node_group_remove;
 void node_names_forget(node *n, uint32_t actor, uint32_t gen);

@@ -143,6 +143,10 @@ static void end_process(void *ctx, uint32_t slot, const char *reason) {
   if (p) node_proc_kill(p, reason);
 }
 
+static void interrupt(void *ctx, uint32_t slot, wr_idx task, uint32_t gen, int force) {
+  (void)node_tell_cancelled(ctx, slot, task, gen, force);
+}
+
 static void sweeper_wants(void *ctx, uint32_t pool) { node_pool_wanted(ctx, pool); }
 
 int node_session_open(node *n, const node_config *cfg, char *err, size_t cap) {
@@ -159,6 +163,7 @@ int node_session_open(node *n, const node_config *cfg, char *err, size_t cap) {
     return rc;
   }
   n->sweeper.kill_process = end_process;
+  n->sweeper.interrupt = interrupt;
   n->sweeper.self.want = sweeper_wants;
   n->sweeper.self.want_ctx = n;
   n->num_cpus = cfg->num_cpus >= 0 ? cfg->num_cpus : (double)n->seg.h->cpus;

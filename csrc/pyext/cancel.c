@@ -3,8 +3,10 @@
  * Who cancels marks a task and all that it has submitted before it interrupts any of them, the
  * youngest first.  A task that runs may submit meanwhile: what nobody has marked is looked for when
  * it can submit no more, by its own process in the handler that interrupts it, or by who cancels it
- * when that process has been killed.  So each is interrupted once, and cleans up in peace.  What it
- * submits after that, to clean up, is left alone. */
+ * when that process has been killed, or by whiprayd when it has died.  So each is interrupted once,
+ * and cleans up in peace.  What it submits after that, to clean up, is left alone.  Whoever is
+ * marked and not interrupted when a process is swept, is interrupted by whiprayd: the one that died
+ * may have wanted to. */
 #include "base/vec.h"
 #include "pyext/module.h"
 #include "wire/messages.h"
@@ -103,7 +105,7 @@ static PyObject *m_cancel(PyObject *module, PyObject *args) {
   if (ref->task.idx && wrpy_phase(id) == WR_OBJ_PENDING) id = ref->task;
   family f = {0};
   uint32_t how = (force ? WR_CANCEL_FORCE : 0) | (recursive ? WR_CANCEL_FAMILY : 0);
-  if (cancel_one(st, id, how, &f)) {
+  if (cancel_one(st, id, how | WR_CANCEL_ANEW, &f)) {
     wr_vec64_free(&f.ids);
     wr_vec64_free(&f.running);
     return NULL;

@@ -40,7 +40,7 @@ static int still_open(const wrpy_job *j) {
 }
 
 static void close_job(wrpy_job *j) {
-  j->cancelled = wr_load32(&j->job.t->cancel) != 0;
+  j->cancelled = (wr_load32(&j->job.t->cancel) & WR_CANCEL_WANTED) != 0;
   j->open = 0;
 }
 
@@ -180,7 +180,7 @@ PyObject *wrpy_job_call_method(wrpy_state *st, wrpy_job *j, PyObject *table) {
   PyObject *fn = wrpy_job_method(j, table);
   PyObject *result = fn ? wrpy_job_call(st, j, fn) : NULL;
   Py_XDECREF(fn);
-  if (!result || WR_LIKELY(!wr_load32(&j->job.t->cancel))) return result;
+  if (!result || WR_LIKELY(!(wr_load32(&j->job.t->cancel) & WR_CANCEL_WANTED))) return result;
   Py_DECREF(result); /* it saw the flag, or did not care: the caller gave up */
   PyErr_SetNone(PyExc_KeyboardInterrupt);
   return NULL;
@@ -214,7 +214,7 @@ static int store_next(wrpy_state *st, wrpy_job *j, PyObject *value) {
 /* ---- items ---------------------------------------------------------------------------------- */
 
 static int cancelled_here(const wrpy_job *j) {
-  if (WR_LIKELY(!wr_load32(&j->job.t->cancel))) return 0;
+  if (WR_LIKELY(!(wr_load32(&j->job.t->cancel) & WR_CANCEL_WANTED))) return 0;
   PyErr_SetNone(PyExc_KeyboardInterrupt);
   return 1;
 }
@@ -290,7 +290,7 @@ static int store_rest(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error
 /* What its body raises is the last item; any other failure is that of the task, which the reader
  * finds behind the last item. */
 static int end_items(wrpy_state *st, wrpy_job *j, PyObject **value, int *is_error) {
-  if (*is_error && j->began && !wr_load32(&j->job.t->cancel)) {
+  if (*is_error && j->began && !(wr_load32(&j->job.t->cancel) & WR_CANCEL_WANTED)) {
     j->skip = 0;
     if (yield_item(st, j, *value, 1)) return -1;
     *value = Py_None;
@@ -392,7 +392,7 @@ static PyObject *job_cancelled(PyObject *self, void *unused) {
   (void)unused;
   wrpy_job *j = (wrpy_job *)self;
   if (!j->open || j->epoch != wrpy_sess.epoch) return PyBool_FromLong(j->cancelled);
-  return PyBool_FromLong(wr_load32(&j->job.t->cancel) != 0);
+  return PyBool_FromLong((wr_load32(&j->job.t->cancel) & WR_CANCEL_WANTED) != 0);
 }
 
 static PyObject *job_cancel_children(PyObject *self, PyObject *unused) {

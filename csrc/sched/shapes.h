@@ -2,9 +2,9 @@
  *
  * Single writer: only whiprayd calls this, from its loop.  Users of a shape are the tasks and
  * actors that have it, and processes with a claim for it or on their way to one.  Others may know
- * of it by a ticket.  Who builds a task looks at the ticket's round once the task is seen, who claims looks
- * at the shape's state once his intent is seen; so when a shape is CLOSING, a new round has begun,
- * and a look at all users finds none, there will be none. */
+ * of it by a ticket.  Who builds a task looks at the ticket's round once the task is seen, who
+ * claims looks at the shape's state once his intent is seen; so when a shape is CLOSING, a new
+ * round has begun, and a look at all users finds none, there will be none. */
 #ifndef WR_SCHED_SHAPES_H
 #define WR_SCHED_SHAPES_H
 

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "sched/actor.h"
 #include "sched/call_order.h"
+#include "sched/cancel.h"
 #include "sched/deps.h"
 #include "sched/group.h"
 #include "sched/ledger.h"
@@ -104,6 +105,41 @@ static void task_of_the_ended(wr_self *me, wr_idx i, wr_task *t, const wr_death 
   wr_tasks_requeue(me, i);
 }
 
+/* A task of another process. */
+static void tell(wr_sweeper *sw, uint32_t slot, wr_idx i, uint32_t gen) {
+  const wr_task *t = wr_task_at(sw->self.s, i);
+  int kills = (wr_load32(&t->cancel) & WR_CANCEL_FORCE) && !(t->flags & WR_TF_CALL);
+  if (sw->interrupt) sw->interrupt(sw->ctx, slot, i, gen, kills);
+}
+
+/* Who has marked it may be the one that died, before it came to interrupt the task. */
+static void tell_the_marked(pass *p, wr_idx i, const wr_task *t, uint64_t st) {
+  uint32_t marks = wr_load32(&t->cancel) & (WR_CANCEL_WANTED | WR_CANCEL_TOLD);
+  if (marks == WR_CANCEL_WANTED) tell(p->sw, WR_TASK_SLOT(st), i, WR_TASK_GEN(st));
+}
+
+typedef struct {
+  wr_sweeper *sw;
+  uint32_t how;
+} kin;
+
+static void cancel_child(void *ctx, wr_idx i, uint32_t gen) {
+  const kin *k = ctx;
+  uint32_t slot = 0;
+  if (wr_load32(&wr_task_at(k->sw->self.s, i)->cancel) & WR_CANCEL_WANTED) return;
+  (void)wr_tasks_cancel(&k->sw->self, i, gen, k->how, &slot, NULL);
+  if (slot) tell(k->sw, slot, i, gen);
+}
+
+/* What a cancelled task had submitted last, its own process would have taken along. */
+static void cancelled_of_the_dead(pass *p, wr_idx i, wr_task *t) {
+  wr_self *me = &p->sw->self;
+  kin k = {p->sw, wr_load32(&t->cancel) & (WR_CANCEL_FORCE | WR_CANCEL_FAMILY)};
+  if (k.how & WR_CANCEL_FAMILY)
+    wr_tasks_children(me->s, i, WR_TASK_GEN(wr_load(&t->tstate)), cancel_child, &k);
+  wr_tasks_fail(me, i, "CANCELLED", "the task was cancelled");
+}
+
 static void task_of_the_dead(pass *p, wr_idx i, wr_task *t) {
   wr_self *me = &p->sw->self;
   if (t->flags & WR_TF_WRITTEN) { /* its result was complete */
@@ -115,7 +151,7 @@ static void task_of_the_dead(pass *p, wr_idx i, wr_task *t) {
     return;
   }
   if (wr_load32(&t->cancel) & WR_CANCEL_WANTED) {
-    wr_tasks_fail(me, i, "CANCELLED", "the task was cancelled");
+    cancelled_of_the_dead(p, i, t);
     return;
   }
   if (t->flags & WR_TF_CALL) {
@@ -202,7 +238,10 @@ static void visit_task(void *ctx, wr_idx i) {
       break;
     case WR_TASK_RUNNING:
     case WR_TASK_CANCELLING:
-      if (WR_TASK_SLOT(st) == p->slot) task_of_the_dead(p, i, t);
+      if (WR_TASK_SLOT(st) == p->slot)
+        task_of_the_dead(p, i, t);
+      else if (WR_TASK_PHASE(st) == WR_TASK_RUNNING)
+        tell_the_marked(p, i, t, st);
       break;
     case WR_TASK_FINISHED:
       if (WR_TASK_SLOT(st) == p->slot && (wr_tag_value(wr_load(&t->ret.refs)) & WR_REF_TASK))

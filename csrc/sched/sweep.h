@@ -14,6 +14,9 @@ struct wr_sweeper {
   void (*actor_died)(void *ctx, uint32_t actor, uint32_t gen, int restarting);
   /* A process must end, with its owner or its placement group.  May be NULL in tests. */
   void (*kill_process)(void *ctx, uint32_t slot, const char *reason);
+  /* The process of the slot runs a task that is cancelled and has not been told; see
+   * WR_CANCEL_TOLD.  May be NULL in tests. */
+  void (*interrupt)(void *ctx, uint32_t slot, wr_idx task, uint32_t gen, int force);
 };
 
 int wr_sweeper_init(wr_sweeper *sw, wr_seg *s, uint32_t daemon_slot,

@@ -260,6 +260,8 @@ enum wr_task_phase {
 #define WR_CANCEL_WANTED 1u
 #define WR_CANCEL_FORCE 2u
 #define WR_CANCEL_FAMILY 4u /* and what it has submitted */
+#define WR_CANCEL_TOLD 8u   /* whiprayd has interrupted the process that runs it */
+#define WR_CANCEL_ANEW 16u  /* only asked for: interrupt it also when that has been done before */
 
 typedef struct {
   wr_object ret; /* the first return; its idx is the task's */

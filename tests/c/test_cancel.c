@@ -196,6 +196,83 @@ TEST(a_task_that_waits_to_be_tried_again_may_have_children) {
   close_empty();
 }
 
+/* ---- the sweep finishes what a process had begun ---------------------------------------------- */
+
+static uint32_t told, told_slot;
+static wr_idx told_task;
+
+static void note_told(void *ctx, uint32_t slot, wr_idx task, uint32_t gen, int force) {
+  (void)ctx;
+  CHECK(!force && gen == WR_TASK_GEN(wr_load(&wr_task_at(&x.seg, task)->tstate)));
+  atomic_fetch_or(&wr_task_at(&x.seg, task)->cancel, WR_CANCEL_TOLD); /* as the daemon does */
+  told_slot = slot;
+  told_task = task;
+  told++;
+}
+
+static void bury(wr_client *c) {
+  uint32_t slot = c->slot;
+  session_drop(&x, slot);
+  session_sweep(&x, slot);
+}
+
+TEST(a_task_that_was_marked_by_the_dead_is_interrupted_once) {
+  wr_id task;
+  wr_job job;
+  uint32_t slot;
+  open_session();
+  told = 0;
+  x.sweeper.interrupt = note_told;
+  task_plan p = {.o = {ORDER_ECHO, 1, 8, 0}};
+  plan_submit(d, &p, &task);
+  CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);
+  wr_client *canceller = session_client(&x, WR_ROLE_WORKER);
+  CHECK_EQ(cancel(canceller, task, WR_CANCEL_FAMILY | WR_CANCEL_ANEW, &slot), 0);
+  CHECK_EQ(wr_load32(&job.t->cancel), WR_CANCEL_WANTED | WR_CANCEL_FAMILY);
+  bury(canceller);
+  CHECK_EQ(told, 1);
+  CHECK(told_slot == w->slot && told_task == task.idx);
+  bury(session_client(&x, WR_ROLE_WORKER));
+  CHECK_EQ(told, 1);
+  CHECK_EQ(cancel(d, task, 0, &slot), 0); /* with its family, later */
+  CHECK(wr_load32(&job.t->cancel) & WR_CANCEL_TOLD);
+  CHECK_EQ(cancel(d, task, WR_CANCEL_ANEW, &slot), 0);
+  CHECK(!(wr_load32(&job.t->cancel) & WR_CANCEL_TOLD));
+  work_run(w, &job);
+  wr_creator_drop(d, task);
+  close_empty();
+}
+
+TEST(what_a_cancelled_task_submitted_last_goes_with_its_process) {
+  wr_id parent, queued, running;
+  wr_job job, child;
+  uint32_t slot;
+  open_session();
+  told = 0;
+  x.sweeper.interrupt = note_told;
+  task_plan p = {.o = {ORDER_ECHO, 1, 8, 0}, .spec = {.retries = -1}};
+  plan_submit(d, &p, &parent);
+  CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);
+  CHECK_EQ(cancel(d, parent, WR_CANCEL_FAMILY, &slot), 0);
+  job.t->cancel |= WR_CANCEL_TOLD;
+  p.spec.parent = (wr_id){job.idx, job.gen};
+  plan_submit(w, &p, &running);
+  plan_submit(w, &p, &queued);
+  wr_client *other = session_client(&x, WR_ROLE_WORKER);
+  CHECK_EQ(wr_work_next(other, &child, 0), WR_OK);
+  CHECK_EQ(child.idx, running.idx);
+  bury(w);
+  CHECK(cancelled(parent));
+  CHECK_EQ(told, 1);
+  CHECK(told_slot == other->slot && told_task == running.idx);
+  CHECK(wr_load32(&child.t->cancel) & WR_CANCEL_FAMILY);
+  work_run(other, &child);
+  CHECK_EQ(work_all(other), 0);
+  wr_creator_drop(d, parent);
+  w = other;
+  close_empty();
+}
+
 #ifdef WR_HOSTILE
 static wr_id meanwhile;
 
