@@ -22,7 +22,7 @@ static void tell(wr_client *c, uint32_t type, const uint64_t *fields, uint32_t n
   wr_buf b = {0};
   wr_out_array(&b, n);
   for (uint32_t i = 0; i < n; i++) wr_out_uint(&b, fields[i]);
-  if (!b.failed) (void)wr_rpc_notify(c, type, b.data, b.len);
+  if (!b.failed) (void)wr_rpc_hint(c, type, b.data, b.len);
   wr_buf_free(&b);
 }
 

@@ -73,7 +73,8 @@ void wr_conn_kick(wr_conn *conn);    /* wr_conn_next_event returns WR_INTR */
 /* WR_INTR: `waiting` has ended it; the request may have been sent, its answer will be dropped. */
 int wr_conn_call(wr_conn *conn, uint32_t type, const void *body, size_t len, uint8_t **reply,
                  size_t *reply_len);
-int wr_conn_notify(wr_conn *conn, uint32_t type, const void *body, size_t len);
+/* may_wait 0: WR_AGAIN when the daemon takes no more now. */
+int wr_conn_notify(wr_conn *conn, uint32_t type, const void *body, size_t len, int may_wait);
 int wr_conn_next_event(wr_conn *conn, uint32_t *type, uint8_t **body, size_t *len,
                        int64_t timeout_ns);
 /* Puts an event behind those that have come: who fetches it has seen them all. */

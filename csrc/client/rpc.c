@@ -360,11 +360,11 @@ int wr_conn_call(wr_conn *conn, uint32_t type, const void *body, size_t len, uin
   return finish_call(&p, reply, reply_len);
 }
 
-int wr_conn_notify(wr_conn *conn, uint32_t type, const void *body, size_t len) {
+int wr_conn_notify(wr_conn *conn, uint32_t type, const void *body, size_t len, int may_wait) {
   enter(conn);
   int rc = conn->ended ? WR_CLOSED : WR_OK;
   pthread_mutex_unlock(&conn->lock);
-  if (rc == WR_OK) rc = send_frame(conn, type, 0, body, len, 1);
+  if (rc == WR_OK) rc = send_frame(conn, type, 0, body, len, may_wait);
   pthread_mutex_lock(&conn->lock);
   leave(conn);
   return rc;
@@ -425,7 +425,12 @@ int wr_rpc_call(wr_client *c, uint32_t type, const void *body, size_t len, uint8
 /* A client without a connection, as tests make it, tells nobody. */
 int wr_rpc_notify(wr_client *c, uint32_t type, const void *body, size_t len) {
   if (!wr_client_conn(c)) return WR_CLOSED;
-  return wr_conn_notify(wr_client_conn(c), type, body, len);
+  return wr_conn_notify(wr_client_conn(c), type, body, len, 1);
+}
+
+int wr_rpc_hint(wr_client *c, uint32_t type, const void *body, size_t len) {
+  if (!wr_client_conn(c)) return WR_CLOSED;
+  return wr_conn_notify(wr_client_conn(c), type, body, len, 0);
 }
 
 int wr_rpc_next_event(wr_client *c, uint32_t *type, uint8_t **body, size_t *len,

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 import textwrap
@@ -342,6 +343,24 @@ def test_a_full_disk_pushes_back_and_loses_nothing(start: Start) -> None:
     assert [int(whipray.get(ref)[0]) for ref in refs] == list(range(10))
     del refs[:5]
     assert (whipray.get(fill(3)[2]) == 2).all()
+    wait_until_whole()
+
+
+def test_who_asks_a_stopped_daemon_for_a_value_does_not_get_stuck(start: Start) -> None:
+    """More often than its socket has room for."""
+    start()
+    refs = fill(20)
+    on_disk = refs[0]
+    daemon = _core.info()["daemon_pid"]
+    os.kill(daemon, signal.SIGSTOP)
+    try:
+        for _ in range(2000):
+            with pytest.raises(GetTimeoutError):
+                whipray.get(on_disk, timeout=0)
+    finally:
+        os.kill(daemon, signal.SIGCONT)
+    assert (whipray.get(on_disk, timeout=60) == 0).all()
+    del refs, on_disk
     wait_until_whole()
 
 
