@@ -228,3 +228,79 @@ def test_tasks_can_take_part():
 
     found = ray.get([task.remote(rank) for rank in range(2)])
     assert [value for value, _ in found] == [3, 3] and found[0][1] != found[1][1]
+
+
+# ---- members that die ----------------------------------------------------------------------------
+
+
+def stores(name):
+    found = ray.util.list_named_actors(all_namespaces=True)
+    return [row for row in found if row["name"] == name]
+
+
+def test_who_waits_for_a_dead_rank_is_told_at_once():
+    members = [Member.remote() for _ in range(3)]
+    ray.get([m.join.remote(3, i, "mortal") for i, m in enumerate(members)])
+    waiting = [m.run.remote("allreduce", np.ones(2), "mortal") for m in members[:1]]
+    waiting.append(members[1].run.remote("recv", np.ones(2), 2, "mortal"))
+    assert ray.wait(waiting, timeout=0.2)[0] == []
+    ray.kill(members[2])
+    for ref in waiting:  # far from the time that they would wait for a living one
+        with pytest.raises(RuntimeError, match=r"rank 2 has ended.*init_collective_group"):
+            ray.get(ref, timeout=20)
+    with pytest.raises(RuntimeError, match="rank 2 has ended"):
+        ray.get(members[0].run.remote("barrier", "mortal"))
+    ray.get([m.ask.remote("destroy_collective_group", "mortal") for m in members[:2]])
+    wait_until(lambda: not stores("mortal"))
+
+
+def test_nothing_is_left_of_the_operations_of_the_dead():
+    """The one who died had brought something: whoever comes next must not get it."""
+    first, second = Member.remote(), Member.remote()
+    ray.get([first.join.remote(2, 0, "reborn"), second.join.remote(2, 1, "reborn")])
+    dying = first.run.remote("allreduce", np.full(2, 100.0), "reborn")
+    first.run.remote("send", np.full(2, 100.0), 1, "reborn")
+    assert ray.wait([dying], timeout=0.3)[0] == []
+    ray.kill(first)
+    with pytest.raises(RuntimeError, match=r"rank 0 has ended|joined again"):
+        ray.get(second.run.remote("recv", np.zeros(2), 0, "reborn"))
+    first = Member.remote()
+    ray.get(second.ask.remote("destroy_collective_group", "reborn"))
+    ray.get([first.join.remote(2, 0, "reborn"), second.join.remote(2, 1, "reborn")])
+    refs = [m.run.remote("allreduce", np.ones(2), "reborn") for m in (first, second)]
+    assert [list(value) for value in ray.get(refs)] == [[2, 2], [2, 2]]
+    refs = [
+        first.run.remote("send", np.full(2, 5.0), 1, "reborn"),
+        second.run.remote("recv", np.zeros(2), 0, "reborn"),
+    ]
+    assert list(ray.get(refs)[1]) == [5, 5]
+    ray.get([m.ask.remote("destroy_collective_group", "reborn") for m in (first, second)])
+    wait_until(lambda: not stores("reborn"))
+
+
+def test_a_store_does_not_outlive_its_members():
+    members = [Member.remote() for _ in range(2)]
+    ray.get([m.join.remote(2, i, "gone") for i, m in enumerate(members)])
+    alone = Member.remote()
+    ray.get(alone.join.remote(2, 0, "never complete"))
+    assert stores("gone") and stores("never complete")
+    for member in [*members, alone]:
+        ray.kill(member)
+    wait_until(lambda: not stores("gone") and not stores("never complete"))
+
+
+def test_a_group_is_left_and_joined_again_at_once():
+    members = [Member.remote() for _ in range(2)]
+
+    def again(self, rank):
+        total = 0
+        for k in range(10):
+            col.init_collective_group(2, rank, "gloo", "again")
+            array = np.full(1, float(k))
+            col.allreduce(array, "again")
+            total += array[0]
+            col.destroy_collective_group("again")
+        return total
+
+    assert ray.get([m.__ray_call__.remote(again, i) for i, m in enumerate(members)]) == [90, 90]
+    wait_until(lambda: not stores("again"))

@@ -7,6 +7,7 @@ order.  Tensors are changed in place.
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any, NoReturn
 
 from whipray._private import worker
@@ -16,6 +17,7 @@ from whipray.util.collective.types import Backend, ReduceOp
 _groups: dict[str, Any] = {}
 _lock = threading.Lock()
 TWICE = "Trying to initialize a group twice."
+_TRIES = 100
 
 
 # ---- membership ----------------------------------------------------------------------------------
@@ -70,13 +72,27 @@ def init_collective_group(
     with _lock:
         if group_name in _groups:
             raise RuntimeError(TWICE)
-        _join(group_name, store.open_store(group_name, world_size), world_size, rank, gloo_timeout)
+        for _ in range(_TRIES):
+            actor = store.open_store(group_name, world_size)
+            if _join(group_name, actor, world_size, rank, gloo_timeout):
+                return
+            time.sleep(0.02)
+    raise RuntimeError(f"The store of the collective group '{group_name}' ends again and again.")
 
 
-def _join(name: str, actor: Any, world_size: int, rank: int, timeout_ms: int) -> None:
+def _join(name: str, actor: Any, world_size: int, rank: int, timeout_ms: int) -> bool:
+    """False: the store is the last formation's, and about to end."""
+    from whipray import _core
+    from whipray.exceptions import ActorDiedError
     from whipray.util.collective.group import Group
 
-    _groups[name] = Group(name, actor, world_size, rank, timeout_ms / 1000)
+    try:
+        formation = _core.get(actor.join.remote(rank, store.own_process()))
+    except ActorDiedError:
+        return False
+    if formation != store.CLOSED:
+        _groups[name] = Group(name, actor, formation, world_size, rank, timeout_ms / 1000)
+    return bool(formation != store.CLOSED)
 
 
 _declared: dict[str, Any] = {}
@@ -160,7 +176,8 @@ def _join_declared(group_name: str) -> None:
             f"The collective group '{group_name}' is not initialized in the process."
         )
     world_size, rank = found
-    _join(group_name, actor, world_size, rank, 30_000)
+    if not _join(group_name, actor, world_size, rank, 30_000):
+        raise RuntimeError(f"The collective group '{group_name}' has just ended.")
 
 
 def _check_inside_worker() -> None:

@@ -37,9 +37,18 @@ def array_of(tensor: Any) -> Any:
 class Group:
     """A rank of a group."""
 
-    def __init__(self, name: str, store: Any, world_size: int, rank: int, timeout: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        store: Any,
+        formation: int,
+        world_size: int,
+        rank: int,
+        timeout: float,
+    ) -> None:
         self.name = name
         self.store = store
+        self.formation = formation
         self.world_size = world_size
         self.rank = rank
         self._timeout = timeout
@@ -47,18 +56,28 @@ class Group:
 
     def _wait(self, answer: Any, doing: str) -> Any:
         try:
-            return _core.get(answer, timeout=self._timeout)
+            found = _core.get(answer, timeout=self._timeout)
         except GetTimeoutError:
             raise RuntimeError(
                 f"{doing} in group {self.name!r}: the other ranks did not come within "
                 f"{self._timeout} s"
             ) from None
+        if isinstance(found, str) and found:
+            raise RuntimeError(
+                f"{doing} in group {self.name!r}: {found}; to go on, all ranks have to call "
+                "destroy_collective_group() and init_collective_group()"
+            )
+        return found
+
+    def _ask(self, doing: str, method: str, *args: Any) -> Any:
+        answer = getattr(self.store, method).remote(self.formation, *args)
+        return self._wait(answer, doing)
 
     def _meet(self, doing: str, *arrays: Any) -> list[list[Any]]:
         """References to what each rank brought, by rank; the caller has put `arrays`."""
         refs = [_core.put(array) for array in arrays]
         number, self._number = self._number, self._number + 1
-        found: list[list[Any]] = self._wait(self.store.meet.remote(number, self.rank, refs), doing)
+        found: list[list[Any]] = self._ask(doing, "meet", number, self.rank, refs)
         return found
 
     def barrier(self) -> None:
@@ -106,16 +125,16 @@ class Group:
     def send(self, tensor: Any, target: int) -> None:
         """Leave the tensor for rank `target`; does not wait until it is received."""
         refs = [_core.put(array_of(tensor))]
-        self._wait(self.store.send.remote(self.rank, target, refs), "send")
+        self._ask("send", "send", self.rank, target, refs)
 
     def recv(self, tensor: Any, source: int) -> None:
         """The next tensor that rank `source` has sent to this one."""
-        refs = self._wait(self.store.receive.remote(source, self.rank), "recv")
+        refs = self._ask("recv", "receive", source, self.rank)
         array_of(tensor)[...] = _core.get(refs[0])
 
     def leave(self) -> None:
         """Have done with the group; the last member ends the store."""
-        if self._wait(self.store.leave.remote(self.rank), "leaving"):
+        if self._ask("leaving", "leave", self.rank):
             api.kill(self.store)
 
 
