@@ -222,10 +222,10 @@ typedef struct {
 } wr_actor_spec;
 int wr_actor_create(wr_client *c, const wr_actor_spec *spec, wr_id *out);
 
-/* how: WR_CANCEL_FORCE, WR_CANCEL_FAMILY, WR_CANCEL_ANEW.  1: will never run; 0: too late, running or done (a
- * running one gets the mark and *slot tells which process runs it).  *task becomes the task's own
- * id where it was that of an extra return.  *began, if not NULL: a process runs it, or has tried
- * to, so that there may be children. */
+/* how: WR_CANCEL_FORCE, WR_CANCEL_FAMILY, WR_CANCEL_ANEW.  1: will never run; 0: too late, running
+ * or done (a running one gets the mark and *slot tells which process runs it).  *task becomes the
+ * task's own id where it was that of an extra return.  *began, if not NULL: a process runs it, or
+ * has tried to, so that there may be children. */
 int wr_task_cancel(wr_client *c, wr_id *task, uint32_t how, uint32_t *slot, int *began);
 /* Calls f for every unfinished task that `parent` has submitted. */
 void wr_task_children(wr_client *c, wr_id parent, void (*f)(void *ctx, wr_id child), void *ctx);

@@ -196,7 +196,7 @@ TEST(a_task_that_waits_to_be_tried_again_may_have_children) {
   close_empty();
 }
 
-/* ---- the sweep finishes what a process had begun ---------------------------------------------- */
+/* ---- the sweep finishes what a process had begun -------------------------------------------- */
 
 static uint32_t told, told_slot;
 static wr_idx told_task;
