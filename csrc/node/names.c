@@ -63,7 +63,8 @@ void node_name_claim(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
       wr_out_uint(&out, holder_of(e).actor);
       wr_out_uint(&out, holder_of(e).gen);
     } else {
-      rc = node_table_put(&n->names, node_key_view(&key), (wr_bytes){(const uint8_t *)&h, sizeof h});
+      const wr_bytes value = {(const uint8_t *)&h, sizeof h};
+      rc = node_table_put(&n->names, node_key_view(&key), value);
     }
   }
   finish(p, id, rc, &out, &key);

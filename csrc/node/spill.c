@@ -141,7 +141,8 @@ static void evict(node *n, const node_spilled *v, size_t count) {
   for (size_t i = 0; i < count; i++) {
     if (!begun[i]) continue;
     node_piece *p = node_pieces_find(&n->spill->pieces, v[i].idx, v[i].gen);
-    if (node_views_has(&views, v[i].idx) || wr_away_leave(me, v[i].idx, v[i].gen, &p->refs) != WR_OK) {
+    if (node_views_has(&views, v[i].idx) ||
+        wr_away_leave(me, v[i].idx, v[i].gen, &p->refs) != WR_OK) {
       wr_away_stay(me, v[i].idx, v[i].gen);
     } else {
       n->spilled_objects++;

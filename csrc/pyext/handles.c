@@ -1,6 +1,6 @@
 /* Handles around actors that are known by a reference, by their id, or as the actor that this
- * process is.  What a handle shows of the class is read from the actor's description in the session,
- * once for each class. */
+ * process is.  What a handle shows of the class is read from its description in the session, once
+ * for each class. */
 #include "pyext/module.h"
 
 #define WRPY_ACTOR_BYTES 16 /* of an actor's id */
