@@ -1,14 +1,17 @@
 """cloudpickle under the name that Ray gives it: `whipray.cloudpickle`.
 
-Three things differ from the package.  Functions keep the name of the file they come from, whatever
+Four things differ from the package.  Functions keep the name of the file they come from, whatever
 version of cloudpickle is installed (3.1.3 drops it), so that a traceback from a worker shows the
 user's line.  Classes keep their `__slots__`: instances that a worker makes are as those of the
-driver.  And what the program's script defines goes by value also where multiprocessing has started
-this process (spawn, forkserver) and calls the script `__mp_main__`.
+driver.  Functions under `functools.cache` or `lru_cache` go by value where others do, and so does
+`cached_property`: each process has a cache of its own.  And what the program's script defines goes
+by value also where multiprocessing has started this process (spawn, forkserver) and calls the
+script `__mp_main__`.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
 from collections import ChainMap
@@ -56,10 +59,61 @@ def _with_slots(cls: type, made: tuple[Any, ...]) -> tuple[Any, ...]:
 _make_class = getattr(_cloudpickle.cloudpickle, "_make_skeleton_class", None)
 
 
-class Pickler(_Base):  # type: ignore[misc]
-    """cloudpickle's, with the file names of functions and the slots of classes kept."""
+# ---- functools ----------------------------------------------------------------------------------
 
-    dispatch_table: ClassVar[Any] = ChainMap({CodeType: _reduce_code}, _Base.dispatch_table)
+
+def _reduce_cached(cached: Any) -> str | tuple[Any, ...]:
+    """By name where a worker finds it; else an empty shell first, since it may call itself."""
+    if _is_found(cached):
+        return str(cached.__qualname__)
+    facts = {name: value for name, value in vars(cached).items() if name != "cache_parameters"}
+    return _cached_shell, tuple(cached.cache_parameters().values()), facts, None, None, _fill_shell
+
+
+def _is_found(cached: Any) -> bool:
+    module = sys.modules.get(cached.__module__)
+    if module is None or cached.__module__ in ("__main__", _SPAWNED_MAIN):
+        return False
+    packages = [cached.__module__]
+    while "." in packages[-1]:
+        packages.append(packages[-1].rpartition(".")[0])
+    if not _cloudpickle.list_registry_pickle_by_value().isdisjoint(packages):
+        return False
+    found: Any = module
+    for name in cached.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is cached
+
+
+def _cached_shell(maxsize: int | None, typed: bool) -> Any:
+    @functools.lru_cache(maxsize, typed)
+    def shell(*args: Any, **kwargs: Any) -> Any:
+        return shell.__wrapped__(*args, **kwargs)
+
+    return shell
+
+
+def _fill_shell(shell: Any, facts: dict[str, Any]) -> None:
+    vars(shell).update(facts)  # __wrapped__ is the function
+
+
+def _reduce_property(found: Any) -> tuple[Any, ...]:
+    """Without its lock, which it has up to Python 3.11."""
+    facts = {name: value for name, value in vars(found).items() if name != "lock"}
+    return functools.cached_property, (found.func,), facts
+
+
+_REDUCERS: dict[type, Callable[[Any], str | tuple[Any, ...]]] = {
+    CodeType: _reduce_code,
+    functools._lru_cache_wrapper: _reduce_cached,
+    functools.cached_property: _reduce_property,
+}
+
+
+class Pickler(_Base):  # type: ignore[misc]
+    """cloudpickle's, with what the module says."""
+
+    dispatch_table: ClassVar[Any] = ChainMap(_REDUCERS, _Base.dispatch_table)
 
     def reducer_override(self, obj: Any) -> Any:
         """How functions and classes travel; see `pickle.Pickler.reducer_override`."""
