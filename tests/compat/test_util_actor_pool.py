@@ -200,3 +200,14 @@ def test_a_subclass_sees_the_fields(ray: Ray, part: Callable[[str], Any]) -> Non
     assert pool._next_task_index == 1 and list(pool._index_to_future) == [0]
     assert [pool.get_next() for _ in range(3)] == [0, 2, 4]
     assert pool.returned == 3 and pool._next_return_index == 3
+
+
+@pytest.mark.ray_differs("it gives fewer results than values")
+def test_values_that_no_actor_is_there_for_are_not_lost_silently(ray: Ray, pool_of: Any) -> None:
+    pool = pool_of(0)
+    for results in (pool.map, pool.map_unordered):
+        with pytest.raises(ValueError, match="no actors: 2 of the values"):
+            list(results(lambda actor, x: actor.double.remote(x), [1, 2]))
+    assert list(pool.map(lambda actor, x: actor.double.remote(x), [])) == []
+    pool.push(ray.remote(Worker).remote())
+    assert list(pool.map(lambda actor, x: actor.double.remote(x), [1, 2])) == [2, 4]

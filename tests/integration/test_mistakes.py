@@ -18,6 +18,7 @@ import pytest
 
 import whipray
 from whipray import _core
+from whipray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 
 @whipray.remote
@@ -181,6 +182,19 @@ def test_get_of_what_is_no_reference_says_what_to_do(
 ) -> None:
     with pytest.raises(kind, match=text):
         whipray.get(given())
+
+
+def test_an_index_of_no_bundle_is_told_which_there_are() -> None:
+    group = whipray.util.placement_group([{"CPU": 0.1}, {"CPU": 0.1}])
+
+    def task(bundle: int) -> Any:
+        place = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
+        return scale.options(num_cpus=0.1, scheduling_strategy=place)
+
+    assert whipray.get([task(0).remote(1), task(1).remote(1)]) == [2, 2]
+    with pytest.raises(ValueError, match=r"index 2 is invalid.*indexes: 0-1$"):
+        task(2).remote(1)
+    whipray.util.remove_placement_group(group)
 
 
 def test_a_handle_says_that_it_has_methods_only() -> None:

@@ -202,7 +202,7 @@ def _check_fit(
     if at >= len(bundles) or at < -1:
         raise ValueError(
             f"placement group bundle index {at} is invalid. Valid placement group indexes: "
-            f"0-{len(bundles)}"
+            f"0-{len(bundles) - 1}"
         )
     if not _fits(resources, bundles):
         whole = {key: int(n) if n == int(n) else n for key, n in resources.items()}

@@ -32,6 +32,7 @@ class ActorPool:
         def results() -> Iterator[Any]:
             while self.has_next():
                 yield self.get_next()
+            self._refuse_rest()
 
         return results()
 
@@ -42,6 +43,7 @@ class ActorPool:
         def results() -> Iterator[Any]:
             while self.has_next():
                 yield self.get_next_unordered()
+            self._refuse_rest()
 
         return results()
 
@@ -54,6 +56,17 @@ class ActorPool:
                 pass
         for value in values:
             self.submit(fn, value)
+
+    def _refuse_rest(self) -> None:
+        """ValueError for values that no actor is left for: they would be missing silently."""
+        if self._pending_submits:
+            count = len(self._pending_submits)
+            self._pending_submits.clear()
+            raise ValueError(
+                f"This ActorPool has no actors{' left' if self._next_task_index else ''}: "
+                f"{count} of the values were given to none. Make it with a list of actors, or "
+                "push() some before map()."
+            )
 
     def submit(self, fn: Callable[[Any, Any], Any], value: Any) -> None:
         """Call on the next idle actor; later, if none is idle."""
