@@ -184,6 +184,16 @@ def test_shutdown_ends_the_actor(ray: Ray, module: Any) -> None:
         wait_until(lambda actor=actor: not _answers(ray, actor))
 
 
+@pytest.mark.ray_differs("it says that None has no attribute")
+def test_a_queue_that_was_shut_down_says_so(module: Any) -> None:
+    q = module.Queue()
+    q.shutdown()
+    for use in (q.qsize, q.empty, q.get, q.get_nowait, lambda: q.put(1), lambda: len(q)):
+        with pytest.raises(RuntimeError, match="has been shut down"):
+            use()
+    q.shutdown()
+
+
 def _answers(ray: Ray, actor: Any) -> bool:
     try:
         ray.get(actor.qsize.remote())

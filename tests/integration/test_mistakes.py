@@ -184,6 +184,19 @@ def test_get_of_what_is_no_reference_says_what_to_do(
         whipray.get(given())
 
 
+@whipray.remote
+def count(n: int) -> Iterator[int]:
+    yield from range(n)
+
+
+def test_a_generator_that_is_passed_on_says_what_to_pass() -> None:
+    for use in (scale.remote, whipray.put, Shelf.remote().get.remote):
+        with pytest.raises(TypeError, match=r"Pass the references that it yields, list\(gen"):
+            use(count.remote(2))
+    total = whipray.remote(lambda refs: sum(whipray.get(refs)))
+    assert whipray.get(total.remote(list(count.remote(4)))) == 6
+
+
 def test_an_index_of_no_bundle_is_told_which_there_are() -> None:
     group = whipray.util.placement_group([{"CPU": 0.1}, {"CPU": 0.1}])
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 NOT_PICKLED = (
     "You cannot return or pass a generator to other task. Serializing a ObjectRefGenerator is not "
-    "allowed."
+    "allowed. Pass the references that it yields, list(generator), or make the generator there."
 )
 
 

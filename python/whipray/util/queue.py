@@ -29,12 +29,19 @@ class Queue:
         self.maxsize = maxsize
         self.actor: Any = api.remote(_QueueActor).options(**(actor_options or {})).remote(maxsize)
 
+    @property
+    def _holder(self) -> Any:
+        """The actor; RuntimeError once there is none."""
+        if self.actor is None:
+            raise RuntimeError("this Queue has been shut down, and its items are gone")
+        return self.actor
+
     def __len__(self) -> int:
         return self.size()
 
     def size(self) -> int:
         """Number of items."""
-        return int(_core.get(self.actor.qsize.remote()))
+        return int(_core.get(self._holder.qsize.remote()))
 
     def qsize(self) -> int:
         """Number of items."""
@@ -42,43 +49,43 @@ class Queue:
 
     def empty(self) -> bool:
         """True if there is no item."""
-        return bool(_core.get(self.actor.empty.remote()))
+        return bool(_core.get(self._holder.empty.remote()))
 
     def full(self) -> bool:
         """True if no item fits."""
-        return bool(_core.get(self.actor.full.remote()))
+        return bool(_core.get(self._holder.full.remote()))
 
     # -- one item --
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """Add an item; Full if there is no room at once, or within `timeout` seconds."""
         if not block:
-            self._checked(_core.get(self.actor.put_nowait.remote(item)), Full)
+            self._checked(_core.get(self._holder.put_nowait.remote(item)), Full)
             return
         _check(timeout)
-        self._checked(_core.get(self.actor.put.remote(item, timeout)), Full)
+        self._checked(_core.get(self._holder.put.remote(item, timeout)), Full)
 
     async def put_async(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """`put` for coroutines."""
         if not block:
-            self._checked(await self.actor.put_nowait.remote(item), Full)
+            self._checked(await self._holder.put_nowait.remote(item), Full)
             return
         _check(timeout)
-        self._checked(await self.actor.put.remote(item, timeout), Full)
+        self._checked(await self._holder.put.remote(item, timeout), Full)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Take the oldest item; Empty if there is none at once, or within `timeout` seconds."""
         if not block:
-            return self._item(_core.get(self.actor.get_nowait.remote()))
+            return self._item(_core.get(self._holder.get_nowait.remote()))
         _check(timeout)
-        return self._item(_core.get(self.actor.get.remote(timeout)))
+        return self._item(_core.get(self._holder.get.remote(timeout)))
 
     async def get_async(self, block: bool = True, timeout: float | None = None) -> Any:
         """`get` for coroutines."""
         if not block:
-            return self._item(await self.actor.get_nowait.remote())
+            return self._item(await self._holder.get_nowait.remote())
         _check(timeout)
-        return self._item(await self.actor.get.remote(timeout))
+        return self._item(await self._holder.get.remote(timeout))
 
     def put_nowait(self, item: Any) -> None:
         """put(item, block=False)."""
@@ -94,7 +101,7 @@ class Queue:
         """Add all items or none; Full if they do not fit."""
         if not isinstance(items, Iterable):
             raise TypeError("Argument 'items' must be an Iterable")
-        self._checked(_core.get(self.actor.put_nowait_batch.remote(list(items))), Full)
+        self._checked(_core.get(self._holder.put_nowait_batch.remote(list(items))), Full)
 
     def get_nowait_batch(self, num_items: int) -> list[Any]:
         """Take that many items or none; Empty if there are fewer."""
@@ -102,7 +109,7 @@ class Queue:
             raise TypeError("Argument 'num_items' must be an int")
         if num_items < 0:
             raise ValueError("'num_items' must be nonnegative")
-        return list(self._item(_core.get(self.actor.get_nowait_batch.remote(num_items))))
+        return list(self._item(_core.get(self._holder.get_nowait_batch.remote(num_items))))
 
     def shutdown(self, force: bool = False, grace_period_s: int = 5) -> None:
         """End the actor: at once, or after its running calls or the grace period."""
