@@ -80,6 +80,8 @@ struct node_pool {
   int eager;      /* keeps workers ready even when nobody asked */
   int wanted;     /* someone asked for workers since the last look */
   uint32_t procs; /* live and starting */
+  uint32_t made;  /* how many pools had been made before: tells apart uses of a number */
+  int leaving;    /* nobody uses it: it ends with its last worker, unless somebody asks for it */
   uint32_t early_deaths, early_kills, failures; /* in a row; kills of fork servers among them */
   uint64_t not_before_ns; /* no new worker earlier, after failures */
 };
@@ -126,6 +128,7 @@ struct node {
   uint32_t keep_workers;
   node_job *jobs;
   node_pool *pools[WR_MAX_POOLS];
+  uint32_t pools_made;
   node_proc *procs[WR_MAX_PROCS];
   uint32_t next_slot;
   node_proc *dead;  /* to be swept */
@@ -219,8 +222,13 @@ int node_server_spawn(node_job *job, node_proc *p, const int fds[3]);
 void node_server_reap(node_server *s, int pid);
 
 /* pools.c */
+/* Numbers that nobody uses are given to others. */
 node_pool *node_pool_get(node_job *job, wr_buf *env, int *rc); /* finds or makes; takes env */
 void node_pool_free(node_pool *p);
+void node_pool_left(node_pool *p); /* by one of its workers, which is gone */
+/* What clients call the pool: another one of its number has another name. */
+uint32_t node_pool_name(const node_pool *p);
+node_pool *node_pool_named(const node *n, uint32_t name); /* NULL: it has gone */
 void node_pool_fill(node_pool *p); /* starts what is missing */
 void node_pool_wanted(node *n, uint32_t pool);
 void node_pool_worker_failed(node_pool *p, const char *what);

@@ -9,11 +9,14 @@
 #include "os/io.h"
 #include "os/os.h"
 #include "os/spawn.h"
+#include "sched/shapes.h"
 #include "wire/messages.h"
 
 #define MAX_FAILURES 5u
 #define MAX_EARLY_KILLS 200u /* someone may kill workers at random for a while */
 #define REVIEW_MS 5000u
+#define SPARE 64u     /* with so few numbers of pools left, some are looked for that nobody uses */
+#define SPARE_STEP 8u /* ... each time that so many more have been used */
 #define RETRY_NS (INT64_C(100000000)) /* after a failure, times the failures in a row */
 
 /* ---- making and freeing ---------------------------------------------------------------------- */
@@ -38,16 +41,102 @@ static void publish(node *n, const node_pool *p) {
   if (wr_load32(&n->seg.h->npools) <= p->idx) wr_store32(&n->seg.h->npools, p->idx + 1);
 }
 
+/* ---- numbers --------------------------------------------------------------------------------- */
+
+uint32_t node_pool_name(const node_pool *p) { return p->idx + p->made * WR_MAX_POOLS; }
+
+node_pool *node_pool_named(const node *n, uint32_t name) {
+  node_pool *p = n->pools[name % WR_MAX_POOLS];
+  return p && node_pool_name(p) == name ? p : NULL;
+}
+
+static uint32_t find_unused(const node *n, uint32_t *left) {
+  uint32_t first = WR_MAX_POOLS;
+  *left = 0;
+  for (uint32_t i = WR_MAX_POOLS - 1; i > 0; i--) {
+    if (n->pools[i]) continue;
+    first = i;
+    ++*left;
+  }
+  return first;
+}
+
+static int has_shapes(const node *n, uint32_t pool) {
+  for (uint32_t i = 1; i < WR_MAX_SHAPES; i++)
+    if (wr_load32(&n->seg.shapes[i].state) != WR_SHAPE_FREE && n->seg.shapes[i].pool == pool)
+      return 1;
+  return 0;
+}
+
+static void dismiss(node_proc *w) {
+  wr_proc *r = &w->n->seg.procs[w->slot];
+  w->quitting = 1;
+  wr_store32(&r->quit, 1);
+  wr_wake(&w->n->seg, w->slot);
+}
+
+/* Actors end with the process that created them. */
+static int owns_actors(const node *n, uint32_t slot) {
+  uint32_t high = wr_load32(&n->seg.h->nactors);
+  for (uint32_t i = 0; i < high && i < WR_MAX_ACTORS; i++) {
+    const wr_actor *a = &n->seg.actors[i];
+    uint32_t phase = WR_ACTOR_PHASE(wr_load(&a->state));
+    if (phase != WR_ACTOR_FREE && phase != WR_ACTOR_DEAD && phase != WR_ACTOR_MAKING &&
+        a->creator == slot &&
+        !(wr_load32(&a->flags) & WR_AF_DETACHED))
+      return 1;
+  }
+  return 0;
+}
+
+/* Its workers, if it has any, have nothing to do and own nothing. */
+static int is_unused(node_pool *p) {
+  node *n = p->job->n;
+  if (p->eager || p == p->job->pool || node_job_over(p->job) || has_shapes(n, p->idx)) return 0;
+  for (uint32_t i = 0; i < WR_MAX_PROCS; i++) {
+    const node_proc *w = n->procs[i];
+    if (!w || w->pool != p) continue;
+    uint32_t activity = wr_load32(&n->seg.procs[i].activity);
+    int idle = activity == WR_ACT_PARKED || activity == WR_ACT_SPIN;
+    if (!w->dead && !w->quitting && (!idle || w->is_actor || owns_actors(n, i))) return 0;
+  }
+  return 1;
+}
+
+/* A pool that no task, no actor and no other process refers to: tickets of its shapes are worth
+ * nothing, and who asks for it by its environment gets it again, or another one. */
+static void let_unused_go(node *n) {
+  (void)wr_shapes_reclaim(&n->sweeper.self, wr_os_barrier);
+  for (uint32_t i = 1; i < WR_MAX_POOLS; i++) {
+    node_pool *p = n->pools[i];
+    if (!p || p->leaving || !is_unused(p)) continue;
+    p->leaving = 1;
+    for (uint32_t k = 0; k < WR_MAX_PROCS; k++) {
+      node_proc *w = n->procs[k];
+      if (w && w->pool == p && !w->dead && !w->quitting) dismiss(w);
+    }
+    node_pool_left(p);
+  }
+}
+
+void node_pool_left(node_pool *p) {
+  if (p->leaving && p->procs == 0) node_pool_free(p);
+}
+
 node_pool *node_pool_get(node_job *job, wr_buf *env, int *rc) {
   node *n = job->n;
   node_pool *p = find(job, env);
   *rc = WR_OK;
   if (p) {
+    p->leaving = 0;
     wr_buf_free(env);
     return p;
   }
-  uint32_t idx = 1;
-  while (idx < WR_MAX_POOLS && n->pools[idx]) idx++;
+  uint32_t left, idx = find_unused(n, &left);
+  if (left < SPARE && left % SPARE_STEP == 0) {
+    let_unused_go(n);
+    idx = find_unused(n, &left);
+  }
   p = idx < WR_MAX_POOLS ? wr_alloc(sizeof *p) : NULL;
   if (!p) {
     *rc = idx < WR_MAX_POOLS ? WR_NOMEM : WR_LIMIT;
@@ -56,6 +145,7 @@ node_pool *node_pool_get(node_job *job, wr_buf *env, int *rc) {
   }
   p->job = job;
   p->idx = idx;
+  p->made = n->pools_made++;
   p->env = *env;
   memset(env, 0, sizeof *env);
   n->pools[idx] = p;
@@ -105,8 +195,12 @@ static void count_worker(node_pool_counts *c, node_proc *w) {
 static node_pool_counts count(node_pool *p, int with_tasks) {
   node *n = p->job->n;
   node_pool_counts c = {.keep = p->eager ? n->keep_workers : 0, .cpus = n->seg.h->cpus};
-  for (uint32_t i = 0; i < WR_MAX_PROCS; i++)
-    if (n->procs[i] && n->procs[i]->pool == p) count_worker(&c, n->procs[i]);
+  uint32_t seen = 0;
+  for (uint32_t i = 0; i < WR_MAX_PROCS && seen < p->procs; i++) {
+    if (!n->procs[i] || n->procs[i]->pool != p) continue;
+    count_worker(&c, n->procs[i]);
+    seen++;
+  }
   if (with_tasks) c.runnable = runnable(p);
   wr_store32(&n->seg.pools[p->idx].starting, c.starting);
   wr_store32(&n->seg.pools[p->idx].workers, c.idle + c.busy + c.blocked);
@@ -272,20 +366,6 @@ static int long_idle(node_proc *w) {
   return ++w->idle_checks > 2;
 }
 
-/* Actors end with the process that created them. */
-static int owns_actors(const node *n, uint32_t slot) {
-  uint32_t high = wr_load32(&n->seg.h->nactors);
-  for (uint32_t i = 0; i < high && i < WR_MAX_ACTORS; i++) {
-    const wr_actor *a = &n->seg.actors[i];
-    uint32_t phase = WR_ACTOR_PHASE(wr_load(&a->state));
-    if (phase != WR_ACTOR_FREE && phase != WR_ACTOR_DEAD && phase != WR_ACTOR_MAKING &&
-        a->creator == slot &&
-        !(wr_load32(&a->flags) & WR_AF_DETACHED))
-      return 1;
-  }
-  return 0;
-}
-
 static uint32_t retire(node_pool *p) {
   node *n = p->job->n;
   node_pool_counts c = count(p, 1);
@@ -294,9 +374,7 @@ static uint32_t retire(node_pool *p) {
     node_proc *w = n->procs[i];
     if (!w || w->pool != p || w->is_actor || w->dead || w->killed || w->quitting) continue;
     if (!long_idle(w) || owns_actors(n, i)) continue;
-    w->quitting = 1;
-    wr_store32(&n->seg.procs[i].quit, 1);
-    wr_wake(&n->seg, i);
+    dismiss(w);
     left--;
   }
   return c.idle + c.busy > c.keep;

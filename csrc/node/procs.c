@@ -183,6 +183,7 @@ void node_proc_release(node_proc *p) {
   let_go(p);
   publish(p, WR_PROC_FREE);
   int worker = p->role == WR_ROLE_WORKER;
+  if (p->pool) node_pool_left(p->pool);
   wr_free(p);
   if (worker) node_job_worker_gone(job);
 }

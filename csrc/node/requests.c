@@ -29,16 +29,21 @@ static void on_pool(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
     pool = node_pool_get(p->job, &env, &rc);
   else
     wr_buf_free(&env);
-  answer_uint(p, id, rc, pool ? pool->idx : 0);
+  answer_uint(p, id, rc, pool ? node_pool_name(pool) : 0);
   if (!pool || wr_in_bool(c, &eager) != WR_OK || !eager) return;
   pool->eager = 1;
   node_pool_fill(pool);
 }
 
+/* 0: the pool has gone since it was asked for; no shape has that number. */
 static void on_shape(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
-  uint32_t pool, ticket = 0;
-  int rc = wr_in_u32(c, &pool);
-  if (rc == WR_OK) rc = node_shape_get(n, pool, c, &ticket);
+  uint32_t name, ticket = 0;
+  int rc = wr_in_u32(c, &name);
+  node_pool *pool = rc == WR_OK ? node_pool_named(n, name) : NULL;
+  if (pool) {
+    pool->leaving = 0;
+    rc = node_shape_get(n, pool->idx, c, &ticket);
+  }
   answer_uint(p, id, rc, ticket);
 }
 

@@ -8,7 +8,7 @@
 #include "wire/messages.h"
 #include "wire/pack.h"
 
-_Static_assert(WR_MAX_SHAPES == 4096 && WR_MAX_POOLS == 256 && WR_MAX_RESOURCES == 256 &&
+_Static_assert(WR_MAX_SHAPES == 4096 && WR_MAX_POOLS == 1024 && WR_MAX_RESOURCES == 256 &&
                WR_SHAPE_RESOURCES == 8, "the errors name them");
 
 /* full: for `doing`, when a table of the session is full. */
@@ -77,39 +77,46 @@ static long long pool_of(wrpy_state *st, PyObject *env) {
     return -1;
   }
   PyObject *answer = ask(st, WR_MSG_POOL_REG, &body, "cannot register a runtime environment",
-                         "cannot register another runtime environment: a session has 255, each "
-                         "job's own among them");
+                         "cannot register another runtime environment: a session has 1,023 in use "
+                         "at once, each job's own among them");
   long long pool = answer ? field(answer, 0) : -1;
   Py_XDECREF(answer);
   return pool;
 }
 
-static PyObject *m_shape(PyObject *module, PyObject *args) {
-  wrpy_state *st = wrpy_state_of(module);
-  PyObject *resources, *env;
-  unsigned int group = 0, gen = 0, bundle = 0;
-  if (!PyArg_ParseTuple(args, "O!O!|III", &PyDict_Type, &resources, &PyDict_Type, &env, &group,
-                        &gen, &bundle) ||
-      wrpy_attached(st))
-    return NULL;
-  long long pool = pool_of(st, env);
-  if (pool < 0) return NULL;
+/* -1 with an exception; 0: the pool has gone meanwhile. */
+static long long ticket_in(wrpy_state *st, long long pool, PyObject *resources,
+                           const uint32_t place[3]) {
   wr_buf body = {0};
   wr_out_array(&body, 5);
   wr_out_uint(&body, (uint64_t)pool);
   if (put_map(&body, resources, 1)) {
     wr_buf_free(&body);
-    return NULL;
+    return -1;
   }
-  wr_out_uint(&body, group);
-  wr_out_uint(&body, gen);
-  wr_out_uint(&body, bundle);
+  for (int i = 0; i < 3; i++) wr_out_uint(&body, place[i]);
   PyObject *answer = ask(st, WR_MSG_SHAPE_REG, &body, "cannot register a resource demand",
                          "cannot register another resource demand: a session has 4,094 in use at "
                          "once, those of all jobs together, of up to 8 of 256 resources");
-  long long shape = answer ? field(answer, 0) : -1;
+  long long ticket = answer ? field(answer, 0) : -1;
   Py_XDECREF(answer);
-  return shape < 0 ? NULL : PyLong_FromLongLong(shape);
+  return ticket;
+}
+
+static PyObject *m_shape(PyObject *module, PyObject *args) {
+  wrpy_state *st = wrpy_state_of(module);
+  PyObject *resources, *env;
+  uint32_t place[3] = {0}; /* group, its generation, bundle */
+  long long ticket = 0;
+  if (!PyArg_ParseTuple(args, "O!O!|III", &PyDict_Type, &resources, &PyDict_Type, &env, &place[0],
+                        &place[1], &place[2]) ||
+      wrpy_attached(st))
+    return NULL;
+  while (ticket == 0) {
+    long long pool = pool_of(st, env);
+    ticket = pool < 0 ? -1 : ticket_in(st, pool, resources, place);
+  }
+  return ticket < 0 ? NULL : PyLong_FromLongLong(ticket);
 }
 
 int wrpy_ticket_is_new(uint32_t ticket) {

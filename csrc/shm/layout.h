@@ -41,7 +41,7 @@
 #include "shm/atomic.h"
 
 #define WR_SEGMENT_MAGIC UINT64_C(0x3179617270696877) /* "whipray1" */
-#define WR_SEGMENT_VERSION 5u
+#define WR_SEGMENT_VERSION 6u
 
 #define WR_CHUNK_SHIFT 16
 #define WR_CHUNK ((uint64_t)1 << WR_CHUNK_SHIFT)
@@ -50,7 +50,7 @@
 
 #define WR_MAX_PROCS 4096u
 #define WR_MAX_ACTORS 16384u
-#define WR_MAX_POOLS 256u
+#define WR_MAX_POOLS 1024u
 #define WR_MAX_SHAPES 4096u
 #define WR_WIDE_SHAPES 256u /* the first ones have long overflow rings */
 #define WR_MAX_RESOURCES 256u

@@ -111,7 +111,7 @@ void server_config(wr_buf *b, double cpus, uint64_t store_bytes, const char *tem
   wr_out_text(b, temp_dir);
 }
 
-static uint32_t ask_uint(wr_client *c, uint32_t type, wr_buf *body) {
+uint32_t server_ask(wr_client *c, uint32_t type, wr_buf *body) {
   uint8_t *reply;
   size_t len;
   uint32_t n, v;
@@ -129,11 +129,11 @@ uint16_t server_shape(wr_client *c) {
   wr_buf b = {0};
   wr_out_array(&b, 1);
   wr_out_map(&b, 0);
-  uint32_t pool = ask_uint(c, WR_MSG_POOL_REG, &b);
+  uint32_t pool = server_ask(c, WR_MSG_POOL_REG, &b);
   wr_out_array(&b, 2);
   wr_out_uint(&b, pool);
   wr_out_map(&b, 1);
   wr_out_text(&b, "CPU");
   wr_out_double(&b, 1);
-  return (uint16_t)ask_uint(c, WR_MSG_SHAPE_REG, &b);
+  return (uint16_t)server_ask(c, WR_MSG_SHAPE_REG, &b);
 }

@@ -16,5 +16,7 @@ _Noreturn void server_run(server_obey *obey);
 void server_config(wr_buf *b, double cpus, uint64_t store_bytes, const char *temp_dir);
 /* One CPU, for the workers of this driver. */
 uint16_t server_shape(wr_client *c);
+/* A request that is answered with a number. */
+uint32_t server_ask(wr_client *c, uint32_t type, wr_buf *body);
 
 #endif

@@ -286,6 +286,65 @@ TEST(says_when_there_are_too_many_processes_and_goes_on_when_there_are_less) {
   remove_top();
 }
 
+/* ---- pools and shapes ------------------------------------------------------------------------ */
+
+/* The pool whose environment has the number, by the name that clients know. */
+static uint32_t pool_of(wr_client *c, uint32_t number) {
+  char text[16];
+  wr_buf b = {0};
+  snprintf(text, sizeof text, "%u", number);
+  wr_out_array(&b, 1);
+  wr_out_map(&b, 1);
+  wr_out_text(&b, "NUMBER");
+  wr_out_text(&b, text);
+  return server_ask(c, WR_MSG_POOL_REG, &b);
+}
+
+static uint32_t ticket_in(wr_client *c, uint32_t pool, double cpus) {
+  wr_buf b = {0};
+  wr_out_array(&b, 2);
+  wr_out_uint(&b, pool);
+  wr_out_map(&b, 1);
+  wr_out_text(&b, "CPU");
+  wr_out_double(&b, cpus);
+  return server_ask(c, WR_MSG_SHAPE_REG, &b);
+}
+
+static wr_id wait_in(wr_client *c, uint32_t ticket, wr_id gate) {
+  wr_task_spec spec = {.shape = ticket, .nreturns = 1};
+  wr_id id;
+  uint8_t *dst;
+  CHECK_EQ(wr_task_create(c, &spec, 0, &gate, 1, 1, &id, &dst), WR_OK);
+  CHECK_EQ(wr_task_submit(c, id.idx), WR_OK);
+  return id;
+}
+
+static int has_one_worker(void *c) { return stat_of(c, "workers") == 1; }
+
+TEST(environments_and_demands_that_nobody_uses_make_room_for_others) {
+  wr_client *c = start(1);
+  wr_id gate;
+  CHECK_EQ(wr_object_create(c, &gate), WR_OK);
+  uint32_t kept = pool_of(c, 0), other = pool_of(c, 1), number, slot;
+  uint32_t ticket = ticket_in(c, kept, 0.5);
+  wr_id waits = wait_in(c, ticket, gate);
+  expect(c, submit(c, (uint16_t)ticket_in(c, other, 0.5), "fine", 0), "fine"); /* it has a worker */
+  for (uint32_t k = 2; k < 3 * WR_MAX_POOLS; k++) CHECK_GT(ticket_in(c, pool_of(c, k), 0.5), 0);
+  CHECK_EQ(pool_of(c, 0), kept);
+  CHECK_NE(ticket_in(c, kept, 0.5), ticket);
+  CHECK_EQ(WR_TICKET_SHAPE(ticket_in(c, kept, 0.5)), WR_TICKET_SHAPE(ticket));
+  check_until(has_one_worker, c);
+  CHECK_EQ(ticket_in(c, other, 0.5), 0); /* its pool has gone */
+  CHECK_NE(pool_of(c, 1), other);
+  number = pool_of(c, 1);
+  for (uint32_t k = 1; k < 2 * WR_MAX_SHAPES; k++)
+    CHECK_GT(ticket_in(c, number, (double)k / WR_RES_SCALE), 0);
+  CHECK_EQ(WR_TICKET_SHAPE(ticket_in(c, kept, 0.5)), WR_TICKET_SHAPE(ticket));
+  CHECK_EQ(wr_task_cancel(c, &waits, 0, &slot, NULL), 1);
+  wr_client_detach(c);
+  remove_top();
+}
+
 static int is_gone(void *pid) { return kill(*(int *)pid, 0) != 0; }
 
 static void start_and_die(void *arg) {
