@@ -184,6 +184,16 @@ def test_get_of_what_is_no_reference_says_what_to_do(
         whipray.get(given())
 
 
+@whipray.remote(max_retries=0)
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_task_that_interrupts_itself_says_where() -> None:
+    with pytest.raises(whipray.exceptions.TaskCancelledError, match="raise KeyboardInterrupt"):
+        whipray.get(interrupt.remote())
+
+
 @whipray.remote
 def count(n: int) -> Iterator[int]:
     yield from range(n)

@@ -270,9 +270,13 @@ def failed(job: _core.Job, error: BaseException) -> BaseException | None:
         return _leave(job, error)
     if isinstance(error, KeyboardInterrupt) or _cancelled_async(job, error):
         cancelled = TaskCancelledError(_task_id(job))
-        if not job.cancelled and not isinstance(error, KeyboardInterrupt):
-            cancelled.__cause__ = error  # its own doing: the text tells where
-        return cancelled if job.cancelled else failures.task_failed(where(job), cancelled)
+        if job.cancelled:
+            return cancelled
+        if isinstance(error, KeyboardInterrupt):  # its own doing: the text tells where
+            cancelled.__traceback__ = error.__traceback__
+        else:
+            cancelled.__cause__ = error
+        return failures.task_failed(where(job), cancelled)
     if job.retry_exceptions and not job.returned and failures.retried(error, _wanted(job)):
         if job.retry():
             return None
