@@ -149,7 +149,7 @@ static uint32_t gpus_in(const node *n, const wr_need *needs, uint32_t count) {
 /* WR_NOTFOUND: it has no number, this one is free; WR_LIMIT: and none is free. */
 static int find(const node *n, const demand *d, uint32_t *number) {
   uint32_t unused = 0;
-  for (uint32_t i = 1; i < WR_SHAPE_ACTOR; i++) {
+  for (uint32_t i = 1; i < WR_MAX_SHAPES; i++) {
     const wr_shape *s = &n->seg.shapes[i];
     *number = i;
     if (same_shape(s, d)) return WR_OK;

@@ -8,7 +8,7 @@
 #include "wire/messages.h"
 #include "wire/pack.h"
 
-_Static_assert(WR_MAX_SHAPES == 4096 && WR_MAX_POOLS == 1024 && WR_MAX_RESOURCES == 256 &&
+_Static_assert(WR_MAX_SHAPES == 4032 && WR_MAX_POOLS == 1024 && WR_MAX_RESOURCES == 256 &&
                WR_SHAPE_RESOURCES == 8, "the errors name them");
 
 /* full: for `doing`, when a table of the session is full. */
@@ -96,7 +96,7 @@ static long long ticket_in(wrpy_state *st, long long pool, PyObject *resources,
   }
   for (int i = 0; i < 3; i++) wr_out_uint(&body, place[i]);
   PyObject *answer = ask(st, WR_MSG_SHAPE_REG, &body, "cannot register a resource demand",
-                         "cannot register another resource demand: a session has 4,094 in use at "
+                         "cannot register another resource demand: a session has 4,031 in use at "
                          "once, those of all jobs together, of up to 8 of 256 resources");
   long long ticket = answer ? field(answer, 0) : -1;
   Py_XDECREF(answer);

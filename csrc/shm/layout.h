@@ -51,7 +51,7 @@
 #define WR_MAX_PROCS 4096u
 #define WR_MAX_ACTORS 16384u
 #define WR_MAX_POOLS 1024u
-#define WR_MAX_SHAPES 4096u
+#define WR_MAX_SHAPES 4032u /* below WR_SHAPE_ACTOR, which is none */
 #define WR_WIDE_SHAPES 256u /* the first ones have long overflow rings */
 #define WR_MAX_RESOURCES 256u
 #define WR_SHAPE_RESOURCES 8u
@@ -517,8 +517,8 @@ typedef struct {
 } wr_shape;
 
 _Static_assert(sizeof(wr_shape) == 512, "shared layout: bump WR_SEGMENT_VERSION");
-_Static_assert(WR_MAX_SHAPES <= WR_SHAPE_ACTOR + 1 && WR_MAX_SHAPES == 64 * 64,
-               "a word has the number of a shape in 12 bits; a pool has a bit for each 64 of them");
+_Static_assert(WR_MAX_SHAPES < WR_SHAPE_ACTOR && WR_MAX_SHAPES % 64 == 0,
+               "a call is in no shape; a pool has a bit for each 64 of them");
 
 enum wr_pool_state { WR_POOL_FREE = 0, WR_POOL_OPEN = 1, WR_POOL_CLOSED = 2 /* job ended */ };
 

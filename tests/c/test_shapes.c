@@ -210,7 +210,7 @@ TEST(resources_of_a_former_shape_are_not_enough) {
 
 TEST(a_pool_looks_at_all_its_shapes) {
   open_session();
-  const uint32_t far[] = {64, 700, 4000, WR_SHAPE_ACTOR - 1};
+  const uint32_t far[] = {64, 700, 4000, WR_MAX_SHAPES - 1};
   wr_id refs[4];
   for (uint32_t i = 0; i < 4; i++) {
     open_shape(far[i], 1);

@@ -132,8 +132,8 @@ ray.shutdown()
 
 def test_different_demands_are_limited_while_they_are_in_use() -> None:
     said = driver(MANY_DEMANDS, "RLIMIT_CORE", 0)
-    assert "4,094 in use at once" in said and said.endswith("all\n")
-    assert 4080 < int(said.split()[0]) < 4094
+    assert "4,031 in use at once" in said and said.endswith("all\n")
+    assert 4020 < int(said.split()[0]) < 4031
 
 
 MORE_ACTORS_THAN_DESCRIPTORS = """
