@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import sys
 import threading
 from typing import Any
@@ -572,6 +573,33 @@ def test_a_cancelled_call_cleans_up_while_another_is_cancelled(
     for call in calls.values():
         with pytest.raises(ray.exceptions.TaskCancelledError):
             ray.get(call)
+
+
+@pytest.mark.ray_differs("the loop of the actor stops, and nobody hears of it")
+@pytest.mark.parametrize(
+    "options", [{"max_concurrency": 4}, {"concurrency_groups": {"other": 1}}], ids=str
+)
+@pytest.mark.parametrize("pause", [False, True], ids=["at once", "after an await"])
+def test_keyboard_interrupt_in_a_coroutine_ends_its_call_alone(
+    ray: Ray, options: dict[str, Any], pause: bool
+) -> None:
+    class Interrupting:
+        async def interrupt(self) -> None:
+            if pause:
+                await asyncio.sleep(0)
+            raise KeyboardInterrupt
+
+        async def pid(self) -> int:
+            return os.getpid()
+
+    actor = ray.remote(**options)(Interrupting).remote()
+    pid = ray.get(actor.pid.remote())
+    others = [actor.pid.remote() for _ in range(10)]
+    interrupted = actor.interrupt.remote()
+    others += [actor.pid.remote() for _ in range(10)]
+    with pytest.raises(ray.exceptions.TaskCancelledError):
+        ray.get(interrupted, timeout=60)
+    assert set(ray.get(others, timeout=60)) == {pid}
 
 
 @pytest.mark.ray_differs("the loop ends, the actor does not, and all its calls wait for ever")

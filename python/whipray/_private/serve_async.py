@@ -139,7 +139,13 @@ class AsyncServer(Answers):
         """
         asyncio.set_event_loop(self._loop)
         _core.set_loops()
-        self._loop.run_until_complete(self._live(job, args, kwargs))
+        life = self._loop.create_task(self._live(job, args, kwargs))
+        while not life.done():
+            try:
+                self._loop.run_until_complete(life)
+            except KeyboardInterrupt:  # of a Task, whose outcome it is; it stops the loop as well
+                if life.done() or not self._actor.served:
+                    raise
         return self._end
 
     async def _live(self, job: _core.Job, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
