@@ -231,7 +231,7 @@ test-asan-python: setup-test build-asan
 # runs those that are installed in a minute.
 LIBRARIES := .venv-libraries
 SMALL := $(addprefix tests/libraries/test_,modin.py dask.py scikit_learn.py microbenchmark.py \
-  real_ray.py)
+  real_ray.py pydantic.py private_modules.py)
 # $(call with_libraries,tests)
 with_libraries = PYTHONPATH=$(CURDIR)/python $(LIBRARIES)/bin/python -m pytest $(1)
 define install_libraries

@@ -11,6 +11,7 @@ import pytest
 import whipray as ray
 from tests.compat.helpers import wait_until
 from whipray.util import collective as col
+from whipray.util.collective import types
 from whipray.util.collective.types import Backend, ReduceOp
 
 SIZES = [3, 100, 300_001]
@@ -228,6 +229,22 @@ def test_tasks_can_take_part():
 
     found = ray.get([task.remote(rank) for rank in range(2)])
     assert [value for value, _ in found] == [3, 3] and found[0][1] != found[1][1]
+
+
+def test_options_of_operations_begin_as_those_of_ray() -> None:
+    assert types.AllReduceOptions().reduceOp is ReduceOp.SUM
+    assert types.SendOptions(dst_rank=2).dst_rank == 2 and types.RecvOptions().src_rank == 0
+    for name in (
+        "AllGather",
+        "AllReduce",
+        "Barrier",
+        "Broadcast",
+        "Reduce",
+        "ReduceScatter",
+        "Send",
+    ):
+        made = getattr(types, f"{name}Options")()
+        assert made.timeout_ms == types.unset_timeout_ms
 
 
 # ---- members that die ----------------------------------------------------------------------------

@@ -63,6 +63,10 @@ def _internal_kv_list(prefix: Text, *, namespace: Text | None = None) -> list[by
     return _ask(MSG_KV_KEYS, namespace, _bytes(prefix))
 
 
+def _pin_runtime_env_uri(uri: str, *, expiration_s: int) -> None:
+    """Nothing to do: what is stored stays for as long as the session."""
+
+
 def put_later(key: Text, value: bytes, namespace: Text) -> None:
     """Set a value without waiting until that is done."""
     _core.notify(MSG_KV_PUT, _core.pack([_bytes(namespace), _bytes(key), value, True]))

@@ -15,3 +15,8 @@ def get_node_instance_id() -> str:
     from whipray import get_runtime_context
 
     return get_runtime_context().get_node_id()
+
+
+def get_ray_jars_dir() -> str:
+    """RuntimeError: there is no Java here."""
+    raise RuntimeError("Ray's jars are not there: Whipray runs no Java.")
