@@ -257,7 +257,7 @@ typedef struct {
 
 /* The next task for this process: from its pool's queues, or, for an actor, from its mailbox.
  * Spins, then sleeps.  WR_OK, WR_CLOSED, WR_INTR, WR_TIMEOUT, WR_DEAD (retire: nothing left).
- * `concurrent`: how many of an actor's calls run now (order rules apply when the limit is 1). */
+ * Calls of one caller on an actor that runs one at a time come in order, unless it takes any. */
 int wr_work_next(wr_client *c, wr_job *job, int64_t timeout_ns);
 /* Calls rest(ctx) before it sleeps for want of work, without a lock; NULL: no more. */
 void wr_work_at_rest(wr_client *c, void (*rest)(void *ctx), void *ctx);

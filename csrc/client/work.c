@@ -194,7 +194,8 @@ static int look_for_call(wr_client *c, const wr_actor *a, wr_job *job, int *held
   enum { REMEMBERED = 64 };
   uint16_t blocked[REMEMBERED];
   uint32_t nblocked = 0;
-  int ordered = a->max_concurrency <= 1, rc = WR_AGAIN;
+  int ordered = a->max_concurrency <= 1 && !(wr_load32(&a->flags) & WR_AF_ANY_ORDER);
+  int rc = WR_AGAIN;
   *held_up = 0;
   for (uint32_t k = c->backlog.head; rc == WR_AGAIN && k < c->backlog.v.n; k++) {
     wr_idx i = c->backlog.v.v[k];

@@ -137,7 +137,7 @@ typedef struct {
   wr_id cls, meta;
   long shape, place, concurrency, max_pending, restarts;
   long group, group_gen, cause; /* cause: why it is dead from the start; 0: it is not */
-  int is_async, detached;
+  int is_async, detached, any_order;
   const char *name, *ns, *cls_name;
 } order;
 
@@ -189,6 +189,7 @@ static int read_order(wrpy_state *st, PyObject *spec, order *o) {
                  !need_long(spec, "cause", &o->cause) &&
                  !need_flag(spec, "is_async", &o->is_async) &&
                  !need_flag(spec, "detached", &o->detached) &&
+                 !need_flag(spec, "any_order", &o->any_order) &&
                  !need_text(spec, "name", ACTOR_NAME, &o->name) &&
                  !need_text(spec, "namespace", NAMESPACE, &o->ns) &&
                  !need_text(spec, "cls_name", "the name of a class", &o->cls_name)
@@ -304,7 +305,7 @@ static PyObject *m_actor_create(PyObject *module, PyObject *args) {
     return NULL;
   uint32_t place = WR_TICKET_SHAPE(o.place);
   uint32_t flags = (o.is_async ? WR_AF_ASYNC : 0) | (o.detached ? WR_AF_DETACHED : 0) |
-                   (o.name[0] ? WR_AF_NAMED : 0);
+                   (o.name[0] ? WR_AF_NAMED : 0) | (o.any_order ? WR_AF_ANY_ORDER : 0);
   wr_actor_spec as = {.cls = o.cls.idx,
                       .max_concurrency = (uint32_t)o.concurrency,
                       .flags = flags,

@@ -353,6 +353,7 @@ enum wr_actor_phase {
 #define WR_AF_NAMED 0x04u
 #define WR_AF_NO_RESTART 0x08u /* killed for good, or left by itself */
 #define WR_AF_RETIRE 0x10u     /* the last handle has gone: end after the queued calls */
+#define WR_AF_ANY_ORDER 0x20u  /* a call whose arguments are there may overtake one that waits */
 
 /* why an actor is dead */
 enum wr_actor_cause {

@@ -288,7 +288,7 @@ def _create_one(
     kwargs: dict[str, Any],
 ) -> ActorHandle[T]:
     meta = actor_class.__ray_metadata__
-    groups = options.groups_of(given.get("concurrency_groups"))
+    groups = options.groups_of_actor(given)
     concurrency = _concurrency(meta, given, groups)
     cls, description, methods, facts = actor_class._exports.get(
         given.get("max_task_retries") or 0, groups
@@ -316,6 +316,7 @@ def _create_one(
         "max_concurrency": concurrency + sum(groups.values()),
         "is_async": meta.is_asyncio,
         "detached": _lives_on(given.get("lifetime")),
+        "any_order": bool(given.get("allow_out_of_order_execution")),
         "max_pending": max(0, given.get("max_pending_calls") or 0),
         "max_restarts": given.get("max_restarts") or 0,
         "name": name,

@@ -269,3 +269,76 @@ def test_groups_whose_calls_wait_for_each_other(ray: Ray) -> None:
         seen.append(ray.get([*calls, meeting.other.remote()]))
     assert len({row[1] for row in seen}) == 1
     assert len({ident for row in seen for ident in row}) == 4
+
+
+def test_a_group_of_one_keeps_its_thread_local_state(ray: Ray) -> None:
+    @ray.remote(concurrency_groups={"io": 1})
+    class Local:
+        def __init__(self) -> None:
+            self.local = threading.local()
+
+        def tell(self, text: str) -> None:
+            self.local.text = text
+
+        def told(self) -> str | None:
+            return getattr(self.local, "text", None)
+
+        @ray.method(concurrency_group="io")
+        def tell_io(self, text: str) -> None:
+            self.local.text = text
+
+    local = Local.remote()
+    ray.get([local.tell.remote("default"), local.tell_io.remote("io")])
+    in_io = local.told.options(concurrency_group="io")
+    for _ in range(5):
+        assert ray.get([local.told.remote(), in_io.remote()]) == ["default", "io"]
+
+
+@pytest.mark.parametrize("kind", ["threads", "loop"])
+def test_a_group_of_the_system_is_there_whatever_the_methods_do(
+    ray: Ray, gate: Any, kind: str
+) -> None:
+    started, door = gate("started"), gate("door")
+
+    class Threads:
+        def block(self) -> int:
+            started.open()
+            door.wait()
+            return 1
+
+    class Loop:
+        async def block(self) -> int:
+            started.open()
+            door.wait()
+            return 1
+
+    cls = Threads if kind == "threads" else Loop
+    actor = ray.remote(enable_tensor_transport=True)(cls).remote()
+    blocked = actor.block.remote()
+    started.wait()
+    aside = actor.__ray_call__.options(concurrency_group="_ray_system")
+    assert ray.get(aside.remote(lambda self: type(self).__name__)) == cls.__name__
+    door.open()
+    assert ray.get(blocked) == 1
+
+
+def test_a_plain_actor_may_run_what_is_ready_first_where_it_allows_that(
+    ray: Ray, gate: Any
+) -> None:
+    door = gate("door")
+
+    @ray.remote(allow_out_of_order_execution=True)
+    class Plain:
+        def echo(self, value: Any) -> Any:
+            return value
+
+    @ray.remote(num_cpus=0)
+    def late() -> int:
+        door.wait()
+        return 1
+
+    plain = Plain.remote()
+    first = plain.echo.remote(late.remote())
+    assert ray.get(plain.echo.remote(2)) == 2
+    door.open()
+    assert ray.get(first) == 1

@@ -369,6 +369,15 @@ def groups_of(value: list[dict[str, Any]] | dict[str, int] | None) -> dict[str, 
     return dict(value)
 
 
+def groups_of_actor(options: dict[str, Any]) -> dict[str, int]:
+    """Its concurrency groups; one that passes tensors has those in which libraries ask about them,
+    whatever its methods do."""
+    groups = groups_of(options.get("concurrency_groups"))
+    if options.get("enable_tensor_transport"):
+        groups |= {"_ray_system": 1, "_ray_system_error": 1}
+    return groups
+
+
 # ---- what options mean ---------------------------------------------------------------------------
 
 
