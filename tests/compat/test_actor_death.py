@@ -441,3 +441,104 @@ def test_the_header_of_a_class_that_is_not_imported_names_it(ray: Ray) -> None:
         ray.get(Needs.remote().method.remote())
     assert "ray::Needs.__init__()" in str(caught.value)
     assert "no_such_module_there" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_exit_actor_in_the_constructor(ray: Ray, kind: str) -> None:
+    class Plain:
+        def __init__(self) -> None:
+            ray.actor.exit_actor()
+
+        def value(self) -> int:
+            return 1
+
+    class Async(Plain):
+        async def value(self) -> int:
+            return 1
+
+    actor = ray.remote(Plain if kind == "plain" else Async).remote()
+    for _ in range(2):
+        with pytest.raises(ray.exceptions.ActorDiedError):
+            ray.get(actor.value.remote())
+
+
+def test_exit_actor_deep_in_a_method_runs_what_is_to_be_run_finally(
+    ray: Ray, journal: Journal
+) -> None:
+    class Nested(Victim):
+        def leave(self) -> str:
+            try:
+                self.deeper()
+            finally:
+                journal.add("finally")
+            return "went on"
+
+        def deeper(self) -> None:
+            ray.actor.exit_actor()
+
+    actor = ray.remote(Nested).remote()
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        ray.get(actor.leave.remote())
+    wait_dead(ray, actor)
+    assert journal.lines() == ["finally"]
+
+
+def test_exit_actor_in_a_generator_comes_behind_its_items(ray: Ray) -> None:
+    class Yielding(Victim):
+        def items(self) -> Any:
+            yield 1
+            ray.actor.exit_actor()
+            yield 2
+
+    actor = ray.remote(Yielding).remote()
+    items = actor.items.remote()
+    assert ray.get(next(items)) == 1
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(next(items))
+    wait_dead(ray, actor)
+
+
+@pytest.mark.ray_differs("a call in another thread keeps the actor there")
+def test_exit_actor_of_a_threaded_actor_fails_the_other_calls(ray: Ray, gate: Any) -> None:
+    started, never = gate("started"), gate("never")
+
+    class Threaded(Victim):
+        def block(self) -> None:
+            started.open()
+            never.wait()
+
+        def leave(self) -> None:
+            ray.actor.exit_actor()
+
+    actor = ray.remote(max_concurrency=2)(Threaded).remote()
+    blocked = actor.block.remote()
+    started.wait()
+    for ref in [actor.leave.remote(), blocked]:
+        with pytest.raises(ray.exceptions.ActorDiedError):
+            ray.get(ref, timeout=60)
+
+
+@pytest.mark.ray_differs("`__del__` runs for one more instance there")
+@pytest.mark.parametrize("end", ["__ray_terminate__", "exit_actor", "last handle", "kill"])
+def test_del_of_the_instance_runs_once_and_not_on_kill(
+    ray: Ray, journal: Journal, end: str
+) -> None:
+    class Deleted(Victim):
+        def __del__(self) -> None:
+            journal.add("del")
+
+        def leave(self) -> None:
+            ray.actor.exit_actor()
+
+    actor = ray.remote(Deleted).remote()
+    pid = ray.get(actor.pid.remote())
+    if end == "__ray_terminate__":
+        actor.__ray_terminate__.remote()
+    elif end == "exit_actor":
+        actor.leave.remote()
+    elif end == "kill":
+        ray.kill(actor)
+    else:
+        del actor
+    wait_until(lambda: process_gone(pid))
+    assert journal.lines() == ([] if end == "kill" else ["del"])

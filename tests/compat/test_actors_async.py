@@ -623,3 +623,96 @@ def test_sys_exit_in_a_coroutine_ends_the_actor(
         ray.get(actor.leave.remote(), timeout=60)
     with pytest.raises(ray.exceptions.RayActorError):
         ray.get(actor.stay.remote(), timeout=60)
+
+
+def test_calls_in_flight_end_with_the_actor(ray: Ray) -> None:
+    @ray.remote
+    class Leaving:
+        async def forever(self) -> None:
+            await asyncio.sleep(1000)
+
+        async def pid(self) -> int:
+            return os.getpid()
+
+    actor = Leaving.remote()
+    waiting = [actor.forever.remote() for _ in range(20)]
+    ray.get(actor.pid.remote())
+    ray.kill(actor)
+    for ref in waiting:
+        with pytest.raises(ray.exceptions.RayActorError):
+            ray.get(ref, timeout=60)
+
+
+@pytest.mark.ray_differs("calls in flight keep the actor there, and its caller waiting")
+@pytest.mark.parametrize(
+    "options", [{"max_concurrency": 100}, {"concurrency_groups": {"other": 1}}], ids=str
+)
+def test_exit_actor_with_calls_in_flight_fails_them(ray: Ray, options: dict[str, Any]) -> None:
+    @ray.remote(**options)
+    class Leaving:
+        async def forever(self) -> None:
+            await asyncio.sleep(1000)
+
+        async def leave(self) -> None:
+            await asyncio.sleep(0)
+            ray.actor.exit_actor()
+
+    actor = Leaving.remote()
+    waiting = [actor.forever.remote() for _ in range(20)]
+    for ref in [actor.leave.remote(), *waiting]:
+        with pytest.raises(ray.exceptions.ActorDiedError):
+            ray.get(ref, timeout=60)
+
+
+def test_asyncio_wait_and_as_completed_mix_references_and_coroutines(ray: Ray, gate: Any) -> None:
+    door = gate("door")
+
+    @ray.remote(num_cpus=0)
+    def late() -> str:
+        door.wait()
+        return "task"
+
+    @ray.remote
+    class Mixing:
+        async def mix(self, refs: list[Any]) -> list[Any]:
+            async def own() -> str:
+                return "coroutine"
+
+            tasks = [asyncio.ensure_future(own()), asyncio.wrap_future(refs[0].future())]
+            done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            assert len(done) == len(pending) == 1
+            found = [task.result() for task in done]
+            door.open()
+            found += [await each for each in asyncio.as_completed(pending)]
+            return found + await asyncio.gather(refs[0], own(), refs[1])
+
+    mixing = Mixing.remote()
+    refs = [late.remote(), ray.put("put")]
+    expected = ["coroutine", "task", "task", "coroutine", "put"]
+    assert ray.get(mixing.mix.remote(refs)) == expected
+
+
+def test_callbacks_on_completion_inside_an_actor(ray: Ray) -> None:
+    @ray.remote
+    def fail() -> None:
+        raise ValueError("no")
+
+    @ray.remote
+    class Told:
+        async def watch(self, refs: list[Any]) -> list[str]:
+            loop, heard = asyncio.get_running_loop(), []
+            done = [loop.create_future() for _ in refs]
+            for ref, future in zip(refs, done, strict=True):
+
+                def hear(found: Any, future: Any = future) -> None:
+                    error = found.exception()
+                    heard.append(type(error).__name__ if error else found.result())
+                    loop.call_soon_threadsafe(future.set_result, None)
+
+                ref.future().add_done_callback(hear)
+            await asyncio.gather(*done)
+            return sorted(heard)
+
+    refs = [ray.remote(lambda: "task").remote(), ray.put("put"), fail.remote()]
+    found = ray.get(Told.remote().watch.remote(refs))
+    assert found == ["RayTaskError(ValueError)", "put", "task"]
