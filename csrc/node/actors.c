@@ -63,7 +63,8 @@ int node_tell_cancelled(node *n, uint32_t slot, uint32_t task, uint32_t gen, int
   uint32_t before = atomic_fetch_or(&wr_task_at(&n->seg, task)->cancel, WR_CANCEL_TOLD);
   if ((before & WR_CANCEL_TOLD) && !force) return 0;
   wr_store32(&n->seg.procs[slot].cancel, task);
-  return wr_os_pidfd_signal(w->pidfd, force ? wr_os_sigkill : wr_os_sigint) == WR_OK;
+  return (force ? wr_os_kill_with_children(w->pidfd, w->pid)
+                : wr_os_pidfd_signal(w->pidfd, wr_os_sigint)) == WR_OK;
 }
 
 void node_interrupt(node *n, node_proc *p, uint32_t id, wr_cursor *c) {

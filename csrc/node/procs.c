@@ -78,6 +78,7 @@ int node_proc_new(node *n, uint32_t role, node_job *job, node_pool *pool, node_p
  * reaps it.  It is asked where a death has to be explained. */
 static int status_of_process(node_proc *p) {
   int status = -1;
+  wr_os_kill_group(p->pid); /* what it has started ends with it */
   if (wr_os_exit_code(p->pid, &status) != WR_OK) status = -1;
   if (p->server && p->server->conn) {
     node_server_reap(p->server, p->pid);
@@ -108,7 +109,11 @@ void node_proc_kill(node_proc *p, const char *reason) {
   if (p->dead) return;
   if (!p->killed && reason) snprintf(p->reason, sizeof p->reason, "%s", reason);
   p->killed = 1;
-  if (p->pidfd >= 0) wr_os_pidfd_signal(p->pidfd, wr_os_sigkill);
+  if (p->pidfd < 0) return;
+  if (p->role == WR_ROLE_WORKER)
+    wr_os_kill_with_children(p->pidfd, p->pid);
+  else
+    wr_os_pidfd_signal(p->pidfd, wr_os_sigkill);
 }
 
 static void sweep_soon(node_proc *p) {

@@ -125,6 +125,7 @@ static void end_unwatched(node_proc *p, int rc) {
   node_note("worker %d can not be watched: %s", p->pid, why);
   snprintf(p->tail, sizeof p->tail, "it could not be watched: %s", why);
   wr_os_kill(p->pid, wr_os_sigkill);
+  wr_os_kill_group(p->pid);
   node_server_reap(p->server, p->pid);
   node_proc_died(p, -1);
 }

@@ -32,6 +32,11 @@ void wr_os_ignore_write_signals(void);
 
 extern const int wr_os_sigkill, wr_os_sigint, wr_os_sigterm, wr_os_sigchld;
 
+/* SIGKILL to a process, and SIGTERM to those of its children that have left its process group. */
+int wr_os_kill_with_children(int pidfd, int pid);
+/* SIGKILL to the process group that a process has opened which nobody has reaped yet. */
+void wr_os_kill_group(int pid);
+
 int wr_os_was_killed(int status); /* by SIGKILL, which no program sends itself */
 /* Describes an exit for people: "exit code 3", "killed by signal 9 (SIGKILL)". */
 void wr_os_describe_status(int status, char *out, size_t cap);

@@ -131,6 +131,7 @@ def _become(order: Spawn) -> NoReturn:
     """In the new process: take its place in the session and work."""
     from whipray._private import worker_main
 
+    os.setpgid(0, 0)  # what it starts can be ended with it
     os.dup2(order.out, 1)
     os.dup2(order.err, 2)
     os.close(order.out)

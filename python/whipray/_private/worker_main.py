@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -171,7 +172,18 @@ def _end(code: int) -> NoReturn:
     except BaseException:
         _report()
     finally:
+        with contextlib.suppress(BaseException):
+            _end_children()
         os._exit(code)
+
+
+def _end_children() -> None:
+    """End what this process has started and what has left its group: the daemon ends the others."""
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/children") as listed:
+            for pid in map(int, listed.read().split()):
+                if os.getpgid(pid) != os.getpid():
+                    os.kill(pid, signal.SIGTERM)
 
 
 def _shutdown_hook() -> None:
