@@ -10,7 +10,7 @@
 
 typedef struct {
   PyObject_HEAD PyObject *handle, *name, *info;
-  PyObject *call_name; /* what calls are called, or NULL */
+  PyObject *said; /* about calls, or NULL: their name; or that, or None, and exceptions to retry */
 } wrpy_method;
 
 /* The parts of a MethodInfo tuple. */
@@ -35,13 +35,13 @@ static int parse_info(PyObject *tuple, method_info *m) {
 }
 
 static PyObject *method_make(wrpy_state *st, PyObject *handle, PyObject *name, PyObject *info,
-                             PyObject *call_name) {
+                             PyObject *said) {
   wrpy_method *m = PyObject_New(wrpy_method, st->method_type);
   if (!m) return NULL;
   m->handle = Py_NewRef(handle);
   m->name = Py_NewRef(name);
   m->info = Py_NewRef(info);
-  m->call_name = Py_XNewRef(call_name);
+  m->said = Py_XNewRef(said);
   return (PyObject *)m;
 }
 
@@ -187,16 +187,16 @@ static PyObject *m_actor_state(PyObject *module, PyObject *handle) {
 
 /* ---- ActorMethod ---------------------------------------------------------------------------- */
 
-/* The call's name travels behind its positional arguments. */
-static PyObject *submit_named(wrpy_state *st, wrpy_method *m, wr_task_spec *spec,
+/* What is said about the call travels behind its positional arguments. */
+static PyObject *submit_told(wrpy_state *st, wrpy_method *m, wr_task_spec *spec,
                               PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
   size_t npos = (size_t)nargs, nkw = kwnames ? (size_t)PyTuple_GET_SIZE(kwnames) : 0;
   PyObject **all = PyMem_New(PyObject *, npos + 1 + nkw);
   if (!all) return PyErr_NoMemory();
   if (npos) memcpy(all, args, npos * sizeof *all);
-  all[npos] = m->call_name;
+  all[npos] = m->said;
   if (nkw) memcpy(all + npos + 1, args + npos, nkw * sizeof *all);
-  spec->options |= WRPY_NAMED;
+  spec->options |= WRPY_TOLD;
   PyObject *refs = wrpy_submit(st, spec, all, nargs + 1, kwnames);
   PyMem_Free(all);
   return refs;
@@ -221,7 +221,7 @@ static PyObject *method_remote(PyObject *self, PyObject *const *args, Py_ssize_t
                        .parent = wrpy_parent(st)};
   (void)wrpy_spec_returns(&spec, info.nreturns, info.room);
   if (info.retry_exceptions) spec.flags |= WR_TF_RETRY_EXC;
-  return m->call_name ? submit_named(st, m, &spec, args, nargs, kwnames)
+  return m->said ? submit_told(st, m, &spec, args, nargs, kwnames)
                       : wrpy_submit(st, &spec, args, nargs, kwnames);
 }
 
@@ -261,27 +261,27 @@ static PyObject *method_getattro(PyObject *self, PyObject *name) {
 }
 
 static PyObject *method_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-  static char *names[] = {"handle", "name", "info", "call_name", NULL};
-  PyObject *handle, *name, *info, *call_name = Py_None;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OUO|O", names, &handle, &name, &info, &call_name))
+  static char *names[] = {"handle", "name", "info", "said", NULL};
+  PyObject *handle, *name, *info, *said = Py_None;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OUO|O", names, &handle, &name, &info, &said))
     return NULL;
-  if (call_name == Py_None) call_name = NULL;
-  if (call_name && !PyUnicode_Check(call_name)) {
-    PyErr_SetString(PyExc_TypeError, "the name of a call must be a string");
+  if (said == Py_None) said = NULL;
+  if (said && !PyUnicode_Check(said) && !PyTuple_Check(said)) {
+    PyErr_SetString(PyExc_TypeError, "calls are told their name, or it and exceptions to retry");
     return NULL;
   }
   wrpy_state *st = wrpy_state_of_type(type);
   wr_id id;
   method_info m;
   if (parse_info(info, &m) || handle_id(st, handle, &id)) return NULL;
-  return method_make(st, handle, name, info, call_name);
+  return method_make(st, handle, name, info, said);
 }
 
 static PyObject *method_reduce(PyObject *self, PyObject *unused) {
   const wrpy_method *m = (const wrpy_method *)self;
   (void)unused;
   return Py_BuildValue("O(OOOO)", Py_TYPE(self), m->handle, m->name, m->info,
-                       m->call_name ? m->call_name : Py_None);
+                       m->said ? m->said : Py_None);
 }
 
 static void method_dealloc(PyObject *self) {
@@ -290,7 +290,7 @@ static void method_dealloc(PyObject *self) {
   Py_XDECREF(m->handle);
   Py_XDECREF(m->name);
   Py_XDECREF(m->info);
-  Py_XDECREF(m->call_name);
+  Py_XDECREF(m->said);
   PyObject_Free(self);
   Py_DECREF(type);
 }
@@ -306,7 +306,7 @@ static PyMemberDef method_members[] = {
     {"_handle", T_OBJECT, offsetof(wrpy_method, handle), READONLY, NULL},
     {"_name", T_OBJECT, offsetof(wrpy_method, name), READONLY, NULL},
     {"_info", T_OBJECT, offsetof(wrpy_method, info), READONLY, NULL},
-    {"_call_name", T_OBJECT, offsetof(wrpy_method, call_name), READONLY, NULL},
+    {"_said", T_OBJECT, offsetof(wrpy_method, said), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

@@ -6,7 +6,7 @@
 wrpy_job *wrpy_job_new(wrpy_state *st, const wr_job *job) {
   wrpy_job *j = PyObject_New(wrpy_job, st->job_type);
   if (!j) return NULL;
-  j->fn = j->name = NULL;
+  j->fn = j->name = j->wanted = NULL;
   wrpy_job_take(j, job);
   return j;
 }
@@ -21,8 +21,10 @@ void wrpy_job_take(wrpy_job *j, const wr_job *job) {
                                       : WRPY_TASK;
   j->number = t->fn;
   j->nreturns = t->flags & WR_TF_STREAM ? 1 : t->nreturns; /* its items apart */
-  j->options = t->options & (uint16_t)~WRPY_NAMED;
-  j->named = (t->options & WRPY_NAMED) != 0;
+  j->options = t->options & (uint16_t)~WRPY_TOLD;
+  j->told = (t->options & WRPY_TOLD) != 0;
+  j->named = 0;
+  Py_CLEAR(j->wanted);
   j->flags = t->flags;
   j->retries = t->retries;
   j->cancelled = 0;
@@ -149,13 +151,24 @@ int wrpy_job_args_objects(wrpy_state *st, wrpy_job *j, PyObject **tuple, PyObjec
 
 /* ---- the call ------------------------------------------------------------------------------- */
 
-/* Moves the call's name behind all arguments; the positional ones that are left. */
-static Py_ssize_t take_name(wrpy_job *j, PyObject **args, Py_ssize_t n, PyObject *kwnames) {
+/* What the caller says about the call: its name, or a pair of that, or None, and of exceptions. */
+static void hear(wrpy_job *j, PyObject *said) {
+  PyObject *name = said;
+  if (PyTuple_Check(said) && PyTuple_GET_SIZE(said) == 2) {
+    name = PyTuple_GET_ITEM(said, 0);
+    Py_XSETREF(j->wanted, Py_NewRef(PyTuple_GET_ITEM(said, 1)));
+  }
+  j->named = name != Py_None;
+  if (j->named) Py_XSETREF(j->name, Py_NewRef(name));
+}
+
+/* Moves what it says behind all arguments; the positional ones that are left. */
+static Py_ssize_t take_said(wrpy_job *j, PyObject **args, Py_ssize_t n, PyObject *kwnames) {
   Py_ssize_t nkw = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
-  PyObject *name = args[n - 1];
+  PyObject *said = args[n - 1];
   memmove(args + n - 1, args + n, (size_t)nkw * sizeof *args);
-  args[n - 1 + nkw] = name;
-  Py_XSETREF(j->name, Py_NewRef(name));
+  args[n - 1 + nkw] = said;
+  hear(j, said);
   return n - 1;
 }
 
@@ -163,7 +176,7 @@ PyObject *wrpy_job_call(wrpy_state *st, wrpy_job *j, PyObject *fn) {
   PyObject **args, *kwnames;
   Py_ssize_t n;
   if (call_args(st, j, &args, &n, &kwnames)) return NULL;
-  Py_ssize_t own = j->named && n ? take_name(j, args, n, kwnames) : n;
+  Py_ssize_t own = j->told && n ? take_said(j, args, n, kwnames) : n;
   PyObject *result =
       PyObject_Vectorcall(fn, args, (size_t)own | PY_VECTORCALL_ARGUMENTS_OFFSET, kwnames);
   wrpy_dec_call_free(args, n, kwnames);
@@ -341,6 +354,7 @@ static void job_dealloc(PyObject *self) {
   if (j->open && j->epoch == wrpy_sess.epoch) give_up(j);
   Py_XDECREF(j->fn);
   Py_XDECREF(j->name);
+  Py_XDECREF(j->wanted);
   PyObject_Free(self);
   Py_DECREF(type);
 }
@@ -465,6 +479,7 @@ static PyMemberDef members[] = {
     {"returned", T_BOOL, offsetof(wrpy_job, returned), READONLY, "whether only values are left"},
     {"name", T_OBJECT, offsetof(wrpy_job, name), READONLY, "display name"},
     {"fn", T_OBJECT, offsetof(wrpy_job, fn), READONLY, "the function or class"},
+    {"wanted", T_OBJECT, offsetof(wrpy_job, wanted), READONLY, "exceptions its caller has retried"},
     {NULL, 0, 0, 0, NULL},
 };
 

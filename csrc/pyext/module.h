@@ -315,13 +315,15 @@ typedef struct {
   uint16_t stored; /* how many returns have their value already */
   uint32_t skip;   /* how many of the next items an earlier attempt has yielded */
   char began;      /* to yield */
-  char named;      /* by its caller, with a name behind its positional arguments */
+  char told;       /* what its caller says about it stands behind its positional arguments */
+  char named;      /* it says a name */
   char returned;   /* what fails from now on is not its own failure: no reason to run it again */
   char leaves;     /* has ended its actor: what it returns nobody gets */
   int cancelled;       /* as it was when the job ended */
   PyObject *fn, *name; /* what load() returned; NULL for calls */
+  PyObject *wanted;    /* the exceptions to retry, where its caller says that; or NULL */
 } wrpy_job;
-#define WRPY_NAMED 0x8000u /* in the options of a task: see `named` */
+#define WRPY_TOLD 0x8000u /* in the options of a task: see `told` */
 enum wrpy_kind { WRPY_TASK = 0, WRPY_CREATION = 1, WRPY_CALL = 2 };
 
 extern PyType_Spec wrpy_job_spec;

@@ -71,9 +71,13 @@ class ActorMethod:
     _handle: Any
     _name: str
     _info: MethodInfo
-    _call_name: str | None
+    _said: str | tuple[str | None, tuple[type[BaseException], ...]] | None
     def __init__(
-        self, handle: ActorHandle, name: str, info: MethodInfo, call_name: str | None = None
+        self,
+        handle: ActorHandle,
+        name: str,
+        info: MethodInfo,
+        said: str | tuple[str | None, tuple[type[BaseException], ...]] | None = None,
     ) -> None: ...
     def remote(self, *args: Any, **kwargs: Any) -> Any: ...
 
@@ -89,6 +93,7 @@ class Job:
     cancelled: bool
     unheard: bool
     named: bool
+    wanted: tuple[type[BaseException], ...] | None
     returned: bool
     name: str
     fn: Any

@@ -458,7 +458,7 @@ class MethodMixin:
     _handle: Any
     _name: str
     _info: _core.MethodInfo
-    _call_name: str | None
+    _said: str | tuple[str | None, tuple[type[BaseException], ...]] | None
 
     @property
     def __name__(self) -> str:
@@ -504,8 +504,7 @@ class MethodMixin:
         if "retry_exceptions" in given:
             retry_exceptions = bool(given["retry_exceptions"])
         info = (number, nreturns, least, most, retries, group, retry_exceptions, room)
-        name = given.get("name") or self._call_name
-        return _core.ActorMethod(self._handle, self._name, info, name)
+        return _core.ActorMethod(self._handle, self._name, info, _told(self._said, given))
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
         """The call as a node of a graph, see whipray.dag."""
@@ -516,6 +515,18 @@ class MethodMixin:
     def _remote(self, args: Any = None, kwargs: dict[str, Any] | None = None, **given: Any) -> Any:
         target: Any = self.options(**given) if given else self
         return target.remote(*(args or ()), **(kwargs or {}))
+
+
+def _told(
+    said: str | tuple[str | None, tuple[type[BaseException], ...]] | None, given: dict[str, Any]
+) -> str | tuple[str | None, tuple[type[BaseException], ...]] | None:
+    """What the worker is told of calls under these options: their name, exceptions to retry."""
+    name, wanted = said if isinstance(said, tuple) else (said, None)
+    name = given.get("name") or name
+    retry = given.get("retry_exceptions")
+    if retry:
+        wanted = (Exception,) if retry is True else tuple(retry)
+    return name if wanted is None else (name, wanted)
 
 
 ActorMethod = _core.ActorMethod

@@ -6,6 +6,7 @@ import copy
 import gc
 import os
 import pickle
+import weakref
 from typing import Any
 
 import pytest
@@ -295,3 +296,40 @@ def test_the_repr_says_where_the_class_is_from(ray: Ray) -> None:
     assert repr(handle) == f"Actor({where}, {handle._actor_id.hex()})"
     counter = ray.remote(Counter).remote()
     assert repr(counter) == f"Actor(Counter, {counter._actor_id.hex()})"
+
+
+def test_weak_references_to_a_handle_keep_nothing(ray: Ray) -> None:
+    actor = ray.remote(Counter).remote()
+    pid = ray.get(actor.pid.remote())
+    weak, by_handle = weakref.ref(actor), weakref.WeakKeyDictionary({actor: "noted"})
+    assert weak() is actor and by_handle[actor] == "noted"
+    assert ray.get(weak().pid.remote()) == pid
+    del actor
+    gc.collect()
+    assert weak() is None and not by_handle
+    wait_until(lambda: process_gone(pid))
+
+
+def test_handles_that_multiply_through_tasks(ray: Ray) -> None:
+    """Each task hands its handle to two others, until the tree is deep enough."""
+
+    @ray.remote(num_cpus=0)
+    class Sum:
+        def __init__(self) -> None:
+            self.total = 0
+
+        def add(self, n: int) -> int:
+            self.total += n
+            return self.total
+
+    @ray.remote(num_cpus=0)
+    def branch(handle: Any, depth: int) -> int:
+        ray.get(handle.add.remote(1))
+        if depth == 0:
+            return 1
+        children = [branch.remote(handle, depth - 1), branch.remote([handle][0], depth - 1)]
+        return 1 + sum(ray.get(children))
+
+    handle = Sum.remote()
+    assert ray.get(branch.remote(handle, 3)) == 15
+    assert ray.get(handle.add.remote(0)) == 15

@@ -213,6 +213,99 @@ def test_method_option_overrides_the_retries(ray: Ray, journal: Journal) -> None
     assert len(journal.lines()) == 3
 
 
+KEY, VALUE = KeyError("always"), ValueError("always")
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "error", "attempts"),
+    [
+        ("of_the_class", {}, KEY, 1),
+        ("of_the_class", {"retry_exceptions": True}, KEY, 2),
+        ("of_the_class", {"retry_exceptions": True, "max_task_retries": 4}, KEY, 5),
+        ("of_the_class", {"retry_exceptions": [KeyError]}, KEY, 2),
+        ("of_the_class", {"retry_exceptions": [KeyError]}, VALUE, 1),
+        ("decorated", {}, KEY, 3),
+        ("decorated", {"max_task_retries": 3}, KEY, 4),
+        ("decorated", {"max_task_retries": 0}, KEY, 1),
+        ("decorated", {"retry_exceptions": False}, KEY, 1),
+        ("filtered", {}, KEY, 2),
+        ("filtered", {}, VALUE, 1),
+        ("filtered", {"retry_exceptions": True}, VALUE, 2),
+        ("filtered", {"retry_exceptions": [ValueError]}, VALUE, 2),
+        ("filtered", {"retry_exceptions": [ValueError]}, KEY, 1),
+        ("filtered", {"retry_exceptions": []}, KEY, 1),
+        ("filtered", {"name": "named", "retry_exceptions": [LookupError]}, KEY, 2),
+    ],
+    ids=repr,
+)
+def test_options_of_a_call_come_before_its_decorator_and_that_before_the_class(
+    ray: Ray,
+    journal: Journal,
+    method: str,
+    options: dict[str, Any],
+    error: Exception,
+    attempts: int,
+) -> None:
+    @ray.remote(max_task_retries=1)
+    class Raising:
+        def of_the_class(self, error: Exception) -> None:
+            journal.add("attempt")
+            raise error
+
+        @ray.method(max_task_retries=2, retry_exceptions=True)
+        def decorated(self, error: Exception) -> None:
+            journal.add("attempt")
+            raise error
+
+        @ray.method(retry_exceptions=[KeyError])
+        def filtered(self, error: Exception) -> None:
+            journal.add("attempt")
+            raise error
+
+    call = getattr(Raising.remote(), method)
+    if options:
+        call = call.options(**options)
+    with pytest.raises(type(error)):
+        ray.get(call.remote(error))
+    assert len(journal.lines()) == attempts
+
+
+@pytest.mark.ray_differs("what options() gives has no options() there")
+def test_options_of_calls_that_are_changed_again_add_up(ray: Ray, journal: Journal) -> None:
+    @ray.remote(max_task_retries=2)
+    class Raising:
+        def fail(self, error: Exception) -> None:
+            journal.add(ray.get_runtime_context().get_task_name())
+            raise error
+
+    call = Raising.remote().fail.options(retry_exceptions=[KeyError]).options(name="mine")
+    with pytest.raises(KeyError):
+        ray.get(call.remote(KEY))
+    with pytest.raises(ValueError):
+        ray.get(call.remote(VALUE))
+    assert journal.lines() == ["mine"] * 4
+
+
+def test_retried_calls_keep_their_order_and_wait_for_each_other(ray: Ray, journal: Journal) -> None:
+    """Each call dies the first time, and takes the result of the call before it."""
+
+    @ray.remote(max_restarts=-1, max_task_retries=-1)
+    class Chain:
+        def link(self, before: list[int], n: int) -> list[int]:
+            if journal.add(n) and journal.lines().count(str(n)) == 1 and n % 3 == 0:
+                os._exit(1)
+            return [*before, n]
+
+    chain = Chain.remote()
+    ref = ray.put([])
+    for n in range(10):
+        ref = chain.link.remote(ref, n)
+    assert ray.get(ref) == list(range(10))
+    ran = list(map(int, journal.lines()))
+    last = [max(i for i, n in enumerate(ran) if n == each) for each in range(10)]
+    assert last == sorted(last)
+
+
 def test_restarted_actor_knows_that_it_was(ray: Ray) -> None:
     class Knowing(Phoenix):
         def reconstructed(self) -> bool:

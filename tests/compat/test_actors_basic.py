@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import abc
+import dataclasses
 import os
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pytest
 
 from .helpers import AppError, Journal, Ray, wait_until
+
+T = TypeVar("T")
 
 
 class Counter:
@@ -384,3 +388,48 @@ def test_a_method_has_no_attributes_of_its_function(ray: Ray) -> None:
 
     with pytest.raises(AttributeError, match="'ActorMethod' object has no attribute 'nonsense'"):
         ray.remote(Plain).remote().ping.nonsense  # noqa: B018
+
+
+def test_bases_of_every_kind(ray: Ray) -> None:
+    class Base:
+        def names(self) -> list[str]:
+            return ["Base"]
+
+    class Left(Base):
+        def names(self) -> list[str]:
+            return ["Left", *super().names()]
+
+    class Right(Base):
+        def names(self) -> list[str]:
+            return ["Right", *super().names()]
+
+    class Shape(abc.ABC):
+        @abc.abstractmethod
+        def area(self) -> float: ...
+
+    class Both(Left, Right, Shape, Generic[T]):
+        def names(self) -> list[str]:
+            return ["Both", *super().names()]
+
+        def area(self) -> float:
+            return 2.0
+
+        def order(self) -> list[str]:
+            return [base.__name__ for base in type(self).__mro__]
+
+    @dataclasses.dataclass
+    class Record:
+        x: int
+        y: int = 2
+
+        def total(self) -> int:
+            return self.x + self.y
+
+    both = ray.remote(Both).remote()
+    assert ray.get(both.names.remote()) == ["Both", "Left", "Right", "Base"]
+    assert ray.get(both.area.remote()) == 2.0
+    order = ray.get(both.order.remote())
+    wanted = ["Both", "Left", "Right", "Base", "Shape", "ABC", "Generic", "object"]
+    assert [name for name in order if name in wanted] == wanted
+    assert ray.get(ray.remote(Record).remote(1).total.remote()) == 3
+    assert ray.get(ray.remote(Record).remote(x=1, y=5).total.remote()) == 6

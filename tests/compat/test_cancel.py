@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 import time
 from typing import Any
 
 import pytest
 
-from .helpers import Journal, Ray, wait_until
+from .helpers import Gate, Journal, Ray, wait_until
 
 LONG = 3600.0
 
@@ -556,3 +557,181 @@ def test_cancelled_calls_do_not_come_back_with_a_restart(
         with pytest.raises(ray.exceptions.TaskCancelledError):
             ray.get(ref)
     assert journal.lines() == ["1", "3", "5", "7", "9"]
+
+
+class SlowToRead:
+    """Keeps the process that reads it busy for ever."""
+
+    def __init__(self, gate: str) -> None:
+        self.gate = gate
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        Gate(state["gate"]).open()
+        nap()
+
+
+def test_a_task_that_loads_its_arguments_is_cancelled(ray: Ray, gate: Any) -> None:
+    started = gate("started")
+
+    @ray.remote
+    def use(value: SlowToRead) -> int:
+        return 1
+
+    ref = use.remote(SlowToRead(started.path))
+    started.wait()
+    ray.cancel(ref)
+    with pytest.raises(ray.exceptions.TaskCancelledError):
+        ray.get(ref)
+    assert ray.get(ray.remote(lambda: 2).remote()) == 2
+
+
+def test_a_long_chain_ends_with_its_first_task(ray: Ray, gate: Any, journal: Journal) -> None:
+    started = gate("started")
+
+    @ray.remote
+    def first() -> None:
+        started.open()
+        nap()
+
+    @ray.remote
+    def link(before: Any) -> None:
+        journal.add("ran")
+
+    refs = [first.remote()]
+    for _ in range(30):
+        refs.append(link.remote(refs[-1]))
+    started.wait()
+    ray.cancel(refs[0])
+    for ref in refs:
+        with pytest.raises((ray.exceptions.TaskCancelledError, ray.exceptions.RayTaskError)):
+            ray.get(ref)
+    assert journal.lines() == []
+
+
+def test_many_dependents_fail_with_what_they_wait_for(ray: Ray, gate: Any) -> None:
+    started = gate("started")
+
+    @ray.remote
+    def run() -> None:
+        started.open()
+        nap()
+
+    ref = run.remote()
+    dependents = [ray.remote(lambda value, n=n: n).remote(ref) for n in range(50)]
+    started.wait()
+    ray.cancel(ref)
+    for dependent in dependents:
+        with pytest.raises((ray.exceptions.TaskCancelledError, ray.exceptions.RayTaskError)):
+            ray.get(dependent)
+
+
+def test_a_tree_of_tasks_is_cancelled_from_its_root(ray: Ray, journal: Journal) -> None:
+    @ray.remote(num_cpus=0)
+    def node(depth: int) -> None:
+        if depth:
+            ray.get([node.remote(depth - 1) for _ in range(2)])
+        try:
+            journal.add("leaf")
+            nap()
+        except KeyboardInterrupt:
+            journal.add("interrupted")
+            raise
+
+    root = node.remote(2)
+    wait_until(lambda: journal.lines().count("leaf") == 4)
+    ray.cancel(root, recursive=True)
+    with pytest.raises((ray.exceptions.TaskCancelledError, ray.exceptions.RayTaskError)):
+        ray.get(root)
+    wait_until(lambda: journal.lines().count("interrupted") == 4)
+
+
+def test_a_coroutine_that_has_not_begun_never_does(ray: Ray, gate: Any, journal: Journal) -> None:
+    started, door = gate("started"), gate("door")
+
+    @ray.remote(max_concurrency=1)
+    class Narrow:
+        async def hold(self) -> None:
+            started.open()
+            while not door.is_open():
+                await asyncio.sleep(0.01)
+
+        async def note(self) -> None:
+            journal.add("ran")
+
+    narrow = Narrow.remote()
+    held = narrow.hold.remote()
+    started.wait()
+    queued = [narrow.note.remote() for _ in range(5)]
+    for ref in queued:
+        ray.cancel(ref)
+    door.open()
+    ray.get(held)
+    for ref in queued:
+        with pytest.raises(ray.exceptions.TaskCancelledError):
+            ray.get(ref)
+    assert journal.lines() == []
+
+
+def test_a_coroutine_is_cancelled_by_another_process(ray: Ray, gate: Any) -> None:
+    started = gate("started")
+
+    @ray.remote
+    class Sleeper:
+        async def sleep(self) -> None:
+            started.open()
+            await asyncio.sleep(LONG)
+
+    @ray.remote
+    def cancel(refs: list[Any]) -> None:
+        ray.cancel(refs[0])
+
+    sleeper = Sleeper.remote()
+    ref = sleeper.sleep.remote()
+    started.wait()
+    ray.get(cancel.remote([ref]))
+    with pytest.raises((ray.exceptions.TaskCancelledError, ray.exceptions.RayTaskError)):
+        ray.get(ref)
+
+
+def test_calls_of_a_threaded_actor_see_their_own_flag(ray: Ray, gate: Any) -> None:
+    started = gate("started")
+
+    @ray.remote(max_concurrency=3)
+    class Threaded:
+        def run(self) -> bool:
+            started.open()
+            while not ray.get_runtime_context().is_canceled():
+                time.sleep(0.01)
+            return True
+
+        def other(self) -> bool:
+            return bool(ray.get_runtime_context().is_canceled())
+
+    threaded = Threaded.remote()
+    ref = threaded.run.remote()
+    started.wait()
+    assert ray.get(threaded.other.remote()) is False
+    ray.cancel(ref)
+    with pytest.raises(ray.exceptions.TaskCancelledError):
+        ray.get(ref)
+    assert ray.get(threaded.other.remote()) is False
+
+
+def test_many_cancel_at_once_and_nothing_is_tried_again(ray: Ray, journal: Journal) -> None:
+    @ray.remote(num_cpus=0, max_retries=5, retry_exceptions=True)
+    def run(n: int) -> None:
+        journal.add(n)
+        nap()
+
+    refs = [run.remote(n) for n in range(8)]
+    wait_until(lambda: len(journal.lines()) == 8)
+    threads = [threading.Thread(target=ray.cancel, args=(ref,)) for ref in refs * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for ref in refs:
+        with pytest.raises(ray.exceptions.TaskCancelledError):
+            ray.get(ref)
+    assert ray.get(ray.remote(num_cpus=2)(lambda: 1).remote()) == 1
+    assert sorted(map(int, journal.lines())) == list(range(8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import traceback
 from typing import Any
@@ -215,6 +216,74 @@ def test_final_exception_class_gives_a_plain_task_error(ray: Ray) -> None:
     got = caught(ray, fail.remote())
     assert isinstance(got, ray.exceptions.RayTaskError)
     assert "last of its kind" in str(got)
+
+
+class FixedArgs(Exception):
+    @property
+    def args(self) -> Any:  # type: ignore[override]
+        return ("fixed",)
+
+
+class Frozen(Exception):
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"frozen: {name}")
+
+
+class WithSlots(Exception):
+    __slots__ = ("value",)
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+
+class Kind(type):
+    pass
+
+
+class OfAKind(Exception, metaclass=Kind):
+    pass
+
+
+class Stop(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    "error", [FixedArgs("x"), WithSlots(5), OfAKind("x"), StopIteration("x")], ids=repr
+)
+def test_exceptions_of_unusual_classes_are_of_both_classes(ray: Ray, error: Exception) -> None:
+    got = caught(ray, raising(ray, error))
+    assert isinstance(got, ray.exceptions.RayTaskError) and isinstance(got, type(error))
+    assert type(got.cause) is type(error) and got.cause.args == error.args
+    assert str(error) in str(got)
+
+
+def test_an_exception_that_can_not_be_changed_gives_a_plain_task_error(ray: Ray) -> None:
+    got = caught(ray, raising(ray, Frozen("x")))
+    assert type(got) is ray.exceptions.RayTaskError
+    assert type(got.cause) is Frozen and "Frozen: x" in str(got)
+
+
+@pytest.mark.parametrize(
+    "error", [Stop("x"), asyncio.CancelledError("x"), GeneratorExit("x")], ids=repr
+)
+def test_what_is_no_exception_can_be_caught_as_a_task_error(ray: Ray, error: BaseException) -> None:
+    got = caught(ray, raising(ray, error))
+    assert isinstance(got, ray.exceptions.RayTaskError) and isinstance(got, Exception)
+    assert type(got.cause) is type(error)
+    assert ray.get(ray.remote(lambda: 1).remote()) == 1
+
+
+def test_keyboard_interrupt_of_a_task_is_told_as_cancelled(ray: Ray) -> None:
+    got = caught(ray, raising(ray, KeyboardInterrupt()))
+    assert isinstance(got, ray.exceptions.TaskCancelledError)
+
+
+def test_a_group_that_is_no_exception_gives_a_plain_task_error(ray: Ray) -> None:
+    group = BaseExceptionGroup("several", [KeyboardInterrupt(), ValueError("one")])
+    got = caught(ray, raising(ray, group))
+    assert type(got) is ray.exceptions.RayTaskError
+    assert isinstance(got.cause, BaseExceptionGroup) and len(got.cause.exceptions) == 2
 
 
 def test_group_of_exceptions(ray: Ray) -> None:

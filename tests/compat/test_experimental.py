@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from .helpers import Ray, wait_until
@@ -105,3 +106,41 @@ def test_progress_bars(ray: Ray, part: Callable[[str], Any]) -> None:
         return list(tqdm.tqdm(range(3)))
 
     assert ray.get(work.remote()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("outputs", [1, 3, 7])
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_shuffle_brings_every_item_to_its_partition(
+    ray: Ray, part: Any, outputs: int, streaming: bool
+) -> None:
+    known = part("experimental.shuffle")
+
+    def by_remainder(items: Any, n: int) -> Any:
+        for item in items:
+            yield int(item[0]) % n, item
+
+    def write(number: int, items: list[Any]) -> tuple[int, list[int]]:
+        values = ray.get(items) if streaming else items
+        return number, sorted(int(value[0]) for value in values)
+
+    writer = known.ObjectStoreWriter if streaming else known.ObjectStoreWriterNonStreaming
+    written = known.simple_shuffle(
+        input_reader=lambda i: [np.full(20_000, 10 * i + k) for k in range(10)],
+        input_num_partitions=4,
+        output_num_partitions=outputs,
+        output_writer=write,
+        partitioner=by_remainder,
+        object_store_writer=writer,
+    )
+    expected = [(n, [k for k in range(40) if k % outputs == n]) for n in range(outputs)]
+    assert written == expected
+
+
+def test_a_shuffle_goes_round_the_partitions_by_itself(ray: Ray, part: Any) -> None:
+    written = part("experimental.shuffle").simple_shuffle(
+        input_reader=lambda i: range(6),
+        input_num_partitions=2,
+        output_num_partitions=3,
+        output_writer=lambda i, items: ray.get(items),
+    )
+    assert written == [[0, 3, 0, 3], [1, 4, 1, 4], [2, 5, 2, 5]]

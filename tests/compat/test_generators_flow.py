@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -132,6 +133,75 @@ def test_the_tighter_of_two_backpressures_counts(ray: Ray, tmp_path: Any, room: 
 def test_backpressure_of_an_actor_is_checked(ray: Ray, value: Any, error: type) -> None:
     with pytest.raises(error, match="_actor_generator_backpressure_num_objects"):
         ray.remote(_actor_generator_backpressure_num_objects=value)(Yields)
+
+
+@pytest.mark.parametrize(("value", "error"), [(0, ValueError), (2.5, TypeError), ("3", TypeError)])
+def test_backpressure_of_a_task_is_checked(ray: Ray, value: Any, error: type) -> None:
+    with pytest.raises(error, match="_generator_backpressure_num_objects"):
+        ray.remote(_generator_backpressure_num_objects=value)(journal_to)
+    with pytest.raises(error, match="_generator_backpressure_num_objects"):
+        ray.remote(journal_to).options(_generator_backpressure_num_objects=value)
+
+
+@pytest.mark.parametrize("who", ["task", "actor"])
+def test_backpressure_ends_with_the_process_that_reads(ray: Ray, tmp_path: Any, who: str) -> None:
+    """A producer that is held back holds a CPU, which is free again after that."""
+    journal = Journal(tmp_path / "made")
+    remote = ray.remote(num_cpus=1, max_retries=0, _generator_backpressure_num_objects=1)(
+        journal_to
+    )
+
+    def read() -> None:
+        generator = remote.remote(journal.path, 50)
+        ray.get(next(generator))
+        os.kill(os.getpid(), 9)
+
+    class Reader:
+        def read(self) -> None:
+            read()
+
+    if who == "task":
+        ref = ray.remote(max_retries=0)(read).remote()
+    else:
+        reader = ray.remote(Reader).remote()
+        ref = reader.read.remote()
+    with pytest.raises((ray.exceptions.WorkerCrashedError, ray.exceptions.RayActorError)):
+        ray.get(ref)
+    assert ray.get(ray.remote(num_cpus=2)(lambda: "next").remote()) == "next"
+    assert len(journal.lines()) < 50
+
+
+@pytest.mark.parametrize("kind", ["threads", "loop"])
+def test_streams_of_one_actor_are_made_side_by_side(ray: Ray, kind: str) -> None:
+    """Each waits for the other between its items."""
+
+    class Threads:
+        def __init__(self) -> None:
+            self.barrier = threading.Barrier(3)
+
+        def items(self, name: str) -> Any:
+            for k in range(5):
+                self.barrier.wait(60)
+                yield name, k
+
+    class Loop:
+        def __init__(self) -> None:
+            self.came, self.event = 0, asyncio.Event()
+
+        async def items(self, name: str) -> Any:
+            for k in range(5):
+                self.came += 1
+                while self.came < 3 * (k + 1):
+                    await asyncio.sleep(0.001)
+                yield name, k
+
+    if kind == "threads":
+        actor = ray.remote(max_concurrency=3)(Threads).remote()
+    else:
+        actor = ray.remote(Loop).remote()
+    streams = [actor.items.options(num_returns="streaming").remote(name) for name in "abc"]
+    for name, stream in zip("abc", streams, strict=True):
+        assert values(ray, stream) == [(name, k) for k in range(5)]
 
 
 # ---- cancellation --------------------------------------------------------------------------------

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -341,3 +343,15 @@ def test_every_use_in_a_forked_child_is_refused_with_the_reason(run_script: Any)
         """
     )
     assert output.split("\n")[:2] == ["all refused", "1"]
+
+
+def test_the_directory_of_the_session_is_made_where_it_was_asked_for(start: Start) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="t") as folder:
+        context = start(_temp_dir=folder)
+        session = Path(context.address_info["session_dir"])
+        assert session.is_dir() and session.is_relative_to(folder)
+
+
+def test_a_dashboard_that_was_not_asked_for_has_no_address(start: Start) -> None:
+    context = start(include_dashboard=False)
+    assert not context.dashboard_url and not context.address_info["webui_url"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .helpers import Ray
+from .helpers import Ray, process_gone, wait_until
 
 
 @pytest.fixture
@@ -76,13 +76,13 @@ def test_namespace_environment_and_lifetime(start: Callable[..., Any], engine: R
     assert engine.get_runtime_context().namespace == "of the job"
     assert engine.get(look.remote()) == ("yes", "of the job")
     actor = Actor.options(name="kept").remote()
-    pid = engine.get(actor.pid.remote())
-    del actor
+    other = Actor.options(lifetime="non_detached").remote()
+    pid, gone = engine.get([actor.pid.remote(), other.pid.remote()])
+    del actor, other
+    wait_until(lambda: process_gone(gone))
     again = engine.get_actor("kept")
     assert engine.get(again.pid.remote()) == pid
     assert engine.get(engine.get_actor("made by a task").pid.remote()) != pid
-    short = Actor.options(lifetime="non_detached").remote()
-    assert engine.get(short.pid.remote()) != pid
 
 
 @pytest.mark.time_limit(120)

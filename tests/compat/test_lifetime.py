@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from .conftest import init_defaults
-from .helpers import Ray
+from .helpers import Ray, process_gone, wait_until
 
 STORE = 128 * 1024 * 1024
 BLOCK = 8 * 1024 * 1024
@@ -19,17 +22,23 @@ ROUNDS = 40
 
 
 @pytest.fixture(scope="module")
-def _small(engine: Ray) -> Iterator[None]:
+def _small(engine: Ray, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     engine.shutdown()
-    engine.init(**{**init_defaults(), "object_store_memory": STORE})
-    yield
+    spilled = tmp_path_factory.mktemp("spilled")
+    store = {"object_store_memory": STORE, "object_spilling_directory": str(spilled)}
+    engine.init(**{**init_defaults(), **store})
+    yield spilled
     engine.shutdown()
 
 
 @pytest.fixture
-def small(engine: Ray, _small: None) -> Ray:
-    """An instance whose store holds 128 MiB."""
-    return engine
+def small(engine: Ray, _small: Path) -> Iterator[Ray]:
+    """An instance whose store holds 128 MiB; a test leaves nothing that would have to be spilled,
+    as more than the store that nobody has freed would have to be."""
+    yield engine
+    gc.collect()
+    churn(engine)
+    wait_until(lambda: not any(path.is_file() for path in _small.rglob("*")))
 
 
 def block(value: int = 0) -> np.ndarray:
@@ -160,3 +169,63 @@ def test_cycles_of_python_objects_that_hold_references(small: Ray) -> None:
         del loop
         gc.collect()
     churn(small, 4)
+
+
+def test_references_in_every_place_are_counted_to_nothing(small: Ray) -> None:
+    @small.remote
+    class Keeper:
+        def __init__(self, first: list[Any]) -> None:
+            self.kept = first
+
+        def swap(self, box: list[Any]) -> list[Any]:
+            self.kept, before = box, self.kept
+            return before
+
+    @small.remote
+    def through(value: np.ndarray, box: dict[str, Any]) -> tuple[Any, Any]:
+        return box["ref"], small.put([small.put(value[: BLOCK // 2])])
+
+    @small.remote
+    def items(box: list[Any]) -> Any:
+        yield box
+        yield small.get(box[0])
+
+    keeper = Keeper.remote([])
+    for i in range(ROUNDS):
+        ref = small.put(block(i))
+        same, made = small.get(through.remote(ref, {"ref": ref}))
+        before = small.get(keeper.swap.remote([same, made]))
+        assert all(small.get(each) is not None for each in before)
+        boxed, value = [small.get(item) for item in items.remote([ref])]
+        assert boxed[0] == same == ref and value[0] == i % 256
+        assert small.get(small.get(made)[0])[-1] == i % 256
+        del ref, same, made, before, boxed, value
+    small.get(keeper.swap.remote([]))
+
+
+@pytest.mark.parametrize("who", ["actor", "task"])
+def test_what_a_killed_borrower_held_makes_room(small: Ray, who: str, gate: Any) -> None:
+    def hold(box: list[Any], pid: str) -> None:
+        values = [small.get(ref) for ref in box]
+        Path(pid).write_text(f"{os.getpid()} {len(values)}")
+        gate("never").wait()
+
+    class Holder:
+        def hold(self, box: list[Any], pid: str) -> None:
+            hold(box, pid)
+
+    for i in range(ROUNDS // 8):
+        box = [small.put(block(i + k)) for k in range(8)]
+        note = Path(gate(f"pid {i}").path)
+        if who == "actor":
+            holder = small.remote(num_cpus=0)(Holder).remote()
+            ref = holder.hold.remote(box, str(note))
+        else:
+            ref = small.remote(max_retries=0)(hold).remote(box, str(note))
+        wait_until(lambda note=note: note.exists() and " " in note.read_text())
+        pid = int(note.read_text().split()[0])
+        del box
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda pid=pid: process_gone(pid))
+        with pytest.raises((small.exceptions.WorkerCrashedError, small.exceptions.RayActorError)):
+            small.get(ref)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from .helpers import Ray, wait_until
+from .helpers import Ray, process_gone, wait_until
 
 
 def test_nesting_deeper_than_the_cpus(ray: Ray) -> None:
@@ -213,3 +214,60 @@ def test_an_actor_starts_others_of_its_own_class(ray: Ray) -> None:
     shown, name = ray.get(first.own_class.remote())
     assert shown == repr(Sieve).partition(" object at ")[0]
     assert name == Sieve.__ray_metadata__.class_name
+
+
+def crowd(ray: Ray, gate: Any, work: Any) -> list[Any]:
+    """What `work` gives in each of eight processes that run at once, on an instance of two CPUs."""
+    door, here = gate("door"), [gate(f"here {n}") for n in range(8)]
+
+    @ray.remote(num_cpus=0)
+    def member(n: int) -> Any:
+        here[n].open()
+        door.wait()
+        return os.getpid(), work(n)
+
+    refs = [member.remote(n) for n in range(8)]
+    for each in here:
+        each.wait()
+    door.open()
+    return ray.get(refs)
+
+
+def test_workers_that_are_too_many_end_when_they_are_idle(ray: Ray, gate: Any) -> None:
+    pids = {pid for pid, _ in crowd(ray, gate, lambda n: n)}
+    assert len(pids) == 8
+    wait_until(lambda: sum(not process_gone(pid) for pid in pids) <= 4)
+
+
+def test_what_idle_workers_have_made_stays(ray: Ray, gate: Any) -> None:
+    class Kept:
+        def value(self) -> int:
+            return 5
+
+    def work(n: int) -> Any:
+        return ray.put([n] * 100_000), ray.remote(num_cpus=0)(Kept).remote()
+
+    made = crowd(ray, gate, work)
+    others = {pid for pid, _ in crowd(ray, lambda name: gate(f"other {name}"), lambda n: n)}
+    others -= {pid for pid, _ in made}
+    wait_until(lambda: sum(not process_gone(pid) for pid in others) <= 4)
+    for n, (_, (ref, actor)) in enumerate(made):
+        assert ray.get(ref)[0] == n and ray.get(actor.value.remote()) == 5
+
+
+def test_closure_over_modules(ray: Ray) -> None:
+    import json as text
+    import os.path as paths
+    from xml.etree import ElementTree as tree
+
+    @ray.remote
+    def use() -> tuple[str, str, str | None]:
+        return text.dumps([1]), paths.join("a", "b"), tree.fromstring("<a>b</a>").text
+
+    @ray.remote
+    class User:
+        def use(self, module: Any = text) -> Any:
+            return module.loads("[2]"), tree.Element("c").tag
+
+    assert ray.get(use.remote()) == ("[1]", "a/b", "b")
+    assert ray.get(User.remote().use.remote()) == ([2], "c")

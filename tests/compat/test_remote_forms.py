@@ -326,3 +326,23 @@ def test_remote_shows_what_it_runs(ray: Ray) -> None:
     remote = ray.remote(module_level).remote
     assert inspect.signature(remote) == inspect.signature(module_level)
     assert (remote.__name__, remote.__doc__) == ("module_level", "Doubles.")
+
+
+def test_functions_and_classes_of_one_name_do_not_meet(ray: Ray) -> None:
+    def function(n: int) -> Any:
+        def same() -> int:
+            return n
+
+        return ray.remote(same)
+
+    def actor(n: int) -> Any:
+        class Same:
+            def value(self) -> int:
+                return n
+
+        return ray.remote(num_cpus=0)(Same).remote()
+
+    functions, actors = [function(n) for n in range(6)], [actor(n) for n in range(3)]
+    for _ in range(3):
+        assert ray.get([each.remote() for each in functions]) == list(range(6))
+        assert ray.get([each.value.remote() for each in actors]) == [0, 1, 2]

@@ -229,3 +229,18 @@ def test_wrong_fields_are_refused(
 ) -> None:
     with pytest.raises(error):
         start(runtime_env=env)
+
+
+def test_workers_are_used_again_by_what_is_alike(ray: Ray) -> None:
+    look = ray.remote(lambda: (os.getpid(), os.environ.get("ALIKE")))
+    of = {
+        value: look.options(runtime_env={"env_vars": {"ALIKE": value}}) for value in ("one", "two")
+    }
+    pids: dict[str | None, set[int]] = {None: set(), "one": set(), "two": set()}
+    for _ in range(8):
+        for value, remote in [(None, look), *of.items()]:
+            pid, seen = ray.get(remote.remote())
+            assert seen == value
+            pids[value].add(pid)
+    assert not pids["one"] & pids["two"] and not pids[None] & (pids["one"] | pids["two"])
+    assert all(len(each) < 8 for each in pids.values())

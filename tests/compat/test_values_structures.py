@@ -5,6 +5,9 @@ from __future__ import annotations
 import collections
 import copyreg
 import dataclasses
+import gc
+import weakref
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
@@ -303,3 +306,51 @@ def test_actor_handle_and_reference_inside_an_object(ray: Ray) -> None:
     record = Record("both", [Echo.remote(), ray.put(3)])
     use = ray.remote(lambda r: ray.get([r.tags[0].say.remote(2), r.tags[1]]))
     assert ray.get(use.remote(record)) == [2, 3]
+
+
+class Rebuilt:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __reduce__(self) -> Any:
+        return Rebuilt, (self.value,)
+
+
+def local_function() -> Any:
+    secret = [object()]
+    return lambda: len(secret)
+
+
+def local_instance() -> Any:
+    class Local:
+        def __init__(self) -> None:
+            self.itself = [1]
+
+    return Local()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: Rebuilt([1]), local_function, local_instance],
+    ids=["reducer", "closure", "local"],
+)
+def test_a_value_that_has_been_stored_is_freed_without_a_collection(
+    ray: Ray, make: Callable[[], Any]
+) -> None:
+    echo = ray.remote(lambda value: None)
+    ray.get(echo.remote(1))
+    gc.collect()
+    gc.disable()
+    try:
+        value = make()
+        watched = weakref.ref(value)
+        ref = ray.put(value)
+        ray.get(echo.remote(value))
+        del value
+        assert watched() is None
+        back = ray.get(ref)
+        watched = weakref.ref(back)
+        del back
+        assert watched() is None
+    finally:
+        gc.enable()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .helpers import Gate, Ray
+from .helpers import Gate, Journal, Ray, process_gone, wait_until
 
 
 def by_exit_code() -> None:
@@ -241,3 +241,52 @@ def test_unavailable_error_names_the_actor(ray: Ray) -> None:
     with pytest.raises(ray.exceptions.ActorUnavailableError) as caught:
         ray.get(mortal.crash.remote())
     assert mortal._actor_id.hex() in str(caught.value)
+
+
+def test_a_worker_that_is_killed_while_idle_is_replaced(ray: Ray) -> None:
+    pid = ray.remote(lambda: os.getpid())
+    for _ in range(3):
+        idle = ray.get(pid.remote())
+        os.kill(idle, signal.SIGKILL)
+        wait_until(lambda idle=idle: process_gone(idle))
+        assert ray.get(pid.remote()) != idle
+
+
+class Deadly:
+    """Kills the process that reads it until the journal has so many lines."""
+
+    def __init__(self, path: str, deaths: int) -> None:
+        self.path, self.deaths = path, deaths
+
+    def __getstate__(self) -> tuple[str, int]:
+        return self.path, self.deaths
+
+    def __setstate__(self, state: tuple[str, int]) -> None:
+        self.path, self.deaths = state
+        if Journal(self.path).add("read") <= self.deaths:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("size", [0, 1 << 20], ids=["small", "large"])
+def test_a_worker_that_is_killed_while_it_loads_arguments(
+    ray: Ray, journal: Journal, size: int
+) -> None:
+    @ray.remote
+    def use(first: Any, deadly: Deadly) -> int:
+        return len(first)
+
+    deadly = Deadly(journal.path, 2)
+    assert ray.get(use.remote(bytes(size), deadly)) == size
+    assert journal.lines() == ["read"] * 3
+    with pytest.raises(ray.exceptions.WorkerCrashedError):
+        ray.get(use.options(max_retries=0).remote(bytes(size), Deadly(journal.path, 100)))
+
+
+def test_an_actor_that_is_killed_while_it_loads_arguments(ray: Ray, journal: Journal) -> None:
+    @ray.remote(max_restarts=-1, max_task_retries=-1)
+    class Reader:
+        def use(self, deadly: Deadly) -> str:
+            return "read"
+
+    assert ray.get(Reader.remote().use.remote(Deadly(journal.path, 2))) == "read"
+    assert journal.lines() == ["read"] * 3

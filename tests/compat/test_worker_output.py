@@ -270,3 +270,21 @@ def test_an_error_that_nobody_can_fetch_is_logged(listen: Run) -> None:
 def test_errors_that_nobody_can_fetch_are_not_logged_on_request(listen: Run) -> None:
     output = listen(FORGOTTEN, lambda output: "all done" in output, RAY_IGNORE_UNHANDLED_ERRORS="1")
     assert "Unhandled" not in output
+
+
+def test_what_was_printed_last_arrives_before_the_driver_ends(run_script: Run) -> None:
+    output = run_script(
+        """
+        ray.init(**INIT)
+        @ray.remote
+        def talk(n):
+            for k in range(50):
+                print(f"line {n} {k}")
+            print(f"end of {n}", end="")
+        ray.get([talk.remote(n) for n in range(2)])
+        """,
+        RAY_DEDUP_LOGS="0",
+    )
+    for n in range(2):
+        assert prefixed("talk", f"end of {n}")(output)
+        assert all(prefixed("talk", f"line {n} {k}")(output) for k in range(50))

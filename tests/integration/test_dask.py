@@ -160,3 +160,10 @@ def test_the_progress_bar(capsys):
     with on_ray.ProgressBarCallback():
         assert on_ray.ray_dask_get({"a": (operator.add, 1, 1)}, "a") == 2
     assert "1/1" in capsys.readouterr().err
+
+
+def test_rewriting_of_shuffles_is_left_to_dask() -> None:
+    from whipray.util.dask import dataframe_optimize
+
+    with pytest.warns(UserWarning, match="by Dask itself"):
+        assert dataframe_optimize({}, []) is None

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import whipray
 from tests.compat.helpers import wait_until
 from tests.integration.records import wait_until_whole
 from whipray import _core
+from whipray.util import list_named_actors
 
 DRIVER = 2  # enum wr_role
 
@@ -271,3 +274,71 @@ def test_more_workers_than_a_small_limit_of_descriptors_allows() -> None:
         print(json.dumps(whipray.get([m.limit.remote() for m in members])))
     """
     assert run(program) == [160] * 60
+
+
+def test_drivers_that_fill_a_session_get_their_turns(session: dict[str, Any]) -> None:
+    """One keeps the session full of tasks until the other has got answers to all of its own."""
+    program = """
+        import json, sys, time
+        import whipray
+        whipray.init("unix:" + sys.argv[1] + "/sock", log_to_driver=False)
+        nap = whipray.remote(lambda n: time.sleep(0.002) or n)
+        print(json.dumps(whipray.get([nap.remote(n) for n in range(100)])))
+    """
+    nap = whipray.remote(lambda: time.sleep(0.002))
+    over = threading.Event()
+
+    def fill() -> None:
+        refs = [nap.remote() for _ in range(500)]
+        while not over.is_set():
+            ready, refs = whipray.wait(refs, num_returns=50)
+            refs += [nap.remote() for _ in ready]
+        whipray.get(refs)
+
+    thread = threading.Thread(target=fill)
+    thread.start()
+    try:
+        assert run(program, session["session_dir"]) == list(range(100))
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_named_actors_are_listed_until_their_job_ends(session: dict[str, Any]) -> None:
+    program = """
+        import json, sys
+        import whipray
+        from whipray.util import list_named_actors
+        whipray.init("unix:" + sys.argv[1] + "/sock", namespace="second", log_to_driver=False)
+        class Named:
+            def value(self): return 1
+        own = whipray.remote(num_cpus=0)(Named).options(name="own").remote()
+        kept = whipray.remote(num_cpus=0)(Named).options(name="kept", lifetime="detached").remote()
+        whipray.get([own.value.remote(), kept.value.remote()])
+        everywhere = list_named_actors(all_namespaces=True)
+        print(json.dumps([list_named_actors(), sorted(each["name"] for each in everywhere)]))
+    """
+    first = whipray.remote(num_cpus=0)(Echo).options(name="first").remote()
+    whipray.get(first.__ray_ready__.remote())
+    assert list_named_actors() == ["first"]
+    here, everywhere = run(program, session["session_dir"])
+    assert sorted(here) == ["kept", "own"] and everywhere == ["first", "kept", "own"]
+    expected = [
+        {"name": "first", "namespace": "first"},
+        {"name": "kept", "namespace": "second"},
+    ]
+
+    def listed() -> list[Any]:
+        return sorted(list_named_actors(all_namespaces=True), key=lambda each: each["name"])
+
+    wait_until(lambda: listed() == expected)
+    assert list_named_actors() == ["first"]
+    kept = whipray.get_actor("kept", namespace="second")
+    assert whipray.get(kept.value.remote()) == 1
+    whipray.kill(kept)
+    wait_until(lambda: listed() == expected[:1])
+
+
+class Echo:
+    def echo(self, value: Any) -> Any:
+        return value

@@ -92,6 +92,30 @@ def test_shuffles_keep_every_row(data: Any) -> None:
     assert 20 < parts < 80
 
 
+@pytest.mark.parametrize("strategy", ["PULL_BASED", "PUSH_BASED"])
+def test_shuffles_that_push_and_that_pull_agree(data: Any, strategy: str) -> None:
+    from ray.data.context import DataContext, ShuffleStrategy
+
+    context = DataContext.get_current()
+    before = context.shuffle_strategy
+    context.shuffle_strategy = ShuffleStrategy[f"SORT_SHUFFLE_{strategy}"]
+    try:
+        numbers = [{"key": (7 * i) % 101, "part": i % 5} for i in range(101)]
+        table = data.from_items(numbers, override_num_blocks=6)
+        assert [row["key"] for row in table.sort("key").take_all()] == list(range(101))
+        backwards = table.sort("key", descending=True).take_all()
+        assert [row["key"] for row in backwards] == list(reversed(range(101)))
+        shuffled = [row["key"] for row in table.random_shuffle(seed=3).take_all()]
+        assert sorted(shuffled) == list(range(101)) and shuffled != list(range(101))
+        spread = table.repartition(4, shuffle=True).materialize()
+        assert spread.num_blocks() == 4 and spread.sum("key") == sum(range(101))
+        sums = table.groupby("part").sum("key").sort("part").take_all()
+        wanted = [sum(row["key"] for row in numbers if row["part"] == k) for k in range(5)]
+        assert [row["sum(key)"] for row in sums] == wanted
+    finally:
+        context.shuffle_strategy = before
+
+
 def test_groups(data: Any) -> None:
     table = data.from_items([{"key": i % 3, "value": float(i)} for i in range(30)])
     frame = table.to_pandas()

@@ -5,8 +5,7 @@ from __future__ import annotations
 _OF_RAY = {
     "whipray": "air data llm rllib serve train tune",
     "whipray.util": "client spark tpu tracing",
-    "whipray.experimental": "channel collective rdt register_nixl_memory "
-    "register_tensor_transport shuffle",
+    "whipray.experimental": "channel collective rdt register_nixl_memory register_tensor_transport",
 }
 
 

@@ -317,6 +317,8 @@ def _task_id(job: _core.Job) -> Any:
 
 
 def _wanted(job: _core.Job) -> Any:
+    if job.wanted is not None:
+        return job.wanted
     if running.actor is not None and job.kind == CALL:
         return running.actor.retry_filters.get(running.actor.order[job.method])
     return loading.extras(job.fn).get("retry_exceptions")

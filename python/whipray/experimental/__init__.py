@@ -9,13 +9,14 @@ from whipray.experimental.locations import get_local_object_locations, get_objec
 
 if TYPE_CHECKING:
     from whipray.experimental import internal_kv as internal_kv
+    from whipray.experimental import shuffle as shuffle
     from whipray.experimental import tqdm_ray as tqdm_ray
 
 __all__ = ["get_local_object_locations", "get_object_locations", "internal_kv", "tqdm_ray"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("dynamic_resources", "internal_kv", "tqdm_ray"):
+    if name in ("dynamic_resources", "internal_kv", "shuffle", "tqdm_ray"):
         __import__(f"{__name__}.{name}")
         return _sys.modules[f"{__name__}.{name}"]
     if name == "set_resource":

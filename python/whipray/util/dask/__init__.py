@@ -5,6 +5,7 @@ Importing this module makes persist() of Dask keep results as references under t
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import dask
@@ -26,6 +27,7 @@ from whipray.util.dask.scheduler import (
 __all__ = [
     "ProgressBarCallback",
     "RayDaskCallback",
+    "dataframe_optimize",
     "disable_dask_on_ray",
     "enable_dask_on_ray",
     "local_ray_callbacks",
@@ -45,6 +47,13 @@ def ray_dask_persist(*args: Any, **kwargs: Any) -> Any:
 
 def _ray_persist_method(self: Any, **kwargs: Any) -> Any:
     return _persist_method(self, **{"ray_persist": True, **kwargs})
+
+
+def dataframe_optimize(dsk: Any, keys: Any, **kwargs: Any) -> None:
+    """Nothing is rewritten: Dask itself makes a graph of a shuffle that fits, since 2025.1."""
+    warnings.warn(
+        "dataframe_optimize() does nothing: shuffles are optimized by Dask itself.", stacklevel=2
+    )
 
 
 dask.persist = ray_dask_persist
