@@ -570,6 +570,7 @@ class SlowToRead:
         nap()
 
 
+@pytest.mark.ray_differs("arguments that are being loaded are loaded to the end there")
 def test_a_task_that_loads_its_arguments_is_cancelled(ray: Ray, gate: Any) -> None:
     started = gate("started")
 
@@ -717,6 +718,9 @@ def test_calls_of_a_threaded_actor_see_their_own_flag(ray: Ray, gate: Any) -> No
     assert ray.get(threaded.other.remote()) is False
 
 
+@pytest.mark.ray_differs(
+    "interrupts that come together end workers there, and CPUs are not given back"
+)
 def test_many_cancel_at_once_and_nothing_is_tried_again(ray: Ray, journal: Journal) -> None:
     @ray.remote(num_cpus=0, max_retries=5, retry_exceptions=True)
     def run(n: int) -> None:
