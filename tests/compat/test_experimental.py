@@ -108,7 +108,10 @@ def test_progress_bars(ray: Ray, part: Callable[[str], Any]) -> None:
     assert ray.get(work.remote()) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("outputs", [1, 3, 7])
+@pytest.mark.parametrize(
+    "outputs",
+    [pytest.param(1, marks=pytest.mark.ray_differs("it can not write one partition")), 3, 7],
+)
 @pytest.mark.parametrize("streaming", [True, False])
 def test_a_shuffle_brings_every_item_to_its_partition(
     ray: Ray, part: Any, outputs: int, streaming: bool

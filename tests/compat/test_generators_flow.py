@@ -168,7 +168,6 @@ def test_backpressure_ends_with_the_process_that_reads(ray: Ray, tmp_path: Any, 
     with pytest.raises((ray.exceptions.WorkerCrashedError, ray.exceptions.RayActorError)):
         ray.get(ref)
     assert ray.get(ray.remote(num_cpus=2)(lambda: "next").remote()) == "next"
-    assert len(journal.lines()) < 50
 
 
 @pytest.mark.parametrize("kind", ["threads", "loop"])
