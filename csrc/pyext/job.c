@@ -313,7 +313,25 @@ static int end_items(wrpy_state *st, wrpy_job *j, PyObject **value, int *is_erro
   return rc == WR_OK ? 0 : wrpy_fail(st, rc, "ending a stream");
 }
 
+/* What it has printed without an end of the line leaves before its result: whoever has that may end
+ * this process. */
+static void flush_output(wrpy_state *st) {
+  static const char *const names[] = {"stdout", "stderr"};
+  PyObject *type, *error, *trace;
+  st->unfinished = 0;
+  PyErr_Fetch(&type, &error, &trace);
+  for (int i = 0; i < 2; i++) {
+    PyObject *stream = Py_XNewRef(PySys_GetObject(names[i]));
+    PyObject *done = stream ? PyObject_CallMethod(stream, "flush", NULL) : NULL;
+    if (!done) PyErr_Clear();
+    Py_XDECREF(done);
+    Py_XDECREF(stream);
+  }
+  PyErr_Restore(type, error, trace);
+}
+
 int wrpy_job_finish(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error) {
+  if (WR_UNLIKELY(st->unfinished)) flush_output(st);
   if (!still_open(j)) return -1;
   if (WR_UNLIKELY(wrpy_job_streams(j)) && end_items(st, j, &value, &is_error)) return -1;
   if (j->nreturns == 0 && !is_error) value = Py_None;

@@ -69,6 +69,7 @@ typedef struct {
   PyObject *stream_class;             /* subclass of Stream that submitting makes */
   PyObject *item_stats;               /* class of what running generators are sent, or NULL */
   PyObject *method_mixin;             /* class with the rarer attributes of ActorMethod */
+  char unfinished; /* the streams of this process may hold a line without an end */
   PyObject *described;                /* {meta id: (methods, info)} of this session */
   uint32_t described_epoch;
   PyObject *s_prepare, *s_check_args, *s_timeout;

@@ -377,6 +377,12 @@ static PyObject *m_post_event(PyObject *module, PyObject *type) {
 }
 
 /* The name that listings and `ps` show for this process. */
+static PyObject *m_unfinished_output(PyObject *module, PyObject *unused) {
+  (void)unused;
+  wrpy_state_of(module)->unfinished = 1;
+  Py_RETURN_NONE;
+}
+
 static PyObject *m_set_title(PyObject *module, PyObject *text) {
   const char *s = PyUnicode_AsUTF8(text);
   if (!s) return NULL;
@@ -423,6 +429,8 @@ PyMethodDef wrpy_session_methods[] = {
     {"post_event", m_post_event, METH_O,
      "post_event(type): next_event() gives it after those that have come."},
     {"next_event", m_next_event, METH_VARARGS, "next_event(timeout=None) -> (type, body) | None."},
+    {"unfinished_output", m_unfinished_output, METH_NOARGS,
+     "A stream of this process holds a line without an end: it leaves with the next result."},
     {"set_title", m_set_title, METH_O, "set_title(text): names this process in listings."},
     {NULL, NULL, 0, NULL},
 };

@@ -39,6 +39,8 @@ class MarkedOutput(io.TextIOWrapper):
                 self._last_name = name
                 super().write(f"{'' if self._at_start else NEWLINE}{MARK}{name}\n")
             self._at_start = text.endswith("\n")
+            if not self._at_start:
+                _core.unfinished_output()
         return super().write(text)
 
 
