@@ -75,7 +75,7 @@ static void request(node *n, uint32_t slot, fuzz_input *in) {
   wr_head h = {.type = 3 + fuzz_u8(in) % 24u, .id = fuzz_u8(in)};
   make_body(&body, in);
   h.len = (uint32_t)body.len;
-  if (p && p->conn) node_on_worker_message(p->conn, &h, body.data);
+  if (p && p->conn) node_on_message(p->conn, &h, body.data);
   wr_buf_free(&body);
   hold_pools(n);
 }
