@@ -127,6 +127,7 @@ static int prepare(node *n) {
   node_pools_init(n);
   node_trim_init(n);
   node_cycles_init(n);
+  node_turns_init(n);
   node_groups_init(n);
   uv_signal_start(&n->children, on_child, wr_os_sigchld);
   uv_signal_start(&n->terminate, on_terminate, wr_os_sigterm);

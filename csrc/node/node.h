@@ -84,6 +84,11 @@ struct node_pool {
   int leaving;    /* nobody uses it: it ends with its last worker, unless somebody asks for it */
   uint32_t early_deaths, early_kills, failures; /* in a row; kills of fork servers among them */
   uint64_t not_before_ns; /* no new worker earlier, after failures */
+  struct {
+    uint64_t done;          /* tasks of its workers at the last look */
+    int had_work;           /* ... and there were others */
+    uint32_t pause, waited; /* looks to let go by before a turn, and those that have */
+  } turn;
 };
 
 struct node_job {
@@ -155,6 +160,8 @@ struct node {
   } growth;
   struct node_remakes *remakes;
   uv_timer_t remake_tick, lineage_look;
+  uv_timer_t turns;
+  uint32_t last_turn; /* the pool that had it */
   uint64_t remade_tasks; /* how often one was run again */
   uint64_t spilled_objects, spilled_bytes, restored_objects, restored_bytes;
   int ending, finished;
@@ -240,6 +247,9 @@ void node_pools_init(node *n);
 
 /* cycles.c */
 void node_cycles_init(node *n);
+
+/* turns.c */
+void node_turns_init(node *n);
 
 /* trim.c */
 void node_trim_init(node *n);

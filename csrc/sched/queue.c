@@ -63,6 +63,8 @@ static int any_shape_fits(wr_seg *s, wr_pool *p) {
 void wr_pool_kick(wr_self *me, uint32_t pool) {
   wr_pool *p = wr_pool_at(me->s, pool);
   wr_fence(); /* the work is visible before we look for sleepers */
+  uint32_t turn = wr_load32(&me->s->h->turn);
+  if (WR_UNLIKELY(turn) && turn != pool + 1) return; /* whoever ends the turn kicks all */
   if (wr_load(&p->spinning)) return; /* a worker that watches will find it */
   if (!any_shape_fits(me->s, p)) return; /* whoever holds the resources looks again later */
   uint32_t slot = pick_idle(p);
@@ -204,15 +206,27 @@ static int take_from(wr_self *me, uint32_t pool, uint32_t shape, uint32_t uses, 
   return WR_AGAIN;
 }
 
+/* whiprayd has given the turn to a pool that found nothing for long; it takes what others give back
+ * between two tasks, once, and lets them go on. */
+static void end_turn(wr_self *me, uint32_t pool) {
+  uint32_t turn = pool + 1;
+  if (!wr_cas32(&me->s->h->turn, &turn, 0)) return;
+  WR_FAILPOINT("queue.turn");
+  wr_pool_kick_all(me);
+}
+
 /* The resources of the shape: those this worker holds from its last task, or new ones. */
-static int hold_resources(wr_self *me, uint32_t shape) {
+static int hold_resources(wr_self *me, uint32_t pool, uint32_t shape) {
   uint32_t groups = wr_load32(&me->s->h->groups_waiting); /* have a turn between any two tasks */
-  if (!groups && wr_ledger_holds(me, shape) && !wr_ledger_overdrawn(me, shape)) return WR_OK;
+  uint32_t turn = wr_load32(&me->s->h->turn);
+  if (!(groups | turn) && wr_ledger_holds(me, shape) && !wr_ledger_overdrawn(me, shape))
+    return WR_OK;
   int gave = wr_load(&me->p->claim) != 0;
   wr_ledger_release(me);
   if (WR_UNLIKELY(groups)) wr_groups_retry(me);
-  int fits = wr_ledger_fits(me->s, shape);
+  int fits = (!turn || turn == pool + 1) && wr_ledger_fits(me->s, shape);
   int rc = fits ? wr_ledger_claim(me, shape) : WR_AGAIN;
+  if (WR_UNLIKELY(turn) && rc == WR_OK) end_turn(me, pool);
   /* What we gave back may be what others lack; also what we had for a moment of a claim that then
    * failed, since they may have looked in that moment. */
   if (gave || (fits && rc < 0)) wr_pool_kick_all(me);
@@ -232,7 +246,7 @@ static int try_shape(wr_self *me, uint32_t pool, uint32_t shape, wr_idx *task) {
     atomic_fetch_or(w, bit_of(shape));
   }
   if (WR_UNLIKELY(wr_load32(&sh->spilled)) && rings_empty(s, sh)) gather_spilled(s, shape);
-  return hold_resources(me, shape) == WR_OK ? take_from(me, pool, shape, uses, task)
+  return hold_resources(me, pool, shape) == WR_OK ? take_from(me, pool, shape, uses, task)
                                              : WR_AGAIN;
 }
 
@@ -264,7 +278,7 @@ static int take_urgent(wr_self *me, uint32_t pool, wr_idx *task) {
     const wr_shape *sh = wr_shape_at(s, shape < WR_MAX_SHAPES ? shape : 0);
     uint32_t uses = wr_load32(&sh->uses);
     int ours = shape < WR_MAX_SHAPES && sh->pool == pool;
-    int taken = ours && phase == WR_TASK_QUEUED && hold_resources(me, shape) == WR_OK &&
+    int taken = ours && phase == WR_TASK_QUEUED && hold_resources(me, pool, shape) == WR_OK &&
                 claim_task(me, shape, i);
     if (taken && is_other_shape(sh, uses)) {
       put_back(me, shape, i);

@@ -676,6 +676,7 @@ typedef struct {
   _Alignas(64) wr_a32 groups_waiting; /* not 0: some groups may be pending; the records tell */
   wr_a32 ngroups, nbundles;           /* in use: high-water marks */
   wr_a32 group_next, bundle_next;     /* hints: where to look for a free one */
+  wr_a32 turn; /* pool + 1 that gets what workers of others give back after their task; 0: none */
   _Alignas(64) uint32_t ngpus;
   wr_a64 gpu[WR_MAX_GPUS]; /* tagged: how much of each is free */
   /* Where values go and, after trouble, how much was to go there, is free there, is there. */

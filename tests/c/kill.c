@@ -32,7 +32,7 @@ const char *const kill_places[] = {
     "heap.span.empty", "heap.span.raw", "heap.unclaim", "keep.dropped", "keep.kept", "keep.named",
     "ledger.cpu_given", "loose.made", "park.sleep", "postpone.begin", "queue.claimed",
     "queue.gathered", "queue.picked", "queue.push", "queue.resources", "queue.taken",
-    "queue.want", "reap.claimed", "reap.due",
+    "queue.turn", "queue.want", "reap.claimed", "reap.due",
     "reap.dying", "reap.free", "reap.node", "reap.value", "rec.adopt", "rec.claim",
     "rec.release", "requeue.begin", "requeue.queued", "ring.put.word", "ring.take.word",
     "seal.after", "seal.before", "shed.claimed", "shed.freed", "shed.settled",

@@ -128,6 +128,24 @@ static void run_next(wr_id expected) {
 }
 
 /* Also what those depend on, and what becomes ready only later. */
+TEST(a_worker_leaves_the_turn_to_another_pool_after_its_task) {
+  wr_job job;
+  wr_idx got;
+  open_session();
+  wr_id ids[2] = {submit(SHAPE_CPU, 1), submit(SHAPE_CPU, 2)};
+  CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);
+  work_run(w, &job);
+  CHECK(wr_ledger_holds(&w->self, SHAPE_CPU));
+  wr_store32(&x.seg.h->turn, SESSION_POOL + 2);
+  CHECK_EQ(wr_queue_take(&w->self, SESSION_POOL, &got), WR_AGAIN);
+  CHECK_EQ(wr_load(&w->self.p->claim), 0);
+  wr_store32(&x.seg.h->turn, SESSION_POOL + 1);
+  CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);
+  CHECK_EQ(wr_load32(&x.seg.h->turn), 0); /* found what it needs: the others go on */
+  work_run(w, &job);
+  close_empty(ids, 2);
+}
+
 TEST(what_a_running_task_waits_for_overtakes_the_queue) {
   enum { N = 7 };
   wr_id ids[N];
