@@ -4,10 +4,12 @@
  * out of tasks would keep all that there is from the others.  A pool that has work, and of which
  * nothing has run from one look to the next, gets a turn: workers of other pools give back what
  * they hold after their task and leave it to that pool, until one of its workers has found what it
- * needs (sched/queue.c).  What somebody holds for longer comes back in no turn, so one that nobody could
- * use ends with the next look, and its pool waits twice as long for another. */
+ * needs (sched/queue.c).  A turn that nobody could use, since tasks run for long, ends with the
+ * next look, and its pool waits twice as long for another. */
 #include "node/node.h"
+#include "sched/ledger.h"
 #include "sched/queue.h"
+#include "shm/ring.h"
 
 #define LONGEST_PAUSE 32u /* looks */
 
@@ -26,10 +28,47 @@ static uint64_t tasks_done(const node_pool *p, int *busy) {
   return done;
 }
 
+/* How much of the resource workers would give back after their tasks. */
+static int64_t lent(const node *n, uint32_t res) {
+  const wr_seg *s = &n->seg;
+  int64_t sum = 0;
+  for (uint32_t i = 0; i < WR_MAX_PROCS; i++) {
+    uint64_t claim = n->procs[i] && !n->procs[i]->is_actor ? wr_load(&s->procs[i].claim) : 0;
+    if (!claim) continue;
+    const wr_shape *sh = wr_shape_at(s, WR_CLAIM_SHAPE(claim));
+    for (uint32_t k = 0; k < wr_shape_needs(sh) && !sh->group; k++)
+      if (WR_CLAIM_MASK(claim) & 1u << k && sh->need[k].res == res) sum += sh->need[k].amount;
+  }
+  return sum;
+}
+
+/* Actors and groups keep what they have, and what they leave may never be enough. */
+static int in_reach(const node *n, const wr_shape *sh) {
+  for (uint32_t k = 0; k < wr_shape_needs(sh); k++) {
+    const wr_need *need = &sh->need[k];
+    if (sh->group || need->res >= WR_MAX_RESOURCES) return 0;
+    int64_t avail = (int32_t)wr_tag_value(wr_load(&n->seg.resources[need->res].avail));
+    if (avail + lent(n, need->res) < (int64_t)need->amount) return 0;
+  }
+  return 1;
+}
+
+static int has_work_in_reach(const node_pool *p) {
+  node *n = p->job->n;
+  if (!wr_queue_has_work(&n->seg, p->idx)) return 0;
+  for (uint32_t i = 0; i < wr_load32(&n->seg.h->nshapes) && i < WR_MAX_SHAPES; i++) {
+    wr_shape *sh = &n->seg.shapes[i];
+    int waits = wr_load32(&sh->state) == WR_SHAPE_OPEN && sh->pool == p->idx &&
+                !wr_ring_empty(&n->seg, &sh->ready);
+    if (waits && in_reach(n, sh)) return 1;
+  }
+  return 0;
+}
+
 /* Has nothing of its work run since the last look? */
 static int starves(node_pool *p) {
   int busy, had_work = p->turn.had_work;
-  p->turn.had_work = wr_queue_has_work(&p->job->n->seg, p->idx);
+  p->turn.had_work = has_work_in_reach(p);
   if (!p->turn.had_work) return 0;
   uint64_t done = tasks_done(p, &busy), before = p->turn.done;
   p->turn.done = done;

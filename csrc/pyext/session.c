@@ -376,13 +376,13 @@ static PyObject *m_post_event(PyObject *module, PyObject *type) {
   Py_RETURN_NONE;
 }
 
-/* The name that listings and `ps` show for this process. */
 static PyObject *m_unfinished_output(PyObject *module, PyObject *unused) {
   (void)unused;
   wrpy_state_of(module)->unfinished = 1;
   Py_RETURN_NONE;
 }
 
+/* The name that listings and `ps` show for this process. */
 static PyObject *m_set_title(PyObject *module, PyObject *text) {
   const char *s = PyUnicode_AsUTF8(text);
   if (!s) return NULL;

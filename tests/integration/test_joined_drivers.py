@@ -276,7 +276,6 @@ def test_more_workers_than_a_small_limit_of_descriptors_allows() -> None:
     assert run(program) == [160] * 60
 
 
-@pytest.mark.xfail(reason="workers take the next task of their own job first", run=False)
 def test_drivers_that_fill_a_session_get_their_turns(session: dict[str, Any]) -> None:
     """One keeps the session full of tasks until the other has got answers to all of its own."""
     program = """
