@@ -6,6 +6,8 @@
  * they hold after their task and leave it to that pool, until one of its workers has found what it
  * needs (sched/queue.c).  A turn that nobody could use, since tasks run for long, ends with the
  * next look, and its pool waits twice as long for another. */
+#include <string.h>
+
 #include "node/node.h"
 #include "sched/ledger.h"
 #include "sched/queue.h"
@@ -28,52 +30,56 @@ static uint64_t tasks_done(const node_pool *p, int *busy) {
   return done;
 }
 
-/* How much of the resource workers would give back after their tasks. */
-static int64_t lent(const node *n, uint32_t res) {
+/* How much of each resource workers would give back after their tasks. */
+static void look_at_loans(const node *n, int64_t lent[WR_MAX_RESOURCES]) {
   const wr_seg *s = &n->seg;
-  int64_t sum = 0;
+  memset(lent, 0, WR_MAX_RESOURCES * sizeof *lent);
   for (uint32_t i = 0; i < WR_MAX_PROCS; i++) {
     uint64_t claim = n->procs[i] && !n->procs[i]->is_actor ? wr_load(&s->procs[i].claim) : 0;
     if (!claim) continue;
     const wr_shape *sh = wr_shape_at(s, WR_CLAIM_SHAPE(claim));
     for (uint32_t k = 0; k < wr_shape_needs(sh) && !sh->group; k++)
-      if (WR_CLAIM_MASK(claim) & 1u << k && sh->need[k].res == res) sum += sh->need[k].amount;
+      if (WR_CLAIM_MASK(claim) & 1u << k && sh->need[k].res < WR_MAX_RESOURCES)
+        lent[sh->need[k].res] += sh->need[k].amount;
   }
-  return sum;
 }
 
 /* Actors and groups keep what they have, and what they leave may never be enough. */
-static int in_reach(const node *n, const wr_shape *sh) {
+static int in_reach(const node *n, const wr_shape *sh, const int64_t lent[WR_MAX_RESOURCES]) {
   for (uint32_t k = 0; k < wr_shape_needs(sh); k++) {
     const wr_need *need = &sh->need[k];
     if (sh->group || need->res >= WR_MAX_RESOURCES) return 0;
     int64_t avail = (int32_t)wr_tag_value(wr_load(&n->seg.resources[need->res].avail));
-    if (avail + lent(n, need->res) < (int64_t)need->amount) return 0;
+    if (avail + lent[need->res] < (int64_t)need->amount) return 0;
   }
   return 1;
 }
 
 static int has_work_in_reach(const node_pool *p) {
   node *n = p->job->n;
-  if (!wr_queue_has_work(&n->seg, p->idx)) return 0;
+  int64_t lent[WR_MAX_RESOURCES];
+  look_at_loans(n, lent);
   for (uint32_t i = 0; i < wr_load32(&n->seg.h->nshapes) && i < WR_MAX_SHAPES; i++) {
     wr_shape *sh = &n->seg.shapes[i];
     int waits = wr_load32(&sh->state) == WR_SHAPE_OPEN && sh->pool == p->idx &&
                 !wr_ring_empty(&n->seg, &sh->ready);
-    if (waits && in_reach(n, sh)) return 1;
+    if (waits && in_reach(n, sh, lent)) return 1;
   }
   return 0;
 }
 
-/* Has nothing of its work run since the last look? */
+/* Has nothing of its work run since the last look, while it could? */
 static int starves(node_pool *p) {
   int busy, had_work = p->turn.had_work;
-  p->turn.had_work = has_work_in_reach(p);
+  p->turn.had_work = wr_queue_has_work(&p->job->n->seg, p->idx);
   if (!p->turn.had_work) return 0;
   uint64_t done = tasks_done(p, &busy), before = p->turn.done;
   p->turn.done = done;
-  if (busy || done != before) p->turn.pause = p->turn.waited = 0;
-  return had_work && !busy && done == before;
+  if (busy || done != before) {
+    p->turn.pause = p->turn.waited = 0;
+    return 0;
+  }
+  return had_work && has_work_in_reach(p);
 }
 
 static void on_look(uv_timer_t *timer) {

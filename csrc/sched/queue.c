@@ -247,7 +247,7 @@ static int try_shape(wr_self *me, uint32_t pool, uint32_t shape, wr_idx *task) {
   }
   if (WR_UNLIKELY(wr_load32(&sh->spilled)) && rings_empty(s, sh)) gather_spilled(s, shape);
   return hold_resources(me, pool, shape) == WR_OK ? take_from(me, pool, shape, uses, task)
-                                             : WR_AGAIN;
+                                                   : WR_AGAIN;
 }
 
 /* ---- what others wait for -------------------------------------------------------------------- */
