@@ -81,6 +81,8 @@ int wr_os_wait_readable(int fd, int64_t timeout_ns); /* WR_OK, WR_TIMEOUT, WR_IN
 int wr_os_wait_writable(int fd, int64_t timeout_ns);
 void wr_os_close(int fd);
 
+/* Calls run(arg) in a thread that nobody waits for and no signal reaches.  WR_NOMEM: not called. */
+int wr_os_run_beside(void (*run)(void *arg), void *arg);
 /* the calling thread's name as ps shows it; cut to 15 bytes */
 void wr_os_set_name(const char *name);
 

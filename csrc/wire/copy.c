@@ -4,11 +4,13 @@
  * banks of the memory busy and win a third on one, and lose half and more on another; on a third
  * the instruction that copies strings beats all stores, as long as source and target lie alike.  So
  * the first copies of a process try the ways in turn, block by block, and the one with the fastest
- * block is kept.  A processor without AVX copies as the C library does. */
+ * block is kept, and what is left then is shared with other cores.  A processor without AVX copies
+ * as the C library does. */
 #include <string.h>
 
 #include "os/os.h"
 #include "shm/atomic.h"
+#include "wire/copy_shared.h"
 #include "wire/value.h"
 
 #if defined(__x86_64__)
@@ -54,8 +56,7 @@ static void as_the_processor_does(uint8_t *dst, const uint8_t *src, size_t n) {
   __asm__ volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
 }
 
-typedef void copy_way(uint8_t *dst, const uint8_t *src, size_t n);
-static copy_way *const ways[] = {side_by_side, one_after_the_other, as_the_processor_does};
+static wr_copy_way *const ways[] = {side_by_side, one_after_the_other, as_the_processor_does};
 enum { WAYS = sizeof ways / sizeof *ways };
 
 /* Threads that copy at the same time may count a block twice or not at all: it is but a choice. */
@@ -83,8 +84,8 @@ static void copy_streaming(uint8_t *dst, const uint8_t *src, size_t n) {
     try_block(i % WAYS, dst + done, src + done);
     wr_store32(&tried, ++i);
   }
-  ways[fastest()](dst + done, src + done, n - done);
   _mm_sfence(); /* before the state word that says the value is there */
+  wr_copy_shared(ways[fastest()], dst + done, src + done, n - done);
 }
 #endif
 

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <msgpack.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -238,20 +239,55 @@ TEST(failed_allocations_are_seen_at_the_end) {
     }
 }
 
+#define LARGE (((size_t)8 << 20) + 32768 + 4096 + 37)
+
+static void copy_and_compare(uint8_t *dst, const uint8_t *src) {
+  memset(dst, 0, LARGE);
+  dst[LARGE] = 0x5A;
+  wr_copy_large(dst, src, LARGE);
+  CHECK_MEM(dst, src, LARGE);
+  CHECK_EQ(dst[LARGE], 0x5A);
+}
+
+static uint8_t *pattern(size_t n) {
+  uint8_t *src = malloc(n);
+  for (size_t i = 0; i < n; i++) src[i] = (uint8_t)(i * 31 + (i >> 9));
+  return src;
+}
+
 /* While the ways are tried, which takes 24 MiB, and afterwards; and where dst is not aligned. */
 TEST(large_copies_are_exact) {
   static const size_t shifts[] = {0, 21, 16, 42, 32, 48, 63};
-  size_t n = ((size_t)8 << 20) + 32768 + 4096 + 37;
-  uint8_t *src = malloc(n + 64), *dst = malloc(n + 65);
-  for (size_t i = 0; i < n + 64; i++) src[i] = (uint8_t)(i * 31 + (i >> 9));
-  for (size_t k = 0; k < sizeof shifts / sizeof *shifts; k++) {
-    size_t shift = shifts[k];
-    memset(dst, 0, n);
-    dst[n + shift] = 0x5A;
-    wr_copy_large(dst + shift, src + 7, n);
-    CHECK_MEM(dst + shift, src + 7, n);
-    CHECK_EQ(dst[n + shift], 0x5A);
-  }
+  uint8_t *src = pattern(LARGE + 64), *dst = malloc(LARGE + 65);
+  for (size_t k = 0; k < sizeof shifts / sizeof *shifts; k++)
+    copy_and_compare(dst + shifts[k], src + 7);
   free(src);
   free(dst);
+}
+
+/* Threads that come too late find nothing to do, also when the memory has gone. */
+TEST(large_copies_are_exact_without_help_and_with_late_help) {
+  for (int k = 0; k < 12; k++) {
+    uint8_t *src = pattern(LARGE), *dst = malloc(LARGE + 1);
+    wr_mem_fail_at(k % 4, k % 2);
+    copy_and_compare(dst, src);
+    wr_mem_fail_at(0, 0);
+    free(src);
+    free(dst);
+  }
+}
+
+static void *copy_often(void *arg) {
+  uint8_t *dst = malloc(LARGE + 1);
+  for (int k = 0; k < 4; k++) copy_and_compare(dst, arg);
+  free(dst);
+  return NULL;
+}
+
+TEST(several_threads_make_large_copies) {
+  pthread_t t[3];
+  uint8_t *src = pattern(LARGE);
+  for (int k = 0; k < 3; k++) CHECK_EQ(pthread_create(&t[k], NULL, copy_often, src), 0);
+  for (int k = 0; k < 3; k++) pthread_join(t[k], NULL);
+  free(src);
 }
