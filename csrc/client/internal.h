@@ -39,6 +39,7 @@ struct wr_client {
   wr_vec64 streams;      /* index | generation of their tasks; see pace.c */
   wr_vec32 yielded;      /* items of each */
   wr_a32 spin_idle, spin_wait; /* how long spinning pays now, in nanoseconds: see spin.h */
+  wr_a32 gather_skip, gathers; /* looks into the mailbox before it is waited for more: see work.c */
   uint32_t clumped;            /* wake-ups in a row that came from this process's own core */
   uint64_t move_at, move_wait; /* when it may look for another core, and how long after that */
   uint64_t loose;       /* offset of the newest loose run, 0: none; see loose.c */

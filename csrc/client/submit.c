@@ -37,6 +37,7 @@ int wr_task_create(wr_client *c, const wr_task_spec *spec, size_t len, const wr_
   for (uint32_t i = 0; i < nrefs; i++) idx[i] = refs[i].idx;
   wr_task_spec2 s;
   set_call(&s, spec);
+  if (s.flags & WR_TF_CALL) wr_expect_write(&wr_actor_at(&c->seg, s.actor - 1)->mailbox);
   wr_lock(c);
   int rc = s.flags & WR_TF_CALL ? wr_limit_admit(c, s.actor - 1) : WR_OK;
   if (rc == WR_OK) rc = wr_tasks_build(&c->self, &s, len, idx, nrefs, ndeps, outs, dst);

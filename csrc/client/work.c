@@ -10,6 +10,10 @@
 #include "store/heap.h"
 #include "wire/messages.h"
 
+#define GATHER_NS 1500u
+#define GATHER_PAYS 3u /* calls that make up for it */
+#define GATHER_TRY 256u/* looks without it, until it is tried again */
+
 static void describe(wr_client *c, wr_idx i, wr_job *job) {
   wr_task *t = wr_task_at(&c->seg, i);
   wr_pins *pins = wr_tasks_pins(&c->seg, t);
@@ -134,16 +138,39 @@ static int next_task(wr_client *c, wr_job *job, int64_t deadline_ns) {
 
 /* ---- actors --------------------------------------------------------------------------------- */
 
+/* A caller that does not wait for its calls takes about as long for each as we do, and then every
+ * call that is taken by itself costs both of us the lines of the mailbox.  Where waiting for a
+ * moment lets several come, that is done before each look; whether it would is tried now and then.
+ * Who waits for its call loses little: GATHER_NS in GATHER_TRY calls. */
+static void gather(wr_client *c) {
+  uint32_t skip = wr_load32(&c->gather_skip);
+  wr_store32(&c->gather_skip, skip ? skip - 1 : 0);
+  if (skip) return;
+  uint64_t from = wr_os_now_ns();
+  do wr_cpu_relax();
+  while (wr_os_now_ns() - from < GATHER_NS);
+  wr_store32(&c->gathers, 1);
+}
+
+/* So many calls came together. */
+static void gathered(wr_client *c, uint32_t calls) {
+  if (!wr_load32(&c->gathers)) return;
+  wr_store32(&c->gathers, 0);
+  if (calls < GATHER_PAYS) wr_store32(&c->gather_skip, GATHER_TRY);
+}
+
 static void fetch_calls(wr_client *c, uint32_t actor) {
   wr_backlog *b = &c->backlog;
   wr_idx i = WR_UNLIKELY(b->rest) ? b->rest : wr_actor_take_all(&c->self, actor);
   if (i && b->head == b->v.n) b->head = b->v.n = 0;
+  uint32_t before = b->v.n;
   while (i) {
     wr_idx next = wr_load32(&wr_task_at(&c->seg, i)->qnext);
     if (wr_vec32_push(&b->v, i) < 0) break;
     i = next;
   }
   b->rest = i;
+  gathered(c, b->v.n - before);
 }
 
 /* Is an earlier call of the same caller waiting for an argument?  Callers of ordered actors. */
@@ -228,10 +255,14 @@ static int look_for_rest(wr_client *c, uint32_t actor, wr_job *job, int *held_up
 
 static int take_call(wr_client *c, uint32_t actor, wr_job *job) {
   const wr_actor *a = wr_actor_at(&c->seg, actor);
-  int held_up;
+  int held_up, rc = WR_AGAIN;
   wr_lock(c);
-  fetch_calls(c, actor);
-  int rc = look_for_call(c, a, job, &held_up);
+  int next_is_here = c->backlog.head != c->backlog.v.n && !c->held_up;
+  if (next_is_here) rc = look_for_call(c, a, job, &held_up);
+  if (rc == WR_AGAIN) {
+    fetch_calls(c, actor);
+    rc = look_for_call(c, a, job, &held_up);
+  }
   if (rc == WR_AGAIN && WR_UNLIKELY(c->backlog.rest)) rc = look_for_rest(c, actor, job, &held_up);
   if (WR_UNLIKELY(held_up != c->held_up)) {
     c->held_up = held_up;
@@ -281,7 +312,10 @@ static int next_call(wr_client *c, uint32_t actor, wr_job *job, int64_t deadline
     if (leaving(c)) return wr_client_ended(c) ? WR_CLOSED : WR_DEAD;
     if (retires(c, actor)) return WR_DEAD;
     uint64_t began = 0;
-    if (c->seg.h->cpus > 1 && wr_spin(&c->spin_idle, mail_in_sight, &m, &began)) continue;
+    if (c->seg.h->cpus > 1 && wr_spin(&c->spin_idle, mail_in_sight, &m, &began)) {
+      gather(c);
+      continue;
+    }
     if (wr_tag_value(wr_load(&c->seg.actors[actor].mailbox))) continue;
     wr_lock(c);
     wr_heap_make_room(&c->self);

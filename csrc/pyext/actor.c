@@ -47,6 +47,25 @@ static PyObject *method_make(wrpy_state *st, PyObject *handle, PyObject *name, P
 
 /* ---- ActorHandle ---------------------------------------------------------------------------- */
 
+/* The class of handles says what is missing.  It is called from here, since a `__getattr__` would
+ * make CPython look up every attribute by way of Python. */
+static PyObject *tell_absent(PyObject *self, PyObject *name) {
+  if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return NULL;
+  PyObject *type, *error, *trace;
+  PyErr_Fetch(&type, &error, &trace);
+  PyObject *absent = PyObject_GetAttrString((PyObject *)Py_TYPE(self), "_absent");
+  if (!absent) {
+    PyErr_Restore(type, error, trace);
+    return NULL;
+  }
+  Py_XDECREF(type);
+  Py_XDECREF(error);
+  Py_XDECREF(trace);
+  PyObject *found = PyObject_CallFunctionObjArgs(absent, self, name, NULL);
+  Py_DECREF(absent);
+  return found;
+}
+
 static PyObject *handle_getattro(PyObject *self, PyObject *name) {
   wrpy_handle *h = (wrpy_handle *)self;
   if (h->methods) {
@@ -54,7 +73,8 @@ static PyObject *handle_getattro(PyObject *self, PyObject *name) {
     if (info) return method_make(wrpy_state_of_type(Py_TYPE(self)), self, name, info, NULL);
     if (PyErr_Occurred()) return NULL;
   }
-  return PyObject_GenericGetAttr(self, name);
+  PyObject *found = PyObject_GenericGetAttr(self, name);
+  return found ? found : tell_absent(self, name);
 }
 
 static int handle_id(wrpy_state *st, PyObject *v, wr_id *id) {

@@ -40,6 +40,15 @@ static inline uint64_t wr_swap(wr_a64 *p, uint64_t v) { return atomic_exchange(p
 static inline uint32_t wr_swap32(wr_a32 *p, uint32_t v) { return atomic_exchange(p, v); }
 static inline void wr_fence(void) { atomic_thread_fence(memory_order_seq_cst); }
 
+/* A hint: the line at p, which another processor may have written last, is about to be written. */
+static inline void wr_expect_write(const void *p) {
+#if defined(__x86_64__)
+  __asm__ __volatile__("prefetchw %0" : : "m"(*(const char *)p));
+#else
+  __builtin_prefetch(p, 1);
+#endif
+}
+
 static inline void wr_cpu_relax(void) {
 #if defined(__x86_64__)
   __builtin_ia32_pause();

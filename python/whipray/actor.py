@@ -418,8 +418,8 @@ class ActorHandle(_core.ActorHandle, Generic[T]):
         """The methods that can be called: what editors offer."""
         return sorted({"__init__", *self._methods})
 
-    def __getattr__(self, name: str) -> Any:
-        """Only of what is not there; a handle that is being made has no class yet."""
+    def _absent(self, name: str) -> NoReturn:
+        """Called for what is not there; a handle that is being made has no class yet."""
         text = f"'ActorHandle' object has no attribute {name!r}"
         error = AttributeError(text, name=name, obj=self)
         if self._info is not None and not name.startswith("_"):
