@@ -81,7 +81,7 @@ static void settle(node_job *job) {
     uint32_t id = job->detach_id;
     job->detach_id = 0;
     wr_out_array(&b, 0);
-    wr_death left = {.wait_status = 0, .pid = driver->pid, .reason = "the driver left"};
+    wr_death left = {.pid = driver->pid, .in_order = 1, .reason = "the driver left"};
     wr_store(&n->seg.procs[driver->slot].state,
              WR_PROC_STATE(WR_PROC_DEAD, driver->role, 0, driver->gen));
     wr_sweep_slot(&n->sweeper, driver->slot, &left);

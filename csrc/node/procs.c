@@ -237,7 +237,8 @@ static void sweep_one(node_proc *p) {
   if (p->role == WR_ROLE_DRIVER) lose_driver(p);
   wr_death why = {.wait_status = p->wait_status, .pid = p->pid, .peak_rss = p->peak_rss,
                   .low_memory = p->low_memory, .run_again = p->run_again,
-                  .reason = p->reason[0] ? p->reason : NULL, .job_over = p->job_over};
+                  .reason = p->reason[0] ? p->reason : NULL, .job_over = p->job_over,
+                  .in_order = p->exiting && !p->killed};
   if (!n->ending) {
     judge(p);
     int rc = wr_sweep_slot(&n->sweeper, p->slot, &why);

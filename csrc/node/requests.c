@@ -49,9 +49,9 @@ static void on_shape(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
 
 static void on_detach(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   (void)c;
+  p->exiting = 1;
   if (p->role == WR_ROLE_WORKER) {
     wr_buf b = {0};
-    p->exiting = 1;
     wr_out_array(&b, 0);
     node_conn_reply(p->conn, id, &b);
     return;

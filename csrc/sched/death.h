@@ -10,6 +10,7 @@ typedef struct {
   int wait_status;    /* as waitpid gives it; -1 when unknown */
   int pid;
   uint64_t peak_rss;  /* bytes: the most that was resident at any time; 0 when unknown */
+  int in_order;       /* it said before that it leaves */
   int job_over;       /* its job has ended: what it ran is cancelled, not run again */
   const char *low_memory; /* ended since memory was short: the error of what it ran; or NULL */
   int run_again;          /* in that case: what it ran may be, without loss of a retry */

@@ -14,6 +14,7 @@
 #include "sched/lineage.h"
 #include "sched/queue.h"
 #include "sched/stream.h"
+#include "sched/stream_end.h"
 #include "sched/sweep_memory.h"
 #include "sched/task.h"
 
@@ -38,6 +39,7 @@ typedef struct {
   const wr_death *why;
   wr_idx hand;
   int draining;
+  int yields; /* tasks that it has submitted yield */
   wr_vec32 *found;
 } pass;
 
@@ -105,8 +107,7 @@ static void task_of_the_ended(wr_self *me, wr_idx i, wr_task *t, const wr_death 
   wr_tasks_requeue(me, i);
 }
 
-/* A task of another process. */
-static void tell(wr_sweeper *sw, uint32_t slot, wr_idx i, uint32_t gen) {
+void wr_sweep_tell(wr_sweeper *sw, uint32_t slot, wr_idx i, uint32_t gen) {
   const wr_task *t = wr_task_at(sw->self.s, i);
   int kills = (wr_load32(&t->cancel) & WR_CANCEL_FORCE) && !(t->flags & WR_TF_CALL);
   if (sw->interrupt) sw->interrupt(sw->ctx, slot, i, gen, kills);
@@ -115,7 +116,7 @@ static void tell(wr_sweeper *sw, uint32_t slot, wr_idx i, uint32_t gen) {
 /* Who has marked it may be the one that died, before it came to interrupt the task. */
 static void tell_the_marked(pass *p, wr_idx i, const wr_task *t, uint64_t st) {
   uint32_t marks = wr_load32(&t->cancel) & (WR_CANCEL_WANTED | WR_CANCEL_TOLD);
-  if (marks == WR_CANCEL_WANTED) tell(p->sw, WR_TASK_SLOT(st), i, WR_TASK_GEN(st));
+  if (marks == WR_CANCEL_WANTED) wr_sweep_tell(p->sw, WR_TASK_SLOT(st), i, WR_TASK_GEN(st));
 }
 
 typedef struct {
@@ -128,15 +129,18 @@ static void cancel_child(void *ctx, wr_idx i, uint32_t gen) {
   uint32_t slot = 0;
   if (wr_load32(&wr_task_at(k->sw->self.s, i)->cancel) & WR_CANCEL_WANTED) return;
   (void)wr_tasks_cancel(&k->sw->self, i, gen, k->how, &slot, NULL);
-  if (slot) tell(k->sw, slot, i, gen);
+  if (slot) wr_sweep_tell(k->sw, slot, i, gen);
+}
+
+void wr_sweep_cancel_children(wr_sweeper *sw, wr_idx i, uint32_t gen, uint32_t how) {
+  kin k = {sw, how & (WR_CANCEL_FORCE | WR_CANCEL_FAMILY)};
+  if (how & WR_CANCEL_FAMILY) wr_tasks_children(sw->self.s, i, gen, cancel_child, &k);
 }
 
 /* What a cancelled task had submitted last, its own process would have taken along. */
 static void cancelled_of_the_dead(pass *p, wr_idx i, wr_task *t) {
   wr_self *me = &p->sw->self;
-  kin k = {p->sw, wr_load32(&t->cancel) & (WR_CANCEL_FORCE | WR_CANCEL_FAMILY)};
-  if (k.how & WR_CANCEL_FAMILY)
-    wr_tasks_children(me->s, i, WR_TASK_GEN(wr_load(&t->tstate)), cancel_child, &k);
+  wr_sweep_cancel_children(p->sw, i, WR_TASK_GEN(wr_load(&t->tstate)), wr_load32(&t->cancel));
   wr_tasks_fail(me, i, "CANCELLED", "the task was cancelled");
 }
 
@@ -221,6 +225,7 @@ static void visit_task(void *ctx, wr_idx i) {
   wr_self *me = &p->sw->self;
   wr_task *t = wr_task_at(me->s, i);
   uint64_t st = wr_load(&t->tstate);
+  if (wr_stream_was_for(t, st, p->slot)) p->yields = 1;
   if (p->hand == i && call_waits(t, st)) wr_actor_call_settle(me, i);
   if (cancel_of_ended_job(me, i, t, st)) return;
   switch (WR_TASK_PHASE(st)) {
@@ -582,6 +587,7 @@ int wr_sweep_slot(wr_sweeper *sw, uint32_t slot, const wr_death *why) {
   if (actor && actor <= WR_MAX_ACTORS) actor_process_died(sw, slot, actor - 1, why);
   orphan_actors(sw, slot);
   wr_sweep_references(me, slot);
+  if (t.yields) wr_streams_end(sw, slot, why && why->in_order);
   wr_sweep_chunks(me, slot);
   clear_proc(p);
   atomic_fetch_add(&s->h->sweeps, 1);

@@ -30,6 +30,10 @@ int wr_sweep_slot(wr_sweeper *sw, uint32_t slot, const wr_death *why);
 /* The driver of a job has gone: its queued tasks are cancelled and its non-detached actors marked
  * for good.  Their processes are the caller's to kill (before) and to sweep (after). */
 int wr_sweep_job(wr_sweeper *sw, uint32_t driver_slot);
+/* Interrupts a cancelled task that the process of the slot runs. */
+void wr_sweep_tell(wr_sweeper *sw, uint32_t slot, wr_idx task, uint32_t gen);
+/* Cancels what a cancelled task has submitted, if that is asked for, but for what is so already. */
+void wr_sweep_cancel_children(wr_sweeper *sw, wr_idx task, uint32_t gen, uint32_t how);
 /* Ends an actor: its queued calls fail.  For one that never had a process, or has none any more. */
 void wr_actor_fail(wr_sweeper *sw, uint32_t actor, int cause, int exit_code);
 /* Marks an actor killed: no_restart also forbids restarts.  Its process, if any, is returned for
