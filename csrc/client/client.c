@@ -37,6 +37,7 @@ int wr_client_new(wr_client **out, const wr_seg *seg, uint32_t slot, uint32_t ge
 }
 
 void wr_client_free(wr_client *c) {
+  wr_regions_forget(c);
   wr_self_close(&c->self);
   wr_vec32_free(&c->backlog.v);
   wr_limit_free(c);

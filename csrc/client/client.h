@@ -102,6 +102,34 @@ int wr_loose_give(wr_client *c, void *p, wr_idx idx, size_t head, size_t len);
 /* What a child process writes must not show here, nor the other way round. */
 void wr_loose_before_fork(wr_client *c);
 
+/* Memory of the store for arrays that are put without a copy and written on (region.c).  Begins at
+ * a page border; zeroed if asked for.  Alloc gives NULL when there is no room or this process has
+ * its share.  Size: 0, p does not begin a region.  That and free work in any session, or none. */
+void *wr_region_alloc(wr_client *c, size_t size, int zeroed);
+size_t wr_region_size(const void *p);
+void wr_region_free(void *p);
+/* A value of `total` bytes of which those from `head` to `head + len` lie at the start of a region,
+ * and that refers to nrefs records. */
+typedef struct {
+  size_t head, len, total;
+  const wr_id *refs;
+  uint32_t nrefs;
+} wr_region_value;
+/* Where to write the value but for what lies in the region; NULL: it was put before, or does not
+ * fit, and has to be copied.  Then one of the others: the region becomes the value of a pending
+ * object, which the caller seals.  Put: its owner may go on writing there, and the value stays as
+ * it was.  Give: it is not a region any more.  When they fail the value has to be copied. */
+uint8_t *wr_region_begin(wr_client *c, void *p, const wr_region_value *v);
+int wr_region_put(wr_client *c, void *p, wr_id id, const wr_region_value *v);
+int wr_region_give(wr_client *c, void *p, wr_idx idx, const wr_region_value *v);
+/* Regions have nothing to do with the session any more, and keep what is in them.  WR_NOMEM: some
+ * still have. */
+int wr_regions_leave(wr_client *c);
+/* The same for all, since the child would write where its parent reads; in the child itself. */
+void wr_regions_before_fork(void);
+void wr_regions_in_child(void);
+void wr_regions_count(uint32_t *open, uint32_t *put); /* of sessions; not put yet, put */
+
 /* A new pending object with the creator's reference; seal makes it READY (or ERROR) for all. */
 int wr_object_create(wr_client *c, wr_id *out);
 int wr_object_seal(wr_client *c, wr_idx idx, int is_error, uint16_t flags);

@@ -45,6 +45,7 @@ struct wr_client {
   uint64_t loose;       /* offset of the newest loose run, 0: none; see loose.c */
   uint64_t loose_bytes; /* in all of them */
   uint64_t loose_used, loose_looked; /* chunks of the heap in use, as counted at that time */
+  uint64_t region_bytes; /* of regions that are not put; see region.c */
   uint64_t *mapped; /* a bit for each chunk of the heap that this process has mapped; hints */
   const atomic_int *cut_off; /* of the connection: it has ended; constant */
   void (*rest)(void *ctx); /* see wr_work_at_rest */
@@ -65,6 +66,13 @@ static inline int wr_over(const wr_client *c) {
   return wr_load32(&c->seg.h->ended) != 0 ||
          atomic_load_explicit(c->cut_off, memory_order_relaxed) != 0;
 }
+
+/* Would `more` bytes make more than `most` chunks of the store be in use?  Counts them if not. */
+int wr_loose_crowded(wr_client *c, uint64_t more, uint64_t most);
+/* The indexes of refs in `small`, or, above 64, in memory that the caller frees. */
+int wr_ref_list(const wr_id *refs, uint32_t n, wr_idx small[64], wr_idx **list);
+/* Regions of a client that ends have none. */
+void wr_regions_forget(const wr_client *c);
 
 /* May this process make one more call on the actor: WR_OK, WR_LIMIT or WR_NOMEM.  The call is noted
  * once it has been built. */

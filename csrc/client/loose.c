@@ -46,21 +46,22 @@ static void delist(wr_client *c, uint64_t run) {
 }
 
 /* Private arrays must not take the room of objects, which cannot go anywhere else. */
-static int crowded(wr_client *c, uint64_t more) {
-  uint64_t now = wr_os_now_ns();
+int wr_loose_crowded(wr_client *c, uint64_t more, uint64_t most) {
+  uint64_t now = wr_os_now_ns(), chunks = more / WR_CHUNK + 1;
   if (now - c->loose_looked > LOOK_NS) {
     c->loose_looked = now;
     c->loose_used = wr_heap_chunks_used(&c->seg);
   }
-  c->loose_used += more / WR_CHUNK + 1;
-  return c->loose_used > c->seg.store_chunks / CROWDED;
+  if (c->loose_used + chunks > most) return 1;
+  c->loose_used += chunks;
+  return 0;
 }
 
 void *wr_loose_alloc(wr_client *c, size_t size) {
   uint64_t run, share = c->seg.store_chunks * WR_CHUNK / SHARE, whole = size + WR_LOOSE_HEAD;
   if (size > share) return NULL;
   wr_lock(c);
-  if (crowded(c, whole)) whole = share + 1;
+  if (wr_loose_crowded(c, whole, c->seg.store_chunks / CROWDED)) whole = share + 1;
   int rc = c->loose_bytes + whole > share ? WR_FULL : wr_heap_loose(&c->self, whole, &run);
   if (rc == WR_OK) enlist(c, run, whole);
   wr_unlock(c);
@@ -89,7 +90,8 @@ int wr_loose_give(wr_client *c, void *p, wr_idx idx, size_t head, size_t len) {
   WR_CHECK(head <= WR_LOOSE_HEAD - sizeof(notes));
   wr_lock(c);
   int rc = notes_at(c, run)->is_private ? WR_STATE : WR_OK;
-  if (rc == WR_OK) rc = wr_objects_adopt(&c->self, idx, run, wr_off(&c->seg, p) - head, len);
+  uint64_t off = wr_off(&c->seg, p) - head;
+  if (rc == WR_OK) rc = wr_objects_adopt(&c->self, idx, run, off, len, NULL, 0);
   if (rc == WR_OK) delist(c, run);
   wr_unlock(c);
   return rc;

@@ -7,26 +7,23 @@
 #include "store/objects.h"
 #include "store/refs.h"
 
-static int ref_list(wr_client *c, const wr_id *refs, uint32_t n, wr_idx small[64], wr_idx **list);
+int wr_ref_list(const wr_id *refs, uint32_t n, wr_idx small[64], wr_idx **list) {
+  *list = n <= 64 ? small : wr_alloc(n * sizeof **list);
+  if (!*list) return WR_NOMEM;
+  for (uint32_t i = 0; i < n; i++) (*list)[i] = refs[i].idx;
+  return WR_OK;
+}
 
 int wr_value_reserve(wr_client *c, wr_idx idx, size_t len, const wr_id *refs, uint32_t nrefs,
                      uint8_t **dst) {
   wr_idx small[64], *list = NULL;
-  int rc = ref_list(c, refs, nrefs, small, &list);
+  int rc = wr_ref_list(refs, nrefs, small, &list);
   if (rc < 0) return rc;
   wr_lock(c);
   rc = wr_objects_reserve(&c->self, idx, len, list, nrefs, dst);
   wr_unlock(c);
   if (list != small) wr_free(list);
   return rc;
-}
-
-static int ref_list(wr_client *c, const wr_id *refs, uint32_t n, wr_idx small[64], wr_idx **list) {
-  (void)c;
-  *list = n <= 64 ? small : wr_alloc(n * sizeof **list);
-  if (!*list) return WR_NOMEM;
-  for (uint32_t i = 0; i < n; i++) (*list)[i] = refs[i].idx;
-  return WR_OK;
 }
 
 void wr_value_discard(wr_client *c, wr_idx idx) {

@@ -76,6 +76,32 @@ int wr_os_privatize(void *addr, uint64_t len) {
   return WR_NOMEM;
 }
 
+/* A mapping that fails in place could leave nothing there: it is made elsewhere, then moved. */
+int wr_os_map_snapshot(int fd, uint64_t off, uint64_t len, void *addr) {
+  void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, (off_t)off);
+  if (p == MAP_FAILED) return WR_NOMEM;
+  if (mremap(p, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, addr) != MAP_FAILED) return WR_OK;
+  munmap(p, len);
+  return WR_NOMEM;
+}
+
+/* Writes to each page what stands there, unless another thread writes: that has the same effect. */
+static void touch_pages(uint8_t *from, uint64_t len) {
+  const uint64_t page = wr_os_page();
+  for (uint64_t at = 0; at < len; at += page) {
+    uint8_t seen = __atomic_load_n(from + at, __ATOMIC_RELAXED);
+    (void)__atomic_compare_exchange_n(from + at, &seen, seen, 0, __ATOMIC_RELAXED,
+                                      __ATOMIC_RELAXED);
+  }
+}
+
+int wr_os_own_pages(void *addr, uint64_t len) {
+  if (madvise(addr, len, MADV_POPULATE_WRITE) == 0) return WR_OK;
+  if (errno == ENOMEM || errno == EFAULT) return WR_NOMEM;
+  touch_pages(addr, len); /* kernels before 5.14 */
+  return WR_OK;
+}
+
 void wr_os_unmap(void *addr, uint64_t len) {
   if (addr && len) munmap(addr, len);
 }
@@ -102,11 +128,19 @@ uint64_t wr_os_allocated(int fd) {
   return fstat(fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
 }
 
-int wr_os_next_data(int fd, uint64_t from, uint64_t *off) {
-  off_t at = lseek(fd, (off_t)from, SEEK_DATA);
+static int next(int fd, uint64_t from, int what, uint64_t *off) {
+  off_t at = lseek(fd, (off_t)from, what);
   if (at < 0) return errno == ENXIO ? WR_NOTFOUND : WR_IO;
   *off = (uint64_t)at;
   return WR_OK;
+}
+
+int wr_os_next_data(int fd, uint64_t from, uint64_t *off) {
+  return next(fd, from, SEEK_DATA, off);
+}
+
+int wr_os_next_hole(int fd, uint64_t from, uint64_t *off) {
+  return next(fd, from, SEEK_HOLE, off);
 }
 
 int wr_os_punch(int fd, uint64_t off, uint64_t len) {

@@ -23,6 +23,11 @@ int wr_os_map(int fd, uint64_t off, uint64_t len, int writable, void **addr);
 int wr_os_map_over(int fd, uint64_t off, uint64_t len, int shared, void *addr); /* in place */
 /* Replaces the pages of a mapping by private copies of what they hold. */
 int wr_os_privatize(void *addr, uint64_t len);
+/* Replaces a mapping of these bytes of the file by a private one, copy on write, or leaves it as it
+ * was: what other threads write meanwhile is in the file or in the pages that are private. */
+int wr_os_map_snapshot(int fd, uint64_t off, uint64_t len, void *addr);
+/* Makes the copies of all pages of a private mapping; nothing written meanwhile is lost. */
+int wr_os_own_pages(void *addr, uint64_t len);
 void wr_os_unmap(void *addr, uint64_t len);
 uint64_t wr_os_page(void); /* bytes */
 /* Both best effort, on whole pages: the range is widened to their borders. */
@@ -30,6 +35,7 @@ void wr_os_populate(void *addr, uint64_t len); /* makes and maps pages */
 void wr_os_map_used(const void *addr, uint64_t len); /* maps those that are there */
 uint64_t wr_os_allocated(int fd); /* bytes of pages that are there */
 int wr_os_next_data(int fd, uint64_t from, uint64_t *off); /* first page that is there */
+int wr_os_next_hole(int fd, uint64_t from, uint64_t *off); /* first that is not */
 int wr_os_punch(int fd, uint64_t off, uint64_t len); /* give pages back to the system */
 
 /* processes */

@@ -15,15 +15,15 @@ static struct {
 
 static int is_ours(void) { return born.epoch && born.epoch == wrpy_sess.epoch; }
 
-static void *born_alloc(size_t size) {
-  return is_ours() ? wr_loose_alloc(wrpy_sess.client, size) : NULL;
+/* Arrays of zeros may never be touched: they stay with the system, whose fresh pages are zero. */
+static void *born_alloc(size_t size, int zeroed) {
+  return is_ours() && !zeroed ? wr_loose_alloc(wrpy_sess.client, size) : NULL;
 }
 
-static int born_covers(const void *p) {
-  return (const uint8_t *)p >= born.from && (const uint8_t *)p < born.to;
+static size_t born_size(const void *p) {
+  int covered = (const uint8_t *)p >= born.from && (const uint8_t *)p < born.to;
+  return covered ? wr_loose_size(born.client, p) : 0;
 }
-
-static size_t born_size(const void *p) { return wr_loose_size(born.client, p); }
 
 static void born_release(void *p) {
   if (is_ours()) wr_loose_free(wrpy_sess.client, p);
@@ -41,26 +41,30 @@ int wrpy_born_install(void) {
   Py_XDECREF(name);
   if (!numpy) return PyErr_Occurred() ? -1 : 0;
   Py_DECREF(numpy);
-  static const wrpy_np_memory memory = {BORN_MIN, born_alloc, born_covers, born_size, born_release};
+  static const wrpy_np_memory memory = {BORN_MIN, born_alloc, born_size, born_release};
   const wr_seg *s = wrpy_sess.seg;
   born.from = s->heap;
   born.to = s->heap + s->heap_chunks * WR_CHUNK;
   if (!born.epoch && wr_os_at_fork(before_fork, NULL) != WR_OK) return 0;
   born.client = wrpy_sess.client;
   born.epoch = wrpy_sess.epoch;
-  return wrpy_np_set_memory(&memory);
+  PyObject *before = wrpy_np_set_memory(&memory);
+  Py_XDECREF(before);
+  return before ? 0 : -1;
 }
 
-void *wrpy_born_memory(PyObject *v) {
-  return born.epoch && wrpy_np_maybe(v) ? wrpy_np_sole_memory(v) : NULL;
+void *wrpy_born_memory(PyObject *v) { return wrpy_np_maybe(v) ? wrpy_np_sole_memory(v) : NULL; }
+
+static int give(wr_idx idx, void *memory, const wr_enc *enc) {
+  size_t head = wrpy_enc_head_of(enc, memory);
+  if (!head || head > WR_LOOSE_HEAD / 2 || !is_ours()) return 0;
+  wrpy_enc_write_around(enc, 0, (uint8_t *)memory - head);
+  return wr_loose_give(wrpy_sess.client, memory, idx, head, enc->total) == WR_OK;
 }
 
 /* The frame of the value, with the array's type and shape, goes right before its elements. */
 int wrpy_born_store(wr_idx idx, PyObject *v, void *memory, const wr_enc *enc) {
-  size_t head = wrpy_enc_head_of(enc, memory);
-  if (!head || head > WR_LOOSE_HEAD / 2 || !is_ours()) return 0;
-  wrpy_enc_write_head(enc, (uint8_t *)memory - head);
-  if (wr_loose_give(wrpy_sess.client, memory, idx, head, enc->total) != WR_OK) return 0;
+  if (!(born_size(memory) ? give(idx, memory, enc) : wrpy_shared_give(idx, memory, enc))) return 0;
   wrpy_np_disown(v);
   return 1;
 }

@@ -92,9 +92,18 @@ typedef void wrpy_copy(void *arg, uint8_t *dst, const uint8_t *src, size_t n);
 void wrpy_enc_write_by(const wr_enc *e, uint8_t *dst, wrpy_copy *copy, void *arg);
 void wrpy_enc_clear(wr_enc *e);
 /* A value that is one array: the bytes that stand before its elements, which lie at `data`; 0: it
- * is not.  wrpy_enc_write_head writes those alone. */
+ * is not. */
 size_t wrpy_enc_head_of(const wr_enc *e, const void *data);
-void wrpy_enc_write_head(const wr_enc *e, uint8_t *dst);
+/* The buffer that is at least half of the value: its number, where it lies now, and behind how many
+ * bytes of the value it belongs.  1, or 0: there is none. */
+typedef struct {
+  uint32_t number;
+  const uint8_t *data;
+  size_t len, head;
+} wrpy_part;
+int wrpy_enc_main_part(const wr_enc *e, wrpy_part *part);
+/* wrpy_enc_write of all but one buffer; also writes zeros where parts are padded. */
+void wrpy_enc_write_around(const wr_enc *e, uint32_t part, uint8_t *dst);
 
 /* The encoding of this thread that pickles right now, or NULL. */
 wr_enc *wrpy_enc_active(void);

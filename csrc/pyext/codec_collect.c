@@ -156,13 +156,14 @@ static void zero(uint8_t *from, const uint8_t *to) {
   if (to > from) memset(from, 0, (size_t)(to - from));
 }
 
-static inline void write_parts(const wr_enc *e, uint8_t *dst, wrpy_copy *copy, void *arg) {
+static inline void write_parts(const wr_enc *e, uint8_t *dst, wrpy_copy *copy, void *arg,
+                               uint32_t skipped) {
   wr_frame_write(dst, e->out.data, e->out.len);
   uint8_t *data = dst + wr_frame_data(e->out.len), *end = data;
   for (uint32_t i = 0; i < e->nbufs; i++) {
     const wr_enc_buf *b = &e->bufs[i];
     zero(end, data + b->off);
-    copy(arg, data + b->off, b->data, b->len);
+    if (i != skipped) copy(arg, data + b->off, b->data, b->len);
     end = data + b->off + b->len;
   }
 }
@@ -174,14 +175,14 @@ static void copy_plain(void *arg, uint8_t *dst, const uint8_t *src, size_t n) {
 
 void wrpy_enc_write(const wr_enc *e, uint8_t *dst) {
   if (e->nbufs)
-    write_parts(e, dst, copy_plain, NULL);
+    write_parts(e, dst, copy_plain, NULL, UINT32_MAX);
   else if (e->total)
     memcpy(dst, e->out.data, e->total);
 }
 
 void wrpy_enc_write_by(const wr_enc *e, uint8_t *dst, wrpy_copy *copy, void *arg) {
   if (e->nbufs)
-    write_parts(e, dst, copy, arg);
+    write_parts(e, dst, copy, arg, UINT32_MAX);
   else
     copy(arg, dst, e->out.data, e->total);
 }
@@ -191,8 +192,18 @@ size_t wrpy_enc_head_of(const wr_enc *e, const void *data) {
   return alone ? wr_frame_data(e->out.len) : 0;
 }
 
-void wrpy_enc_write_head(const wr_enc *e, uint8_t *dst) {
-  wr_frame_write(dst, e->out.data, e->out.len);
+int wrpy_enc_main_part(const wr_enc *e, wrpy_part *part) {
+  for (uint32_t i = 0; i < e->nbufs; i++) {
+    const wr_enc_buf *b = &e->bufs[i];
+    if (b->len < e->total / 2) continue;
+    *part = (wrpy_part){i, b->data, b->len, wr_frame_data(e->out.len) + b->off};
+    return 1;
+  }
+  return 0;
+}
+
+void wrpy_enc_write_around(const wr_enc *e, uint32_t part, uint8_t *dst) {
+  write_parts(e, dst, copy_plain, NULL, part);
 }
 
 void wrpy_enc_clear(wr_enc *e) {

@@ -256,6 +256,16 @@ void *wrpy_born_memory(PyObject *v);
 /* Makes that array, encoded in enc, the value of idx without a copy: 1 done, 0 it cannot be. */
 int wrpy_born_store(wr_idx idx, PyObject *v, void *memory, const wr_enc *enc);
 
+/* ---- shared.c ------------------------------------------------------------------------------- */
+
+#define WRPY_SHARED_MIN ((size_t)1 << 20) /* bytes of an array that is put without a copy */
+/* Makes a value the greatest part of which lies in such an array that of a pending object, without
+ * copying that part: 1 done, 0 it has to be copied, -1 the session was left meanwhile.  Give: the
+ * array is `data`, and nobody's any more. */
+int wrpy_shared_put(wrpy_state *st, wr_id id, const wr_enc *enc);
+int wrpy_shared_give(wr_idx idx, void *data, const wr_enc *enc);
+extern PyMethodDef wrpy_shared_methods[];
+
 /* ---- objects.c ----------------------------------------------------------------------------- */
 
 extern PyMethodDef wrpy_object_methods[];

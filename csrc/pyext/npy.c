@@ -1,4 +1,5 @@
 #define NPY_NO_DEPRECATED_API NPY_1_25_API_VERSION
+#define PY_ARRAY_UNIQUE_SYMBOL wrpy_array_api
 #include "pyext/npy.h"
 
 #include <numpy/arrayobject.h>
@@ -19,7 +20,7 @@ static const struct {
 #define CODES (sizeof dtypes / sizeof dtypes[0])
 
 /* PyArray_API, a table of NumPy's functions, is filled once per process. */
-static int ready(void) {
+int wrpy_np_ready(void) {
   if (PyArray_API) return 0;
   return _import_array() < 0 ? -1 : 0;
 }
@@ -66,7 +67,7 @@ static int describe_data(PyArrayObject *a, wrpy_array *out) {
 }
 
 int wrpy_np_describe(PyObject *v, wrpy_array *out) {
-  if (ready() < 0) return -1;
+  if (wrpy_np_ready() < 0) return -1;
   if (!PyArray_CheckExact(v)) return 0;
   PyArrayObject *a = (PyArrayObject *)v;
   PyArray_Descr *descr = PyArray_DESCR(a);
@@ -80,7 +81,7 @@ int wrpy_np_describe(PyObject *v, wrpy_array *out) {
 }
 
 int wrpy_np_is_data(PyObject *v) {
-  if (ready() < 0) {
+  if (wrpy_np_ready() < 0) {
     PyErr_Clear();
     return 0;
   }
@@ -116,7 +117,7 @@ static unsigned scalar_code(PyTypeObject *type) {
 }
 
 int wrpy_np_scalar(PyObject *v, uint8_t *code, uint8_t item[WRPY_NP_MAXITEM], size_t *len) {
-  if (ready() < 0) return -1;
+  if (wrpy_np_ready() < 0) return -1;
   *code = (uint8_t)scalar_code(Py_TYPE(v));
   if (!*code) return 0;
   PyArray_ScalarAsCtype(v, item);
@@ -136,7 +137,7 @@ static PyObject *new_array(const wrpy_array *a, void *data) {
 }
 
 PyObject *wrpy_np_array(const wrpy_array *a) {
-  if (ready() < 0) return NULL;
+  if (wrpy_np_ready() < 0) return NULL;
   int view = a->owner && !a->own;
   PyObject *array = new_array(a, view ? (void *)(uintptr_t)a->data : NULL);
   if (!array) return NULL;
@@ -150,7 +151,7 @@ PyObject *wrpy_np_array(const wrpy_array *a) {
 }
 
 PyObject *wrpy_np_make_scalar(unsigned code, const uint8_t *item) {
-  if (ready() < 0) return NULL;
+  if (wrpy_np_ready() < 0) return NULL;
   PyArray_Descr *descr = PyArray_DescrFromType(dtypes[code].type);
   if (!descr) return NULL;
   uint8_t aligned[WRPY_NP_MAXITEM];
@@ -158,76 +159,4 @@ PyObject *wrpy_np_make_scalar(unsigned code, const uint8_t *item) {
   PyObject *scalar = PyArray_Scalar(aligned, descr, NULL);
   Py_DECREF(descr);
   return scalar;
-}
-
-/* ---- memory of arrays ------------------------------------------------------------------------ */
-
-static struct {
-  PyDataMem_Handler handler;
-  PyDataMemAllocator before; /* what was there */
-  wrpy_np_memory memory;
-} mem;
-
-static void *mem_malloc(void *ctx, size_t size) {
-  (void)ctx;
-  void *p = size >= mem.memory.min ? mem.memory.alloc(size) : NULL;
-  return p ? p : mem.before.malloc(mem.before.ctx, size);
-}
-
-/* Fresh pages of the system are zero without being written, ours are not: arrays of zeros, which
- * may never be touched, stay there. */
-static void *mem_calloc(void *ctx, size_t n, size_t width) {
-  (void)ctx;
-  return mem.before.calloc(mem.before.ctx, n, width);
-}
-
-static void mem_free(void *ctx, void *p, size_t size) {
-  (void)ctx;
-  if (mem.memory.covers(p))
-    mem.memory.release(p);
-  else
-    mem.before.free(mem.before.ctx, p, size);
-}
-
-static void *mem_realloc(void *ctx, void *p, size_t size) {
-  if (!mem.memory.covers(p)) return mem.before.realloc(mem.before.ctx, p, size);
-  size_t old = mem.memory.size(p);
-  void *q = mem_malloc(ctx, size);
-  if (!q) return NULL;
-  memcpy(q, p, old < size ? old : size);
-  mem.memory.release(p);
-  return q;
-}
-
-int wrpy_np_set_memory(const wrpy_np_memory *m) {
-  if (ready() < 0) return -1;
-  PyObject *old = PyDataMem_GetHandler();
-  PyDataMem_Handler *was = old ? PyCapsule_GetPointer(old, "mem_handler") : NULL;
-  int rc = -1;
-  if (was) {
-    mem.before = was->allocator;
-    mem.memory = *m;
-    mem.handler = (PyDataMem_Handler){
-        "whipray", 1, {NULL, mem_malloc, mem_calloc, mem_realloc, mem_free}};
-    PyObject *capsule = PyCapsule_New(&mem.handler, "mem_handler", NULL);
-    PyObject *replaced = capsule ? PyDataMem_SetHandler(capsule) : NULL;
-    if (replaced) rc = 0;
-    Py_XDECREF(replaced);
-    Py_XDECREF(capsule);
-  }
-  Py_XDECREF(old);
-  return rc;
-}
-
-void *wrpy_np_sole_memory(PyObject *v) {
-  if (!mem.memory.alloc || Py_REFCNT(v) != 1 || !PyArray_CheckExact(v)) return NULL;
-  PyArrayObject *a = (PyArrayObject *)v;
-  if (PyArray_BASE(a) || !PyArray_CHKFLAGS(a, NPY_ARRAY_OWNDATA)) return NULL;
-  PyObject *handler = PyArray_HANDLER(a);
-  if (!handler || PyCapsule_GetPointer(handler, "mem_handler") != &mem.handler) return NULL;
-  return mem.memory.covers(PyArray_DATA(a)) ? PyArray_DATA(a) : NULL;
-}
-
-void wrpy_np_disown(PyObject *v) {
-  PyArray_CLEARFLAGS((PyArrayObject *)v, NPY_ARRAY_OWNDATA);
 }

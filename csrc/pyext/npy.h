@@ -23,6 +23,8 @@ typedef struct {
   PyObject *owner; /* of data: a new reference */
 } wrpy_array;
 
+int wrpy_np_ready(void); /* for the files behind this header: 0, or -1 with an exception */
+
 /* Could be one of NumPy's own objects; cheap, and false for nearly everything else. */
 static inline int wrpy_np_maybe(PyObject *v) {
   return strncmp(Py_TYPE(v)->tp_name, "numpy.", 6) == 0;
@@ -44,17 +46,20 @@ size_t wrpy_np_width(unsigned code);
 PyObject *wrpy_np_array(const wrpy_array *a);
 PyObject *wrpy_np_make_scalar(unsigned code, const uint8_t *item);
 
+/* ---- npy_memory.c ---------------------------------------------------------------------------- */
+
 /* Where NumPy takes the memory of arrays from, in the calling thread's context and those copied
- * from it.  alloc() may refuse with NULL; what covers() says yes to goes to release(), everything
- * else to the allocator that was there before.  Sizes below `min` are not asked for.  0, or -1. */
+ * from it.  alloc() may refuse with NULL, always where it is to be zero; what size() knows goes to
+ * release(), everything else, 0, to the allocator that was there before.  Sizes below `min` are not
+ * asked for.  The handler that was there, for reset; or NULL with an exception. */
 typedef struct {
   size_t min;
-  void *(*alloc)(size_t size);
-  int (*covers)(const void *p);
+  void *(*alloc)(size_t size, int zeroed);
   size_t (*size)(const void *p);
   void (*release)(void *p);
 } wrpy_np_memory;
-int wrpy_np_set_memory(const wrpy_np_memory *m);
+PyObject *wrpy_np_set_memory(const wrpy_np_memory *m);
+int wrpy_np_reset_memory(PyObject *before); /* 0, or -1 */
 /* The elements of an array that has them from alloc() and that nobody but the caller has; or NULL.
  * After wrpy_np_disown they are the caller's to keep: the array does not release them. */
 void *wrpy_np_sole_memory(PyObject *v);

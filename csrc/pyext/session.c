@@ -201,6 +201,8 @@ static PyObject *leave_by(PyObject *module, void (*how)(wr_client *c)) {
   if (!c) Py_RETURN_NONE;
   if (wrpy_sess.views > 0 && wrpy_sess.epoch && wrpy_keep_views() != WR_OK)
     return wrpy_fail_null(wrpy_state_of(module), WR_NOMEM, "keeping arrays of the session");
+  if (wrpy_sess.epoch && wr_regions_leave(c) != WR_OK)
+    return wrpy_fail_null(wrpy_state_of(module), WR_NOMEM, "keeping arrays in the store");
   wrpy_sess.epoch = wrpy_sess.stamp = 0;
   leaving = 1;
   Py_BEGIN_ALLOW_THREADS

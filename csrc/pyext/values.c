@@ -174,7 +174,8 @@ static WR_SHORT int put_encoded(wrpy_state *st, wr_enc *enc, uint32_t epoch, int
   if (wrpy_left(st, epoch, "storing a value")) return -1;
   int rc = wr_object_create(wrpy_sess.client, out);
   if (rc != WR_OK) return wrpy_fail(st, rc, "creating an object");
-  if (wrpy_store(st, out->idx, enc) == 0) {
+  int stored = WR_UNLIKELY(enc->total >= WRPY_SHARED_MIN) ? wrpy_shared_put(st, *out, enc) : 0;
+  if (stored > 0 || (stored == 0 && wrpy_store(st, out->idx, enc) == 0)) {
     rc = wr_object_seal(wrpy_sess.client, out->idx, is_error, 0);
     if (rc == WR_OK) return 0;
     wrpy_fail(st, rc, "storing a value");

@@ -34,6 +34,14 @@ static inline void touch_new(wr_seg *s, wr_object *o, uint64_t len) {
   atomic_store_explicit(&o->v.b.touched, now, memory_order_relaxed);
 }
 
+/* The list of what a value refers to, none of which is pinned yet, at the start of its block. */
+static void list_pins(wr_seg *s, uint64_t off, const wr_idx *refs, uint32_t nrefs) {
+  wr_pins *pins = wr_at(s, off);
+  wr_store32(&pins->npinned, 0);
+  pins->n = nrefs;
+  memcpy(pins->idx, refs, 4ull * nrefs);
+}
+
 int wr_objects_reserve(wr_self *me, wr_idx idx, uint64_t len, const wr_idx *refs, uint32_t nrefs,
                        uint8_t **dst) {
   wr_object *o = wr_obj(me->s, idx);
@@ -43,7 +51,7 @@ int wr_objects_reserve(wr_self *me, wr_idx idx, uint64_t len, const wr_idx *refs
     *dst = o->v.bytes;
     return WR_OK;
   }
-  uint64_t head = nrefs ? (sizeof(wr_pins) + 4ull * nrefs + 63) / 64 * 64 : 0, off;
+  uint64_t head = wr_objects_pins_size(nrefs), off;
   uint32_t gen = WR_OBJ_GEN(wr_load_relaxed(&o->state));
   int rc = wr_heap_alloc(me, head + len, idx, gen, &off);
   if (rc < 0) return rc;
@@ -54,12 +62,7 @@ int wr_objects_reserve(wr_self *me, wr_idx idx, uint64_t len, const wr_idx *refs
   o->v.b.nrefs = 0;
   o->len = nrefs;
   *dst = wr_at(me->s, off + head);
-  if (nrefs) {
-    wr_pins *pins = wr_at(me->s, off);
-    wr_store32(&pins->npinned, 0);
-    pins->n = nrefs;
-    memcpy(pins->idx, refs, 4ull * nrefs);
-  }
+  if (nrefs) list_pins(me->s, off, refs, nrefs);
   atomic_thread_fence(memory_order_release);
   o->v.b.nrefs = nrefs;
   o->flags |= WR_VAL_BLOCK; /* from here a sweep finds the block through the object */
@@ -71,19 +74,26 @@ int wr_objects_reserve(wr_self *me, wr_idx idx, uint64_t len, const wr_idx *refs
 
 /* Named first, given after that: a block that is not the object's yet is left alone by whoever
  * frees the object, and freed by the sweep of its process. */
-int wr_objects_adopt(wr_self *me, wr_idx idx, uint64_t run, uint64_t off, uint64_t len) {
+int wr_objects_adopt(wr_self *me, wr_idx idx, uint64_t run, uint64_t off, uint64_t len,
+                     const wr_idx *refs, uint32_t nrefs) {
   wr_object *o = wr_obj(me->s, idx);
+  WR_CHECK(off - run >= wr_objects_pins_size(nrefs));
   o->v.b.block = run;
   o->v.b.off = off;
   o->v.b.len = len;
   o->v.b.nrefs = 0;
-  o->len = 0;
+  o->len = nrefs;
+  if (nrefs) list_pins(me->s, run, refs, nrefs);
   atomic_thread_fence(memory_order_release);
+  o->v.b.nrefs = nrefs;
   o->flags |= WR_VAL_BLOCK;
   touch_new(me->s, o, len);
   WR_FAILPOINT("value.adopted");
   int rc = wr_heap_give(me, run, idx, WR_OBJ_GEN(wr_load_relaxed(&o->state)));
-  if (rc < 0) o->flags &= (uint16_t)~WR_VAL_BLOCK;
+  if (rc < 0)
+    o->flags &= (uint16_t)~WR_VAL_BLOCK;
+  else if (nrefs)
+    rc = wr_pins_take(me, wr_at(me->s, run));
   return rc;
 }
 

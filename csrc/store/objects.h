@@ -15,8 +15,14 @@ void wr_objects_init(wr_self *me, wr_idx idx, uint32_t refs);
 int wr_objects_reserve(wr_self *me, wr_idx idx, uint64_t len, const wr_idx *refs, uint32_t nrefs,
                        uint8_t **dst);
 /* The loose run at `run` of this process, which holds a value of `len` bytes at `off`, becomes the
- * value: nothing is copied.  WR_STATE when it is no such run. */
-int wr_objects_adopt(wr_self *me, wr_idx idx, uint64_t run, uint64_t off, uint64_t len);
+ * value: nothing is copied.  What it refers to is pinned as in reserve, by a list that goes before
+ * the value.  WR_STATE when it is no such run. */
+int wr_objects_adopt(wr_self *me, wr_idx idx, uint64_t run, uint64_t off, uint64_t len,
+                     const wr_idx *refs, uint32_t nrefs);
+/* Bytes between the start of a block and a value with so many references. */
+static inline uint64_t wr_objects_pins_size(uint32_t nrefs) {
+  return nrefs ? (sizeof(wr_pins) + 4ull * nrefs + 63) / 64 * 64 : 0;
+}
 void wr_objects_discard(wr_self *me, wr_idx idx);
 /* READY or ERROR for all to see; wakes those that asked.  The caller then lets the tasks go that
  * wait for it (sched/deps.h).  WR_STATE when it was sealed before. */

@@ -65,6 +65,8 @@ wr_id scene_submit(wr_client *c, order o, wr_task_spec spec, const wr_id *refs, 
 wr_task_spec scene_call(wr_id actor);
 /* Two tasks of the driver's: the first has an argument that, now that it is QUEUED, is remade. */
 void scene_remade(world *w);
+/* Writes the bytes of the seed to a value that is being put in region p, all of it. */
+void scene_region_fill(uint8_t *dst, uint8_t *p, const wr_region_value *v, uint32_t seed);
 /* Seals an export with bytes of the seed, and finds the one that has them. */
 wr_id scene_export(wr_client *c, uint32_t seed, wr_id *found);
 void scene_promise(world *w, order o, wr_task_spec spec, const wr_id *refs, uint32_t nrefs,

@@ -215,9 +215,33 @@ static void act_loose(world *w, wr_client *v) {
   wr_creator_drop(v, id);
 }
 
+void scene_region_fill(uint8_t *dst, uint8_t *p, const wr_region_value *v, uint32_t seed) {
+  CHECK(dst != NULL);
+  pattern_fill(dst, v->total, seed); /* at once, in the segment's own mapping; seen at p as well */
+  CHECK_EQ(memcmp(dst + v->head, p, v->len), 0);
+}
+
+/* Values that are put as they lie, with what they refer to, and written on. */
+static void act_regions(world *w, wr_client *v) {
+  uint8_t *put = wr_region_alloc(v, 150000, 0), *dropped = wr_region_alloc(v, 90000, 1);
+  wr_id refs[2] = {w->small, w->large}, id;
+  wr_region_value value = {64, 150000, 150064, refs, 2};
+  CHECK(put && dropped && wr_region_alloc(v, 70000, 0));
+  CHECK_EQ(wr_object_create(v, &id), WR_OK);
+  scene_region_fill(wr_region_begin(v, put, &value), put, &value, 26);
+  CHECK_EQ(wr_region_put(v, put, id, &value), WR_OK);
+  CHECK_EQ(wr_object_seal(v, id.idx, 0, 0), WR_OK);
+  memset(put, 1, 150000);
+  kill_offer(w, id, 150064, 26, 0);
+  wr_region_free(dropped);
+  wr_creator_drop(v, id);
+  wr_region_free(put);
+}
+
 static void act_driver(world *w, wr_client *v) {
   act_objects(w, v);
   act_loose(w, v);
+  act_regions(w, v);
   act_submits(w, v);
   act_seals(w, v);
   act_calls(w, v);

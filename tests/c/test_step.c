@@ -126,6 +126,44 @@ static void act_loose_free(world *w, wr_client *v) {
   wr_loose_free(v, has.block);
 }
 
+/* Values that are put as they lie, while the array that has them lives on. */
+static const wr_region_value whole = {64, 150000, 150064, NULL, 0};
+static void act_region_alloc(world *w, wr_client *v) {
+  (void)w;
+  CHECK((has.block = wr_region_alloc(v, 150000, 0)) != NULL);
+}
+static void ready_region(world *w, wr_client *v) {
+  warm_up(w, v);
+  act_region_alloc(w, v);
+  CHECK_EQ(wr_object_create(v, &has.id), WR_OK);
+  scene_region_fill(wr_region_begin(v, has.block, &whole), has.block, &whole, 27);
+}
+static void act_region_put(world *w, wr_client *v) {
+  wr_id refs[2] = {w->small, w->large};
+  wr_region_value value = whole;
+  value.refs = refs;
+  value.nrefs = 2;
+  CHECK_EQ(wr_region_put(v, has.block, has.id, &value), WR_OK);
+  CHECK_EQ(wr_object_seal(v, has.id.idx, 0, 0), WR_OK);
+}
+static void act_region_give(world *w, wr_client *v) {
+  (void)w;
+  CHECK_EQ(wr_region_give(v, has.block, has.id.idx, &whole), WR_OK);
+}
+static void ready_region_put(world *w, wr_client *v) {
+  ready_region(w, v);
+  act_region_put(w, v);
+  kill_offer(w, has.id, whole.total, 27, 0);
+}
+static void act_region_free(world *w, wr_client *v) {
+  (void)w, (void)v;
+  wr_region_free(has.block);
+}
+static void act_region_leave(world *w, wr_client *v) {
+  (void)w;
+  CHECK_EQ(wr_regions_leave(v), WR_OK);
+}
+
 /* ---- exports --------------------------------------------------------------------------------- */
 
 static void stage_exported(world *w) { (void)scene_export(w->d, 77, &has.other); }
@@ -454,6 +492,13 @@ static const scenario operations[] = {
     DRIVER("loose run, alloc", nothing, act_loose_alloc, warm_up),
     DRIVER("loose run, give", nothing, act_loose_give, ready_loose),
     DRIVER("loose run, free", nothing, act_loose_free, ready_loose),
+    DRIVER("region, alloc", nothing, act_region_alloc, warm_up),
+    DRIVER("region, put", nothing, act_region_put, ready_region),
+    DRIVER("region, give", nothing, act_region_give, ready_region),
+    DRIVER("region, free", nothing, act_region_free, ready_region),
+    DRIVER("region, put, then free", nothing, act_region_free, ready_region_put),
+    DRIVER("region, put, then leave", nothing, act_region_leave, ready_region_put),
+    DRIVER("region, leave", nothing, act_region_leave, ready_region),
     DRIVER("export", nothing, act_export, warm_up),
     DRIVER("export, again", stage_exported, act_export, warm_up),
     DRIVER("view", nothing, act_view, warm_up),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from whipray.util import scheduling_strategies as scheduling_strategies
     from whipray.util import state as state
     from whipray.util.actor_pool import ActorPool
+    from whipray.util.arrays import shared_arrays
     from whipray.util.client_connect import connect, disconnect
     from whipray.util.debug import (
         disable_log_once_globally,
@@ -58,6 +59,7 @@ _ELSEWHERE = {
     "placement_group": "placement_group",
     "placement_group_table": "placement_group",
     "remove_placement_group": "placement_group",
+    "shared_arrays": "arrays",
 }
 """Names and the modules that have them."""
 
@@ -90,6 +92,7 @@ __all__ = [
     "register_serializer",
     "remove_placement_group",
     "scheduling_strategies",
+    "shared_arrays",
     "state",
 ]
 
