@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "client/client.h"
+#include "wire/limits.h"
 
 /* What the system has refused is tried again so often. */
 #define WR_RETRY_NS 10000000u
@@ -39,7 +40,7 @@ typedef struct wr_conn {
   double num_cpus;
   uint8_t session[16];
   char session_dir[108];
-  char ns[256];
+  char ns[WR_MAX_NAME];
   int daemon_pid;
   int owns_daemon; /* the daemon is a child of this process and ends with this connection */
   int sock;

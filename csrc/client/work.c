@@ -200,7 +200,7 @@ static int claim_call(wr_client *c, uint32_t k, wr_job *job) {
     return WR_AGAIN;
   }
   if (wr_load32(&t->cancel) & WR_CANCEL_WANTED) {
-    wr_tasks_fail(&c->self, i, "CANCELLED", "the call was cancelled before it ran");
+    wr_tasks_fail_cancelled(&c->self, i, "It had not begun.");
     return WR_AGAIN;
   }
   began(c, i, job);

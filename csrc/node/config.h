@@ -13,6 +13,7 @@
 #define WR_NODE_CONFIG_H
 
 #include "shm/layout.h"
+#include "wire/limits.h"
 #include "wire/pack.h"
 #include "wire/unpack.h"
 
@@ -29,7 +30,7 @@ typedef struct {
   wr_buf python, cwd, temp_dir, spill_dir; /* NUL terminated text */
   wr_buf sys_path, preload, imports; /* entries one after the other, each NUL terminated */
   wr_buf env;                        /* "NAME=value", each NUL terminated */
-  char ns[256];
+  char ns[WR_MAX_NAME];
   int log_to_driver, eager, standing;
   uint32_t idle_workers;
   uint32_t driver_pid;

@@ -163,7 +163,7 @@ static int refuse_copy(node *n, remake *m) {
   const wr_task *t = wr_task_at(&n->seg, m->out[0]);
   if (m->submitted || (t->flags & WR_TF_CALL) || pool_of(n, m->out[0])) return 0;
   m->submitted = 1;
-  wr_tasks_fail(&n->sweeper.self, m->out[0], "CANCELLED", "the job of this task has ended");
+  wr_tasks_fail_cancelled(&n->sweeper.self, m->out[0], "The driver of its job has ended.");
   return 1;
 }
 

@@ -160,7 +160,7 @@ static const char ACTOR_NAME[] = "the name of an actor", NAMESPACE[] = "a namesp
 
 static int need_text(PyObject *spec, const char *key, const char *what, const char **out) {
   PyObject *v = need(spec, key);
-  *out = !v ? NULL : v == Py_None ? "" : wrpy_text(v, what);
+  *out = !v ? NULL : v == Py_None ? "" : wrpy_name_text(v, what);
   return *out ? 0 : -1;
 }
 
@@ -211,7 +211,8 @@ int wrpy_name_claim(wrpy_state *st, const char *ns, const char *name, wr_id id) 
 }
 
 int wrpy_name_get(wrpy_state *st, PyObject *ns, PyObject *name, const char *what, wr_id *out) {
-  const char *text = wrpy_text(name, what), *space = text ? wrpy_text(ns, NAMESPACE) : NULL;
+  const char *text = wrpy_name_text(name, what),
+             *space = text ? wrpy_name_text(ns, NAMESPACE) : NULL;
   wr_buf body = {0};
   if (!space) return -1;
   wr_out_array(&body, 2);

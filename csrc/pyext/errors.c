@@ -107,8 +107,15 @@ const char *wrpy_text(PyObject *v, const char *what) {
   return NULL;
 }
 
+const char *wrpy_name_text(PyObject *v, const char *what) {
+  const char *s = wrpy_text(v, what);
+  if (!s || strlen(s) <= WR_MAX_NAME) return s;
+  PyErr_Format(PyExc_ValueError, "%s may have %u bytes at most", what, WR_MAX_NAME);
+  return NULL;
+}
+
 PyObject *wrpy_shared_text(const char *p, size_t n) {
-  char copy[256];
+  char copy[sizeof((const wr_actor *)0)->text]; /* the longest there is */
   size_t len = 0;
   if (n > sizeof copy) n = sizeof copy;
   while (len < n && p[len]) {

@@ -110,7 +110,7 @@ static PyObject *m_group_create(PyObject *module, PyObject *args) {
   wr_id id;
   uint32_t epoch = wrpy_sess.epoch;
   if (!PyArg_ParseTuple(args, "O!IIU", &PyList_Type, &list, &flags, &strategy, &name) ||
-      wrpy_attached(st) || !(spec.name = wrpy_text(name, GROUP_NAME)))
+      wrpy_attached(st) || !(spec.name = wrpy_name_text(name, GROUP_NAME)))
     return NULL;
   wr_bundle_spec *bundles = read_bundles(st, list, &spec.n);
   if (!bundles) return NULL;

@@ -16,6 +16,7 @@
 #include "base/vec.h"
 #include "client/client.h"
 #include "pyext/codec.h"
+#include "wire/limits.h"
 #include "wire/pack.h"
 
 #define WRPY_ID_BYTES 28
@@ -100,6 +101,7 @@ PyObject *wrpy_take_exception(void);
 void wrpy_give_exception(PyObject *exc);
 /* A Python text as C has it; ValueError if that is cut short by a null character in `what`. */
 const char *wrpy_text(PyObject *v, const char *what);
+const char *wrpy_name_text(PyObject *v, const char *what); /* not longer than WR_MAX_NAME, too */
 /* Text from shared memory: at most n bytes, up to a zero, whatever they are. */
 PyObject *wrpy_shared_text(const char *p, size_t n);
 /* The module with the exception classes, borrowed. */
@@ -108,6 +110,8 @@ PyObject *wrpy_errors(wrpy_state *st);
 PyObject *wrpy_hook(wrpy_state *st, const char *name, const char *format, ...);
 int wrpy_attached(wrpy_state *st);      /* 0, or -1 with an exception */
 int wrpy_attached_auto(wrpy_state *st); /* the same, after starting a session if there is none */
+/* The same for what is about `ref`, unless NULL: it is of no session that would be started. */
+int wrpy_attached_for(wrpy_state *st, PyObject *ref);
 /* While code of the program's own pickles or unpickles, and while the GIL is let go, other threads
  * may leave the session.  What was begun in session `epoch` must not go on then: there is no client
  * any more, or it is that of another session, where ids name other things. */

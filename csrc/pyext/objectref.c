@@ -139,6 +139,12 @@ int wrpy_object_id_slow(wrpy_state *st, PyObject *v, wr_id *id) {
   return -1;
 }
 
+int wrpy_attached_for(wrpy_state *st, PyObject *ref) {
+  wr_id id;
+  if (WR_LIKELY(wrpy_sess.epoch)) return 0;
+  return ref && wrpy_ref_id(st, ref, &id) ? -1 : wrpy_attached_auto(st);
+}
+
 int wrpy_ref_id_of(PyObject *v, wr_id *out) {
   return wrpy_ref_id(wrpy_state_of_type(Py_TYPE(v)), v, out);
 }

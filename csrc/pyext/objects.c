@@ -113,7 +113,8 @@ static PyObject *get(wrpy_state *st, PyObject *refs, PyObject *timeout) {
   if (WR_UNLIKELY(!plain_timeout(timeout) ||
                   (!one && !(PyList_CheckExact(refs) && all_refs(st, refs)))))
     return wrpy_hook(st, "get_slow", "(OO)", refs, timeout);
-  if (wrpy_attached_auto(st) || wrpy_deadline(timeout, &deadline)) return NULL;
+  PyObject *ref = one ? refs : PyList_GET_SIZE(refs) ? PyList_GET_ITEM(refs, 0) : NULL;
+  if (wrpy_attached_for(st, ref) || wrpy_deadline(timeout, &deadline)) return NULL;
   return one ? get_one(st, refs, deadline) : get_many(st, refs, deadline);
 }
 

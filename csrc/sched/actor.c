@@ -123,7 +123,16 @@ int wr_actor_put_id(char *to, size_t cap, const wr_seg *s, uint32_t idx, uint32_
                   swap(1), swap(idx | WR_ACTOR_BIT), swap(gen));
 }
 
-/* The constructor's own error, if that is why: same bytes for every call. */
+static int copy_error(wr_self *me, wr_idx to, const uint8_t *src, uint64_t len) {
+  uint8_t *dst;
+  if (WR_OBJ_PHASE(wr_load(&wr_obj(me->s, to)->state)) != WR_OBJ_PENDING) return 1;
+  wr_objects_discard(me, to);
+  if (wr_objects_reserve(me, to, len, NULL, 0, &dst) < 0) return 0;
+  memcpy(dst, src, len);
+  return 1;
+}
+
+/* The constructor's own error, if that is why: same bytes for every return of every call. */
 static int copy_constructor_error(wr_self *me, wr_actor *a, wr_idx task) {
   wr_seg *s = me->s;
   if (wr_load32(&a->cause) != WR_CAUSE_CONSTRUCTOR || !a->creation) return 0;
@@ -133,12 +142,15 @@ static int copy_constructor_error(wr_self *me, wr_actor *a, wr_idx task) {
   int block = from->flags & WR_VAL_BLOCK;
   uint64_t len = wr_guard_seen(block ? from->v.b.len : from->len);
   const uint8_t *src = block ? wr_bytes_at(s, from->v.b.off, len) : from->v.bytes;
-  uint8_t *dst;
   if (WR_GUARDED && (block ? src == wr_pit : len > WR_INLINE_VALUE)) return 0;
   if (block && from->v.b.nrefs) return 0;
-  if (wr_tasks_nextra(wr_task_at(s, task))) return 0;
-  if (wr_objects_reserve(me, task, len, NULL, 0, &dst) < 0) return 0;
-  memcpy(dst, src, len);
+  wr_task *t = wr_task_at(s, task);
+  uint32_t n = wr_tasks_nextra(t);
+  if (!copy_error(me, task, src, len)) return 0;
+  for (uint32_t k = 0; k < n; k++) {
+    wr_idx extra = wr_tasks_extra(s, t, n)[k];
+    if (extra && !copy_error(me, extra, src, len)) return 0;
+  }
   wr_tasks_finish(me, task, 1, from->flags & WR_VAL_SYSERR);
   return 1;
 }
@@ -170,7 +182,7 @@ static const char *code_of(const wr_actor *a) {
 void wr_actor_fail_call(wr_self *me, wr_idx task) {
   wr_task *t = wr_task_at(me->s, task);
   uint32_t idx = t->actor - 1;
-  char text[512];
+  char text[900]; /* no more than one error has room for */
   if (idx >= WR_MAX_ACTORS) {
     wr_tasks_fail(me, task, "ACTOR_DIED", "the actor no longer exists");
     return;

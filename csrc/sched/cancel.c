@@ -11,7 +11,7 @@ static int answer(wr_self *me, wr_task *t, wr_idx i, uint32_t gen) {
   if (!claimed) return 0;
   WR_FAILPOINT("cancel.claimed");
   uint32_t actor = t->actor - 1;
-  wr_tasks_fail(me, i, "CANCELLED", "the task was cancelled before it ran");
+  wr_tasks_fail_cancelled(me, i, "It had not begun.");
   if (call && actor < WR_MAX_ACTORS) { /* later calls may have waited behind it */
     uint64_t st = wr_load(&me->s->actors[actor].state);
     if (WR_ACTOR_PHASE(st) == WR_ACTOR_ALIVE) wr_wake(me->s, WR_ACTOR_SLOT(st));

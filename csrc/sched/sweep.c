@@ -45,6 +45,8 @@ typedef struct {
 
 /* ---- tasks ----------------------------------------------------------------------------------- */
 
+static const char JOB_OVER[] = "The driver of its job has ended.";
+
 /* `name` of what it ran, as the process showed it; "" when that is not known. */
 static int describe_death(char *buf, size_t cap, const wr_death *why, const char *name) {
   int n = snprintf(buf, cap, "The worker process died while it ran this task%s%.63s: ",
@@ -141,7 +143,7 @@ void wr_sweep_cancel_children(wr_sweeper *sw, wr_idx i, uint32_t gen, uint32_t h
 static void cancelled_of_the_dead(pass *p, wr_idx i, wr_task *t) {
   wr_self *me = &p->sw->self;
   wr_sweep_cancel_children(p->sw, i, WR_TASK_GEN(wr_load(&t->tstate)), wr_load32(&t->cancel));
-  wr_tasks_fail(me, i, "CANCELLED", "the task was cancelled");
+  wr_tasks_fail_cancelled(me, i, "Its process was ended.");
 }
 
 static void task_of_the_dead(pass *p, wr_idx i, wr_task *t) {
@@ -163,7 +165,7 @@ static void task_of_the_dead(pass *p, wr_idx i, wr_task *t) {
     return;
   }
   if ((p->why && p->why->job_over) || pool_closed(me->s, WR_TASK_SHAPE(wr_load(&t->tstate)))) {
-    wr_tasks_fail(me, i, "CANCELLED", "the driver of this task's job has ended");
+    wr_tasks_fail_cancelled(me, i, JOB_OVER);
     return;
   }
   if (p->why && p->why->low_memory) {
@@ -216,7 +218,7 @@ static int cancel_of_ended_job(wr_self *me, wr_idx i, wr_task *t, uint64_t st) {
   if (creation)
     wr_actor_fail_call(me, i);
   else
-    wr_tasks_fail(me, i, "CANCELLED", "the driver of this task's job has ended");
+    wr_tasks_fail_cancelled(me, i, JOB_OVER);
   return 1;
 }
 
@@ -619,7 +621,7 @@ static void cancel_job_task(void *ctx, wr_idx i) {
       (wr_load32(&me->s->actors[(t->actor - 1) % WR_MAX_ACTORS].flags) & WR_AF_DETACHED))
     return;
   if (!of_detached_actor(me->s, t) && wr_tasks_claim(me, i, WR_TASK_GEN(st)))
-    wr_tasks_fail(me, i, "CANCELLED", "the driver of this task's job has ended");
+    wr_tasks_fail_cancelled(me, i, JOB_OVER);
 }
 
 int wr_sweep_job(wr_sweeper *sw, uint32_t driver_slot) {

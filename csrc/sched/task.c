@@ -1,5 +1,6 @@
 #include "sched/task.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -301,6 +302,17 @@ void wr_tasks_fail(wr_self *me, wr_idx task, const char *code, const char *text)
   wr_tasks_finish(me, task, 1, WR_VAL_SYSERR);
 }
 
+void wr_tasks_fail_cancelled(wr_self *me, wr_idx task, const char *why) {
+  const uint8_t *id = me->s->h->session;
+  const uint32_t words[] = {0, task, wr_gen_of(me->s, task), 1}; /* little endian in the id */
+  char text[160];
+  size_t n = (size_t)snprintf(text, sizeof text, "%s\n\ttask_id: ", why);
+  for (int i = 0; i < 8; i++) n += (size_t)snprintf(text + n, sizeof text - n, "%02x", id[i]);
+  for (int i = 0; i < 4; i++)
+    n += (size_t)snprintf(text + n, sizeof text - n, "%08x", __builtin_bswap32(words[i]));
+  wr_tasks_fail(me, task, "CANCELLED", text);
+}
+
 void wr_tasks_discard_values(wr_self *me, wr_idx task) {
   wr_task *t = wr_task_at(me->s, task);
   uint32_t n = wr_tasks_nextra(t);
@@ -326,7 +338,7 @@ static void heed_cancel(wr_self *me, wr_idx task, uint32_t gen) {
   wr_fence();
   if ((wr_load32(&wr_task_at(me->s, task)->cancel) & WR_CANCEL_WANTED) &&
       wr_tasks_claim(me, task, gen))
-    wr_tasks_fail(me, task, "CANCELLED", "the task was cancelled");
+    wr_tasks_fail_cancelled(me, task, "");
 }
 
 int wr_tasks_requeue(wr_self *me, wr_idx task) {

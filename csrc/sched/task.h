@@ -60,6 +60,8 @@ void wr_tasks_finish(wr_self *me, wr_idx task, int is_error, uint16_t flags);
 void wr_tasks_put_error(wr_self *me, wr_idx i, const char *code, const char *text);
 /* Gives every unsealed return an engine-made error, then finishes. */
 void wr_tasks_fail(wr_self *me, wr_idx task, const char *code, const char *text);
+/* The same for one that was cancelled, whose id the error tells; `why`: more about it, or "". */
+void wr_tasks_fail_cancelled(wr_self *me, wr_idx task, const char *why);
 /* What an attempt has reserved for the returns goes: another attempt comes. */
 void wr_tasks_discard_values(wr_self *me, wr_idx task);
 /* RUNNING -> WAITING, and on as when it was submitted: it has not begun. */

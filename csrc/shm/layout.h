@@ -41,7 +41,7 @@
 #include "shm/atomic.h"
 
 #define WR_SEGMENT_MAGIC UINT64_C(0x3179617270696877) /* "whipray1" */
-#define WR_SEGMENT_VERSION 6u
+#define WR_SEGMENT_VERSION 7u
 
 #define WR_CHUNK_SHIFT 16
 #define WR_CHUNK ((uint64_t)1 << WR_CHUNK_SHIFT)
@@ -390,9 +390,9 @@ typedef struct {
   wr_a64 peak_rss;  /* bytes that its last process had resident at most; 0: not known */
   wr_a32 last_call; /* number of the method in which its last process died, plus one; 0: none */
   uint8_t pad2[4];
-  char text[128]; /* name, namespace, class name, cut to fit; not terminated */
+  char text[384]; /* class name, name, namespace, cut to fit; not terminated */
 } wr_actor;
-_Static_assert(sizeof(wr_actor) == 256, "shared layout: bump WR_SEGMENT_VERSION");
+_Static_assert(sizeof(wr_actor) == 512, "shared layout: bump WR_SEGMENT_VERSION");
 
 /* ---- processes ----------------------------------------------------------------------------- */
 
@@ -590,9 +590,9 @@ typedef struct {
   uint32_t actor, actor_gen; /* the detached actor it ends with, plus one; 0: with its job */
   uint32_t pad[2];
   _Alignas(64) wr_need sum[WR_SHAPE_RESOURCES]; /* of all bundles */
-  char name[128]; /* cut to fit, terminated; the daemon has it whole */
+  char name[384]; /* cut to fit, terminated; the daemon has it whole */
 } wr_group;
-_Static_assert(sizeof(wr_group) == 256, "shared layout: bump WR_SEGMENT_VERSION");
+_Static_assert(sizeof(wr_group) == 512, "shared layout: bump WR_SEGMENT_VERSION");
 
 typedef struct {
   _Alignas(64) wr_a64 owner; /* group + 1 | gen << 32; 0: free */

@@ -204,6 +204,25 @@ def test_constructor_error_fails_every_call(ray: Ray) -> None:
         assert caught.value.actor_id == broken._actor_id.hex()
 
 
+def test_constructor_error_is_that_of_every_return_and_item(ray: Ray) -> None:
+    @ray.remote
+    class Broken:
+        def __init__(self) -> None:
+            raise RuntimeError("no start")
+
+        def two(self) -> tuple[int, int]:
+            return 1, 2
+
+        def items(self) -> Any:
+            yield 1
+
+    broken = Broken.remote()
+    two = broken.two.options(num_returns=2).remote()
+    for ref in [*two, *broken.items.remote(), *broken.two.options(num_returns=2).remote()]:
+        with pytest.raises(ray.exceptions.ActorDiedError, match="no start"):
+            ray.get(ref)
+
+
 def test_constructor_error_names_the_class_and_shows_a_traceback(ray: Ray) -> None:
     @ray.remote
     class Broken:
@@ -430,6 +449,6 @@ def test_bases_of_every_kind(ray: Ray) -> None:
     assert ray.get(both.area.remote()) == 2.0
     order = ray.get(both.order.remote())
     wanted = ["Both", "Left", "Right", "Base", "Shape", "ABC", "Generic", "object"]
-    assert [name for name in order if name in wanted] == wanted
+    assert list(dict.fromkeys(name for name in order if name in wanted)) == wanted
     assert ray.get(ray.remote(Record).remote(1).total.remote()) == 3
     assert ray.get(ray.remote(Record).remote(x=1, y=5).total.remote()) == 6

@@ -239,3 +239,20 @@ def test_found_handle_knows_the_methods(ray: Ray, name: str) -> None:
         found.missing.remote()
     with pytest.raises(TypeError):
         found.add.remote("unexpected argument")
+
+
+def test_long_names_and_namespaces_are_told_apart(ray: Ray, name: str) -> None:
+    long = name + "n" * 1000
+    first = ray.remote(Counter).options(name=long + "1", namespace=long).remote()
+    second = ray.remote(Counter).options(name=long + "2", namespace=long).remote()
+    assert ray.get(first.add.remote()) == ray.get(second.add.remote()) == 1
+    assert ray.get(ray.get_actor(long + "1", namespace=long).add.remote()) == 2
+    with pytest.raises(ValueError):
+        ray.get_actor(long, namespace=long)
+    with pytest.raises(ValueError):
+        ray.get_actor(long + "1", namespace=long[:-1])
+    assert ray.get(
+        first.__ray_call__.remote(lambda _: ray.get_runtime_context().get_actor_name())
+    ) == (long + "1")
+    listed = ray.util.list_named_actors(all_namespaces=True)
+    assert {"name": long + "2", "namespace": long} in listed

@@ -56,3 +56,36 @@ def test_declaring_remote_functions_starts_nothing(ray_fresh: Ray) -> None:
     task = ray_fresh.remote(num_cpus=1)(lambda: 1)
     task.options(num_cpus=2)
     assert not ray_fresh.is_initialized()
+
+
+OLD_USES: dict[str, Callable[[Ray, Any, Any], Any]] = {
+    "get": lambda ray, ref, actor: ray.get(ref),
+    "get of a list": lambda ray, ref, actor: ray.get([ref]),
+    "wait": lambda ray, ref, actor: ray.wait([ref]),
+    "cancel": lambda ray, ref, actor: ray.cancel(ref),
+    "future": lambda ray, ref, actor: ref.future().result(60),
+    "kill": lambda ray, ref, actor: ray.kill(actor),
+    "call": lambda ray, ref, actor: actor.value.remote(),
+}
+
+
+@pytest.mark.ray_differs("an instance is started, which then does not know the reference")
+@pytest.mark.parametrize("name", list(OLD_USES))
+def test_what_an_ended_session_left_starts_no_other(
+    start: Callable[..., Any], ray_fresh: Ray, name: str
+) -> None:
+    class Actor:
+        def value(self) -> int:
+            return 1
+
+    start()
+    actor = ray_fresh.remote(Actor).remote()
+    ref = actor.value.remote()
+    assert ray_fresh.get(ref) == 1
+    ray_fresh.shutdown()
+    errors = ray_fresh.exceptions
+    with pytest.raises(
+        (errors.ObjectLostError, errors.ActorHandleNotFoundError), match="session that has ended"
+    ):
+        OLD_USES[name](ray_fresh, ref, actor)
+    assert not ray_fresh.is_initialized()

@@ -447,6 +447,7 @@ def test_inspect_serializability(capsys):
     good, failures = inspect_serializability(Holder(inner=Holder(lock=lock)), name="holder")
     assert not good
     assert [f.obj for f in failures] == [lock]
+    assert [f.path for f in failures] == [("holder", "inner", "lock")]
     assert "attribute 'lock' of Holder" in capsys.readouterr().out
 
 

@@ -126,7 +126,7 @@ def wait(
         )
         raise TypeError(f"{_WAIT_TAKES}, {shown}")
     hooks.check_timeout(timeout)
-    worker.ensure_attached()
+    worker.ensure_attached(refs[0] if refs else None)
     if not refs:
         return [], []
     if type(num_returns) is not int:
@@ -181,7 +181,7 @@ def cancel(
             "ray.cancel() only supported for object refs. For actors, try ray.kill(). "
             f"Got: {type(ray_waitable)}."
         )
-    worker.ensure_attached()
+    worker.ensure_attached(ray_waitable)
     if force and _core.is_actor_task(ray_waitable):
         raise ValueError("force=True is not supported for actor tasks.")
     _core.cancel(ray_waitable, force, recursive)
@@ -197,7 +197,7 @@ def kill(actor: Any, *, no_restart: bool = True) -> None:
             "ray.kill() only supported for actors. For tasks, try ray.cancel(). "
             f"Got: {type(actor)}."
         )
-    worker.ensure_attached()
+    worker.ensure_attached(actor)
     _core.kill(actor, no_restart)
 
 

@@ -160,16 +160,10 @@ def stop() -> None:
 # ---- what references offer -----------------------------------------------------------------------
 
 
-def _get(ref: ObjectRef[Any]) -> Any:
-    """get(), which would start a session if that of `ref` has been shut down meanwhile."""
-    _core.phase(ref)  # raises then
-    return _core.get(ref)
-
-
 def value_or_error(ref: ObjectRef[Any]) -> tuple[Any, BaseException | None]:
     """The value of a completed object, or the exception that get() raises."""
     try:
-        return _get(ref), None
+        return _core.get(ref), None
     except BaseException as error:
         return None, error
 
@@ -263,7 +257,7 @@ def await_ref(ref: ObjectRef[Any]) -> Generator[Any, None, Any]:
     if _core.phase(ref) != PENDING:
         return _core.get(ref)
     yield from woken(ref)
-    return _get(ref)
+    return _core.get(ref)
 
 
 def asyncio_future_of(ref: ObjectRef[Any]) -> asyncio.Future[Any]:

@@ -17,15 +17,17 @@ MAX_PARTS = 200
 
 
 class FailureTuple:
-    """A part that cannot be pickled: `obj`, its `name`, and the `parent` that it was found in.
+    """A part that cannot be pickled: `obj`, the `path` of names that leads there from what was
+    inspected, the `parent` that it was found in, and in words what it is there, its `name`.
 
     Equal to no other; hashed by identity, since obj need not be hashable.
     """
 
-    def __init__(self, obj: Any, name: str, parent: Any) -> None:
+    def __init__(self, obj: Any, path: tuple[str, ...], parent: Any, name: str = "") -> None:
         self.obj = obj
-        self.name = name
+        self.path = path
         self.parent = parent
+        self.name = name or (path[-1] if path else "")
 
     def __repr__(self) -> str:
         return f"FailureTuple(obj={self.obj!r}, name={self.name!r}, parent={self.parent!r})"
@@ -175,32 +177,34 @@ def _parts_of_instance(value: object) -> Iterator[tuple[str, object]]:
 
 
 def inspect_serializability(
-    obj: Any, name: str | None = None, depth: int = 3, print_file: TextIO | None = None
+    base_obj: Any, name: str | None = None, depth: int = 3, print_file: TextIO | None = None
 ) -> tuple[bool, set[FailureTuple]]:
-    """Tells whether obj can be sent to another process, and prints what stands in the way.
+    """Tells whether base_obj can be sent to another process, and prints what stands in the way.
 
     Args:
-        obj: any value, function or class.
+        base_obj: any value, function or class.
         name: what to call it in the report; its repr by default.
         depth: how many levels of parts inside parts are looked at.
         print_file: where the report goes; standard output by default.
 
     Returns:
-        Whether obj can be pickled, and the innermost parts that cannot.
+        Whether base_obj can be pickled, and the innermost parts that cannot.
     """
 
     def say(level: int, text: str) -> None:
         print("  " * level + text, file=print_file)
 
-    title = name or _short(obj)
+    title = name or _short(base_obj)
     failures: set[FailureTuple] = set()
     say(0, f"Can {title} be serialized?")
-    reason = _failure(obj)
+    reason = _failure(base_obj)
     if reason is None:
         say(0, "Yes.")
         return True, failures
     say(0, f"No: {reason}")
-    _report(obj, title, obj, depth, failures, {id(obj)}, partial(say, 1))
+    path = () if name is None else (name,)
+    root = FailureTuple(base_obj, path, base_obj, title)
+    _report(root, depth, failures, {id(base_obj)}, partial(say, 1))
     say(0, "What stands in the way:")
     for failure in failures:
         say(1, failure.told())
@@ -209,17 +213,15 @@ def inspect_serializability(
 
 
 def _report(
-    obj: Any,
-    name: str,
-    parent: Any,
+    found: FailureTuple,
     depth: int,
     failures: set[FailureTuple],
     seen: set[int],
     say: Callable[[str], None],
 ) -> None:
-    """Adds the innermost failing parts of obj, which is known to fail, to `failures`."""
+    """Adds the innermost failing parts of what is known to fail to `failures`."""
     deeper = False
-    for step, part in islice(_parts(obj), MAX_PARTS) if depth > 0 else ():
+    for step, part in islice(_parts(found.obj), MAX_PARTS) if depth > 0 else ():
         if id(part) in seen:
             continue
         seen.add(id(part))
@@ -227,6 +229,14 @@ def _report(
         if reason is not None:
             deeper = True
             say(f"{step}: {reason}")
-            _report(part, step, obj, depth - 1, failures, seen, say)
+            path = (*found.path, _name_in(step))
+            inner = FailureTuple(part, path, found.obj, step)
+            _report(inner, depth - 1, failures, seen, say)
     if not deeper:
-        failures.add(FailureTuple(obj, name, parent))
+        failures.add(found)
+
+
+def _name_in(step: str) -> str:
+    """The variable, attribute or key that the words are about."""
+    quoted = step.split("'", 2)
+    return quoted[1] if len(quoted) == 3 else step

@@ -308,7 +308,7 @@ def from_code(code: str, message: str, extra: dict[str, Any]) -> BaseException:
         text, facts = _facts_in(message)
         return e.ActorUnavailableError(text, _hex(extra.get("actor_id")) or facts.get("actor_id"))
     if code == "CANCELLED":
-        return e.TaskCancelledError(_hex(extra.get("task_id")), message or None)
+        return _cancelled(message)
     if code == "OBJECT_LOST":
         return e.ObjectLostError(_hex(extra.get("object")) or message)
     if code == "UNRECONSTRUCTABLE":
@@ -324,6 +324,15 @@ def from_code(code: str, message: str, extra: dict[str, Any]) -> BaseException:
     if code == "ENV":
         return e.RuntimeEnvSetupError(message)
     return e.RaySystemError(f"{code}: {message}")
+
+
+def _cancelled(message: str) -> BaseException:
+    from whipray._private.ids import TaskID
+    from whipray.exceptions import TaskCancelledError
+
+    text, facts = _facts_in(message)
+    task = facts.get("task_id")
+    return TaskCancelledError(task and TaskID.from_hex(task), text or None)
 
 
 # Why a lost value could not be computed again: the ends of Ray's names for it.

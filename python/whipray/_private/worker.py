@@ -32,6 +32,8 @@ TWICE = (
     "'ignore_reinit_error=True' or by calling 'ray.shutdown()' prior to 'ray.init()'."
 )
 _POOL_REG = 6
+LONGEST_NAMESPACE = 4095
+"""Bytes of that of a job, in UTF-8."""
 PRIVATE = frozenset(
     "_temp_dir _system_config _node_ip_address _metrics_export_port _memory _redis_username "
     "_redis_password _redis_max_memory _tracing_startup_hook _node_name "
@@ -356,6 +358,8 @@ def _checked_namespace(given: Any) -> str:
     if given == "":
         raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
     space = given or os.environ.get("RAY_NAMESPACE") or _anonymous()
+    if len(space.encode("utf-8", "replace")) > LONGEST_NAMESPACE:
+        raise ValueError(f"a namespace may have {LONGEST_NAMESPACE} bytes at most")
     return options.without_null("a namespace", space)
 
 
@@ -439,11 +443,16 @@ def thread_count(claimed: dict[str, float]) -> str | None:
 # ---- the rest of a session's life ----------------------------------------------------------------
 
 
-def ensure_attached() -> None:
-    """Auto-init: start a session if the process has none."""
+def ensure_attached(about: Any = None) -> None:
+    """Auto-init: start a session if the process has none.
+
+    `about`: a reference, a stream or a handle, which is of no session that would be started.
+    """
     if _core.attached() or state.other is not None:
         return
     refuse_forked()
+    if about is not None and not _core.epoch():
+        _refuse_old(about)
     with _opening:
         if _core.attached():  # another thread was first
             return
@@ -453,6 +462,17 @@ def ensure_attached() -> None:
                 "No session is open and automatic init is switched off; call init()."
             )
         init()
+
+
+def _refuse_old(about: Any) -> None:
+    from whipray._private import hooks
+
+    if isinstance(about, _core.ActorHandle):
+        hooks.lost_ref(about, True, True)
+    if isinstance(about, _core.Stream):
+        about = about.completed()
+    if isinstance(about, _core.ObjectRef):
+        _core.phase(about)  # raises
 
 
 def _refuse_ended() -> None:
