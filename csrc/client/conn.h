@@ -3,7 +3,8 @@
  * Any thread may call.  Whoever needs something from the socket reads it when nobody else does (the
  * leader) and hands every message to its owner; the others wait on the condition.  `lock` guards
  * all fields below it and is never held over a system call that blocks; `send_lock` keeps frames
- * whole. */
+ * whole, and is not held over such a call either.  Nobody waits in the kernel for a daemon that has
+ * stopped in the middle of a frame, so whoever waits for it can be interrupted. */
 #ifndef WR_CLIENT_CONN_H
 #define WR_CLIENT_CONN_H
 
@@ -12,6 +13,7 @@
 #include <stdint.h>
 
 #include "client/client.h"
+#include "wire/frame.h"
 #include "wire/limits.h"
 
 /* What the system has refused is tried again so often. */
@@ -24,6 +26,14 @@ typedef struct wr_event {
   size_t len;
   uint8_t *body; /* malloc'ed */
 } wr_event;
+
+/* The frame that is coming in, of which a part may be there.  The leader's. */
+typedef struct {
+  uint8_t raw[WR_FRAME_HEADER];
+  wr_head head;
+  uint8_t *body; /* malloc'ed; NULL although the head is there: no memory, it is passed over */
+  size_t got;    /* bytes, the head among them */
+} wr_incoming;
 
 /* A request that waits for its answer, on the stack of the thread that sent it. */
 typedef struct wr_pending {
@@ -49,10 +59,13 @@ typedef struct wr_conn {
   wr_waiting waiting; /* asked by who waits for an answer, who then holds no lock of ours */
 
   pthread_mutex_t send_lock;
+  uint8_t *rest; /* malloc'ed: what the socket had no room for of the last frame.  Goes out first */
+  size_t rest_len, rest_sent;
   pthread_mutex_t lock;
   pthread_cond_t changed;
   int reading; /* a leader reads the socket */
   uint32_t waits_failed; /* in a row; the leader's */
+  wr_incoming in;
   int users;   /* threads inside a call */
   atomic_int ended; /* the daemon hung up, or the connection was closed here */
   char why[512]; /* what the daemon said before that; "": nothing.  Constant once ended */

@@ -73,6 +73,8 @@ void wr_conn_destroy(wr_conn *conn) {
     free(e->body);
     free(e);
   }
+  free(conn->in.body);
+  free(conn->rest);
   wr_os_close(conn->kick[0]);
   wr_os_close(conn->kick[1]);
   pthread_cond_destroy(&conn->changed);
@@ -132,32 +134,41 @@ static void note_end(wr_conn *conn, const uint8_t *body, size_t len) {
   conn->why[keep] = 0;
 }
 
-/* There is no memory for a message: it is lost, those behind it are not. */
-static int skip(wr_conn *conn, size_t len) {
-  uint8_t bytes[512];
-  int rc = WR_OK;
-  for (size_t n; len && rc == WR_OK; len -= n) {
-    n = len < sizeof bytes ? len : sizeof bytes;
-    rc = wr_os_recv_all(conn->sock, bytes, n);
-  }
-  return rc == WR_OK ? WR_NOMEM : rc;
+static int recv_more(wr_conn *conn, void *buf, size_t len) {
+  int n = len ? wr_os_recv_some(conn->sock, buf, len) : 0;
+  if (n > 0) conn->in.got += (size_t)n;
+  return n == 0 && len ? WR_CLOSED : n;
 }
 
-static int read_frame(wr_conn *conn, wr_head *h, uint8_t **body) {
-  uint8_t raw[WR_FRAME_HEADER];
-  *body = NULL;
-  int rc = wr_os_recv_all(conn->sock, raw, sizeof raw);
-  if (rc != WR_OK) return rc;
-  rc = wr_head_decode(raw, h);
-  if (rc != WR_OK) return rc;
-  *body = malloc(h->len + 1u);
-  if (!*body) return skip(conn, h->len);
-  rc = wr_os_recv_all(conn->sock, *body, h->len);
-  if (rc != WR_OK) {
-    free(*body);
-    *body = NULL;
+static int read_head(wr_conn *conn) {
+  wr_incoming *in = &conn->in;
+  while (in->got < WR_FRAME_HEADER) {
+    int n = recv_more(conn, in->raw + in->got, WR_FRAME_HEADER - in->got);
+    if (n < 0) return n;
   }
+  if (in->body || in->got > WR_FRAME_HEADER) return WR_OK;
+  int rc = wr_head_decode(in->raw, &in->head);
+  if (rc == WR_OK) in->body = malloc(in->head.len + 1u);
   return rc;
+}
+
+/* WR_AGAIN: the rest has not come yet.  WR_NOMEM: there was no memory for the message, which is
+ * lost; those behind it are not. */
+static int read_frame(wr_conn *conn, wr_head *h, uint8_t **body) {
+  wr_incoming *in = &conn->in;
+  uint8_t lost[512];
+  int n = read_head(conn);
+  *body = NULL;
+  while (n >= 0 && in->got < WR_FRAME_HEADER + (size_t)in->head.len) {
+    size_t at = in->got - WR_FRAME_HEADER, left = in->head.len - at;
+    n = recv_more(conn, in->body ? in->body + at : lost,
+                  in->body || left < sizeof lost ? left : sizeof lost);
+  }
+  if (n < 0) return n;
+  *h = in->head;
+  *body = in->body;
+  memset(in, 0, sizeof *in);
+  return *body ? WR_OK : WR_NOMEM;
 }
 
 static void drain_kicks(wr_conn *conn) {
@@ -242,22 +253,63 @@ static void leave(wr_conn *conn) {
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
+/* Called with the send lock held.  WR_AGAIN: something of an earlier frame has not gone out yet. */
+static int send_rest(wr_conn *conn) {
+  while (conn->rest) {
+    int n = wr_os_send_some(conn->sock, conn->rest + conn->rest_sent,
+                            conn->rest_len - conn->rest_sent, NULL, 0);
+    if (n < 0) return n;
+    conn->rest_sent += (size_t)n;
+    if (conn->rest_sent < conn->rest_len) continue;
+    free(conn->rest);
+    conn->rest = NULL;
+  }
+  return WR_OK;
+}
+
+/* A frame of which only a part went out ends the connection: all that follows would be taken for
+ * the rest. */
+static int break_off(wr_conn *conn) {
+  wr_os_shutdown(conn->sock);
+  return WR_CLOSED;
+}
+
+/* Of a frame for which the socket has no more room now. */
+static int keep_rest(wr_conn *conn, const uint8_t *raw, const uint8_t *body, size_t len,
+                     size_t sent) {
+  size_t all = WR_FRAME_HEADER + len, head = sent < WR_FRAME_HEADER ? WR_FRAME_HEADER - sent : 0;
+  conn->rest = malloc(all - sent);
+  if (!conn->rest) return break_off(conn);
+  memcpy(conn->rest, raw + WR_FRAME_HEADER - head, head);
+  if (all - sent > head)
+    memcpy(conn->rest + head, body + (sent + head - WR_FRAME_HEADER), all - sent - head);
+  conn->rest_len = all - sent;
+  conn->rest_sent = 0;
+  return WR_OK;
+}
+
 /* WR_IO with errno: nothing was sent, and the connection is as before; WR_AGAIN: so, for want of
- * room.  A frame of which only a part went out ends it: all that follows would be taken for the
- * rest. */
-static int send_frame(wr_conn *conn, uint32_t type, uint32_t id, const void *body, size_t len,
-                      int may_wait) {
+ * room.  WR_OK: it is sent, or `rest` has what is left of it. */
+static int send_frame(wr_conn *conn, uint32_t type, uint32_t id, const void *body, size_t len) {
   uint8_t raw[WR_FRAME_HEADER];
   if (len > WR_MAX_BODY) return WR_LIMIT;
   wr_head h = {(uint32_t)len, type, id};
   wr_head_encode(&h, raw);
   pthread_mutex_lock(&conn->send_lock);
-  size_t sent;
-  int rc = wr_os_send_two(conn->sock, raw, sizeof raw, body, len, may_wait, &sent);
-  if (rc == WR_IO && sent) {
-    wr_os_shutdown(conn->sock);
-    rc = WR_CLOSED;
-  }
+  size_t sent = 0;
+  int rc = send_rest(conn);
+  if (rc == WR_OK) rc = wr_os_send_two(conn->sock, raw, sizeof raw, body, len, &sent);
+  if (rc == WR_AGAIN && sent) rc = keep_rest(conn, raw, body, len, sent);
+  if (rc == WR_IO && sent) rc = break_off(conn);
+  pthread_mutex_unlock(&conn->send_lock);
+  return rc;
+}
+
+/* The rest of a frame that has been taken. */
+static int flush(wr_conn *conn) {
+  pthread_mutex_lock(&conn->send_lock);
+  int rc = send_rest(conn);
+  if (rc == WR_IO) rc = break_off(conn);
   pthread_mutex_unlock(&conn->send_lock);
   return rc;
 }
@@ -289,11 +341,13 @@ static int gives_up(wr_conn *conn) {
 }
 
 /* Left and taken again: the lock.  A daemon that is stopped reads nothing, and the socket gets
- * full. */
+ * full.  What is left of a frame when the caller gives up goes out before the next one. */
 static int send_request(wr_conn *conn, uint32_t type, uint32_t id, const void *body, size_t len) {
-  for (;;) {
+  for (int taken = 0;;) {
     pthread_mutex_unlock(&conn->lock);
-    int rc = send_frame(conn, type, id, body, len, 0);
+    int rc = taken ? WR_OK : send_frame(conn, type, id, body, len);
+    taken = rc == WR_OK;
+    if (taken) rc = flush(conn);
     if (rc == WR_AGAIN) (void)wr_os_wait_writable(conn->sock, ASK_NS);
     pthread_mutex_lock(&conn->lock);
     if (rc != WR_AGAIN) return rc;
@@ -360,11 +414,23 @@ int wr_conn_call(wr_conn *conn, uint32_t type, const void *body, size_t len, uin
   return finish_call(&p, reply, reply_len);
 }
 
+static int send_patiently(wr_conn *conn, uint32_t type, const void *body, size_t len) {
+  for (int taken = 0;;) {
+    int rc = taken ? WR_OK : send_frame(conn, type, 0, body, len);
+    taken = rc == WR_OK;
+    if (taken) rc = flush(conn);
+    if (rc != WR_AGAIN) return rc;
+    if (conn->ended) return WR_CLOSED;
+    (void)wr_os_wait_writable(conn->sock, ASK_NS);
+  }
+}
+
 int wr_conn_notify(wr_conn *conn, uint32_t type, const void *body, size_t len, int may_wait) {
   enter(conn);
   int rc = conn->ended ? WR_CLOSED : WR_OK;
   pthread_mutex_unlock(&conn->lock);
-  if (rc == WR_OK) rc = send_frame(conn, type, 0, body, len, may_wait);
+  if (rc == WR_OK)
+    rc = may_wait ? send_patiently(conn, type, body, len) : send_frame(conn, type, 0, body, len);
   pthread_mutex_lock(&conn->lock);
   leave(conn);
   return rc;

@@ -36,6 +36,13 @@ int wr_os_read_some(int fd, void *buf, size_t len) {
   return n >= 0 ? (int)n : status_of(errno);
 }
 
+int wr_os_recv_some(int sock, void *buf, size_t len) {
+  ssize_t n;
+  do n = recv(sock, buf, len > INT_MAX ? INT_MAX : len, MSG_DONTWAIT);
+  while (n < 0 && errno == EINTR);
+  return n >= 0 ? (int)n : status_of(errno);
+}
+
 int wr_os_send_some(int sock, const void *buf, size_t len, const int *fds, int nfds) {
   union {
     char bytes[CMSG_SPACE(WR_OS_MAX_FDS * sizeof(int))];

@@ -13,6 +13,7 @@ int wr_os_pipe(int fds[2]); /* read end first; both close on exec */
 int wr_os_set_nonblocking(int fd);
 /* Bytes moved (0: end of stream), WR_AGAIN, WR_CLOSED, WR_IO. */
 int wr_os_read_some(int fd, void *buf, size_t len);
+int wr_os_recv_some(int sock, void *buf, size_t len); /* does not wait, whatever the socket is */
 /* Sends what fits now, the descriptors with the first byte: bytes sent, WR_AGAIN, WR_CLOSED or
  * WR_IO. */
 int wr_os_send_some(int sock, const void *buf, size_t len, const int *fds, int nfds);

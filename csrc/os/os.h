@@ -78,10 +78,10 @@ int wr_os_connect(const char *path);
 int wr_os_peer_uid(int fd, unsigned *uid, int *pid);
 int wr_os_recv_fd(int sock, void *buf, size_t len, int *fd);      /* bytes read; *fd = -1: none */
 int wr_os_send_all(int sock, const void *buf, size_t len);
-/* Both, one behind the other; *sent says how many bytes went out, also after an error.  Unless it
- * may wait, WR_AGAIN says that there was no room for any of it. */
+/* Both, one behind the other, without waiting; *sent says how many bytes went out, also after an
+ * error.  WR_AGAIN: there was no room for more. */
 int wr_os_send_two(int sock, const void *a, size_t a_len, const void *b, size_t b_len,
-                   int may_wait, size_t *sent);
+                   size_t *sent);
 int wr_os_recv_all(int sock, void *buf, size_t len); /* WR_CLOSED on end of stream */
 int wr_os_wait_readable(int fd, int64_t timeout_ns); /* WR_OK, WR_TIMEOUT, WR_INTR */
 int wr_os_wait_writable(int fd, int64_t timeout_ns);

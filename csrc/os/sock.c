@@ -77,7 +77,7 @@ int wr_os_send_all(int sock, const void *buf, size_t len) {
 }
 
 int wr_os_send_two(int sock, const void *a, size_t a_len, const void *b, size_t b_len,
-                   int may_wait, size_t *sent) {
+                   size_t *sent) {
   for (*sent = 0; *sent < a_len + b_len;) {
     size_t from_b = *sent > a_len ? *sent - a_len : 0;
     struct iovec iov[2] = {
@@ -85,7 +85,7 @@ int wr_os_send_two(int sock, const void *a, size_t a_len, const void *b, size_t 
          .iov_len = *sent < a_len ? a_len - *sent : 0},
         {.iov_base = (char *)(uintptr_t)b + from_b, .iov_len = b_len - from_b}};
     struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
-    ssize_t n = sendmsg(sock, &m, MSG_NOSIGNAL | (may_wait || *sent ? 0 : MSG_DONTWAIT));
+    ssize_t n = sendmsg(sock, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return WR_AGAIN;
     if (n < 0) return broken(errno) ? WR_CLOSED : WR_IO;

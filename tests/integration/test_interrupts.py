@@ -145,6 +145,23 @@ def test_a_request_for_which_the_socket_has_no_room_is_abandoned() -> None:
     assert whipray.get(double.remote(4)) == 8
 
 
+@pytest.mark.parametrize("listening", [False, True], ids=["alone", "beside the listener"])
+def test_a_request_of_which_a_part_is_sent_is_abandoned(listening: bool) -> None:
+    """What follows comes behind its rest."""
+    whipray.init(num_cpus=1, log_to_driver=listening)
+    value = b"v" * 5_000_000
+    with stopped(_core.info()["daemon_pid"]):
+        with interrupted():
+            internal_kv._internal_kv_put("large", value)
+        with interrupted():
+            internal_kv._internal_kv_put("small", b"s")
+    internal_kv._internal_kv_put("next", b"n")
+    assert internal_kv._internal_kv_get("large") == value
+    assert internal_kv._internal_kv_get("small") is None
+    assert internal_kv._internal_kv_get("next") == b"n"
+    assert whipray.get(double.remote(4)) == 8
+
+
 @pytest.mark.parametrize("listening", [False, True])
 def test_shutdown_is_abandoned_and_the_session_left(listening: bool) -> None:
     with assert_no_leaks(timeout=60):
