@@ -90,6 +90,13 @@ static node_spill_ctx ctx_of(node *n) {
 
 static void step(node *n) { atomic_fetch_add(&n->seg.h->spill_steps, 1); }
 
+/* Who waits for room, and sees no steps, is patient for as long as whiprayd had time to look. */
+static void note_look(node *n) {
+  const struct node_spill *sp = n->spill;
+  int writes = sp->writing && !sp->writing->again;
+  if (!writes && !sp->reading) atomic_fetch_add(&n->seg.h->spill_looks, 1);
+}
+
 static void in_trouble(node *n, int error, uint64_t bytes) {
   struct node_spill *sp = n->spill;
   wr_header *h = n->seg.h;
@@ -434,6 +441,7 @@ void node_on_room(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   n->spill->asked = wr_os_now_ns();
   need(n, bytes);
   pass(n, 1);
+  note_look(n);
 }
 
 void node_on_fetch(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
@@ -445,6 +453,7 @@ void node_on_fetch(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
   add_fetch(n, idx, gen);
   tick_on(n);
   serve_fetches(n);
+  note_look(n);
 }
 
 void node_spill_forget(node *n, wr_idx idx, uint32_t gen) {

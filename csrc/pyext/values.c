@@ -3,7 +3,7 @@
 #include "os/os.h"
 #include "pyext/module.h"
 
-#define PATIENCE_NS INT64_C(10000000000) /* without any progress of whiprayd, or others */
+#define PATIENCE_NS UINT64_C(10000000000) /* without any progress of whiprayd, or others */
 #define NAP_NS INT64_C(50000000)
 
 /* ---- the base of zero-copy views ------------------------------------------------------------ */
@@ -108,14 +108,20 @@ static int no_room(wrpy_state *st, const char *what, size_t len) {
 
 static uint32_t steps(void) { return wr_load32(&wrpy_sess.seg->h->spill_steps); }
 
-/* 1: as long again; 0: nothing has moved for too long. */
-static int still_patient(wrpy_room *room) {
-  uint64_t now = wr_os_now_ns();
-  if (!room->since || room->steps != steps()) {
-    room->since = now;
+/* 1: as long again; 0: nothing has moved for too long.  Time in which whiprayd, or this process,
+ * has not come to run does not count: then others have had no chance to let go of anything. */
+static int still_patient(wrpy_room *room, uint64_t nap_ns) {
+  uint64_t now = wr_os_now_ns(), passed = now - room->asked;
+  uint32_t looks = wr_load32(&wrpy_sess.seg->h->spill_looks);
+  if (!room->asked || room->steps != steps()) {
+    room->waited = 0;
     room->steps = steps();
+  } else if (room->looks != looks) {
+    room->waited += passed < 2 * nap_ns ? passed : 2 * nap_ns;
   }
-  return now - room->since < (uint64_t)PATIENCE_NS;
+  room->asked = now;
+  room->looks = looks;
+  return room->waited < PATIENCE_NS;
 }
 
 /* whiprayd spills what it can.  Readers elsewhere may let go of something soon; so may garbage in
@@ -127,10 +133,10 @@ int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len) {
                       "an object of %zu bytes can never fit into an object store of %zu bytes: "
                       "give init() a larger object_store_memory", len, store);
   if (wr_client_ended(wrpy_sess.client)) return wrpy_fail(st, WR_CLOSED, "waiting for room");
-  int first = !room->since;
+  int first = !room->asked;
   uint32_t epoch = wrpy_sess.epoch;
   if (first) room->seen = wr_wakeups(wrpy_sess.client);
-  if (!still_patient(room)) return no_room(st, "for an object of", len);
+  if (!still_patient(room, (uint64_t)NAP_NS)) return no_room(st, "for an object of", len);
   if (first) PyGC_Collect(); /* finalizers may leave the session, too */
   if (wrpy_left(st, epoch, "waiting for room")) return -1;
   WRPY_LEAVE
@@ -264,8 +270,8 @@ int wrpy_timed_out(wrpy_state *st) {
 static int fetch(wrpy_state *st, wr_id id, int64_t deadline) {
   wrpy_room room = {0};
   for (;;) {
-    if (wr_value_remade(wrpy_sess.client, id)) room.since = 0; /* that takes as long as it takes */
-    if (!still_patient(&room))
+    if (wr_value_remade(wrpy_sess.client, id)) room.asked = 0; /* it takes as long as it takes */
+    if (!still_patient(&room, WRPY_SLICE_NS))
       return no_room(st, "to read back", wr_obj(wrpy_sess.seg, id.idx)->v.b.len);
     int64_t slice = wrpy_slice(deadline);
     int64_t until = slice ? (int64_t)wr_os_now_ns() + slice : 0;

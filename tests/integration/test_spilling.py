@@ -298,6 +298,31 @@ def test_a_store_full_of_views_that_may_not_grow(start: Start, env: str) -> None
     assert whipray.get(whipray.put(np.ones(16 * MIB // 8))).sum() == 2 * MIB
 
 
+def test_patience_is_counted_while_the_daemon_gets_to_look(start: Start) -> None:
+    """A machine that is overloaded is no store that is full."""
+    start({"WHIPRAY_FIXED_STORE": "1"})
+    views = [whipray.get(ref) for ref in fill(10)]
+    found: list[Any] = []
+
+    def put() -> None:
+        try:
+            found.append(whipray.put(np.ones(16 * MIB // 8)))
+        except ObjectStoreFullError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=put)
+    os.kill(_core.info()["daemon_pid"], signal.SIGSTOP)
+    try:
+        thread.start()
+        thread.join(11)
+        assert not found
+    finally:
+        os.kill(_core.info()["daemon_pid"], signal.SIGCONT)
+    del views
+    thread.join(60)
+    assert whipray.get(found[0]).sum() == 2 * MIB
+
+
 def test_more_than_fits_at_all_is_refused_at_once(start: Start) -> None:
     start()
     with pytest.raises(ObjectStoreFullError, match="can never fit"):
