@@ -26,7 +26,10 @@ static void tell(wr_client *c, uint32_t type, const uint64_t *fields, uint32_t n
   wr_buf_free(&b);
 }
 
-void wr_room_ask(wr_client *c, uint64_t bytes) { tell(c, WR_MSG_ROOM, &bytes, 1); }
+void wr_room_ask(wr_client *c, uint64_t bytes, uint64_t waited_ns) {
+  const uint64_t fields[] = {bytes, waited_ns};
+  tell(c, WR_MSG_ROOM, fields, 2);
+}
 
 typedef struct {
   wr_client *c;

@@ -161,8 +161,9 @@ void wr_view_unhold(wr_client *c, wr_id id);
  * lost, or its task begins or ends making it again: as wr_wait_objects. */
 int wr_value_fetch(wr_client *c, wr_id id, int64_t deadline_ns);
 int wr_value_remade(wr_client *c, wr_id id); /* 1: its task runs again to make it */
-/* Tells whiprayd that `bytes` found no room; it wakes this process after it has made some. */
-void wr_room_ask(wr_client *c, uint64_t bytes);
+/* Tells whiprayd that `bytes` have found no room for so long; it wakes this process after it has
+ * made some. */
+void wr_room_ask(wr_client *c, uint64_t bytes, uint64_t waited_ns);
 
 /* Before this process leaves a session that goes on: the value's bytes stay where they are mapped,
  * as a private copy, whatever becomes of the object.  WR_NOMEM. */

@@ -91,7 +91,7 @@ static const struct {
     {WR_MSG_KV_KEYS, 2, node_kv_keys},      {WR_MSG_STATS, 0, node_stats},
     {WR_MSG_EXITING, 1, on_exiting},        {WR_MSG_SESSION, 0, on_session},
     {WR_MSG_RESOURCES, 1, node_resources_find}, {WR_MSG_GROUP_REMOVE, 2, node_group_remove},
-    {WR_MSG_ROOM, 1, node_on_room},         {WR_MSG_FETCH, 2, node_on_fetch},
+    {WR_MSG_ROOM, 2, node_on_room},         {WR_MSG_FETCH, 2, node_on_fetch},
     {WR_MSG_REMADE, 0, node_on_remade},
 };
 

@@ -26,6 +26,8 @@
 #define MARGIN 16u                /* one part in so many of the store is freed beyond the need */
 #define READS 4u                  /* at once */
 #define TICK_MS 50u
+#define STARVED_NS UINT64_C(300000000) /* who waits longer has the next turn */
+#define TURN_NS UINT64_C(1000000000)   /* at most; as long a pause follows if it has not helped */
 #define AHEAD_NS UINT64_C(200000000) /* after a request more room is made than was asked for */
 #define MAX_FETCHES 65536u
 #define FETCH_LIFE_NS UINT64_C(5000000000) /* clients repeat what they want more often */
@@ -75,6 +77,8 @@ struct node_spill {
   uint64_t largest; /* at once */
   uint64_t asking[WR_MAX_PROCS / 64]; /* slots that wait for room */
   uint64_t asked;                     /* when one did, last */
+  uint64_t turn_ends;  /* of the slot that alone claims memory */
+  uint64_t turn_after; /* no other turn before */
   uint64_t not_before;
   uint64_t read_after; /* and so for reads */
   uint32_t refused;    /* reads in a row for which something was short */
@@ -88,6 +92,7 @@ static node_spill_ctx ctx_of(node *n) {
   return (node_spill_ctx){n->session, &n->seg.h->spill_steps, &n->spill->stop};
 }
 
+static void tick_on(node *n);
 static void step(node *n) { atomic_fetch_add(&n->seg.h->spill_steps, 1); }
 
 /* Who waits for room, and sees no steps, is patient for as long as whiprayd had time to look. */
@@ -132,6 +137,26 @@ static void wake_asking(node *n) {
       wr_wake(&n->seg, w * 64 + (uint32_t)__builtin_ctzll(sp->asking[w]));
 }
 
+/* What is freed for a large value would be taken by smaller ones, of processes that come without
+ * waiting.  So who has waited for long claims alone, for a while. */
+static void give_turn(node *n, uint32_t slot, uint64_t waited_ns) {
+  struct node_spill *sp = n->spill;
+  uint64_t now = wr_os_now_ns();
+  if (waited_ns < STARVED_NS || now < sp->turn_after || wr_load32(&n->seg.h->room_turn)) return;
+  wr_store32(&n->seg.h->room_turn, slot);
+  sp->turn_ends = now + TURN_NS;
+  tick_on(n);
+}
+
+/* It has not helped, since too much is viewed, or the process has died. */
+static void end_turn(node *n) {
+  struct node_spill *sp = n->spill;
+  uint64_t now = wr_os_now_ns();
+  if (!wr_load32(&n->seg.h->room_turn) || now < sp->turn_ends) return;
+  wr_store32(&n->seg.h->room_turn, 0);
+  sp->turn_after = now + TURN_NS;
+}
+
 /* ---- leaving --------------------------------------------------------------------------------- */
 
 /* Values whose bytes are on disk: their memory goes, unless somebody views them by now. */
@@ -168,7 +193,6 @@ static int pass(node *n, int may_grow);
 static void keep_ahead(node *n);
 static void serve_fetches(node *n);
 static void add_fetch(node *n, wr_idx idx, uint32_t gen);
-static void tick_on(node *n);
 
 static void write_in_thread(void *arg) {
   write_job *job = arg;
@@ -421,9 +445,12 @@ static void on_tick(uv_timer_t *timer) {
   if (sp->nfetches) serve_fetches(n);
   fit_again(n);
   keep_ahead(n);
+  end_turn(n);
   if (sp->crowded) wr_wake_all(&n->seg); /* sleepers give up what they have and do not use */
   sp->crowded = 0;
-  if (!sp->pieces.n && !sp->nfetches && !sp->writing && !node_is_grown(n)) uv_timer_stop(timer);
+  if (!sp->pieces.n && !sp->nfetches && !sp->writing && !node_is_grown(n) &&
+      !wr_load32(&n->seg.h->room_turn))
+    uv_timer_stop(timer);
 }
 
 static void tick_on(node *n) {
@@ -434,11 +461,15 @@ static void tick_on(node *n) {
 /* ---- requests -------------------------------------------------------------------------------- */
 
 void node_on_room(node *n, node_proc *p, uint32_t id, wr_cursor *c) {
-  uint64_t bytes;
+  uint64_t bytes, waited_ns;
   (void)id;
-  if (wr_in_uint(c, &bytes) != WR_OK || n->ending || !n->spill) return;
+  if (wr_in_uint(c, &bytes) != WR_OK || wr_in_uint(c, &waited_ns) != WR_OK) return;
+  if (n->ending || !n->spill) return;
   n->spill->asking[p->slot / 64] |= UINT64_C(1) << p->slot % 64;
   n->spill->asked = wr_os_now_ns();
+  give_turn(n, p->slot, waited_ns);
+  uint32_t turn = wr_load32(&n->seg.h->room_turn);
+  if (turn && turn != p->slot) return;
   need(n, bytes);
   pass(n, 1);
   note_look(n);

@@ -187,6 +187,7 @@ extern PyType_Spec wrpy_hold_spec;
 int wrpy_keep_views(void); /* gives views that live a copy of what they show; WR_OK or WR_NOMEM */
 /* Waits for room in the store: 0 means try again. */
 typedef struct {
+  uint64_t since;  /* when there was no room first; 0: not yet */
   uint64_t asked;  /* when whiprayd was asked last; 0: not yet */
   uint64_t waited; /* ns for which it has looked and nothing has moved */
   uint32_t steps, looks; /* `spill_steps`, `spill_looks` at that time */

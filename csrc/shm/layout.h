@@ -674,6 +674,7 @@ typedef struct {
   wr_a32 lineage_loose; /* hint: how often lineage may have become useless */
   wr_a64 heap_limit;    /* hint: chunks from this one on are not to be claimed now; whiprayd's */
   wr_a32 spill_looks;   /* moves when whiprayd has looked for room and has nothing under way */
+  wr_a32 room_turn;     /* hint: slot that alone claims chunks, until it has; 0: everybody may */
   _Alignas(64) wr_a32 groups_waiting; /* not 0: some groups may be pending; the records tell */
   wr_a32 ngroups, nbundles;           /* in use: high-water marks */
   wr_a32 group_next, bundle_next;     /* hints: where to look for a free one */

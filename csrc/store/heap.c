@@ -142,13 +142,28 @@ static int claim_anywhere(wr_self *me, uint32_t n, uint64_t word, uint32_t *firs
 
 static uint32_t release_spans(wr_self *me);
 
-static int claim_run(wr_self *me, uint32_t n, uint64_t word, uint32_t *first) {
-  if (n > me->s->heap_chunks) return WR_FULL;
+static int try_claim_run(wr_self *me, uint32_t n, uint64_t word, uint32_t *first) {
   if (claim_warm(me, n, word, first) == WR_OK) return WR_OK;
   int rc = claim_anywhere(me, n, word, first);
   if (rc != WR_FULL) return rc;
   atomic_fetch_add(&me->s->h->room_wanted, 1); /* others give up what they can, too */
   return release_spans(me) ? claim_anywhere(me, n, word, first) : WR_FULL;
+}
+
+/* Room is being made for another process, which has waited for long; whiprayd claims all the same,
+ * to bring back what others have been promised. */
+static int has_to_wait(const wr_self *me, uint32_t turn) {
+  return turn != me->slot && WR_PROC_ROLE(wr_load(&me->p->state)) != WR_ROLE_DAEMON;
+}
+
+static int claim_run(wr_self *me, uint32_t n, uint64_t word, uint32_t *first) {
+  uint32_t turn = wr_load32(&me->s->h->room_turn);
+  if (n > me->s->heap_chunks) return WR_FULL;
+  if (WR_UNLIKELY(turn) && has_to_wait(me, turn)) return WR_FULL;
+  int rc = try_claim_run(me, n, word, first);
+  if (WR_UNLIKELY(turn) && rc == WR_OK && turn == me->slot)
+    (void)wr_cas32(&me->s->h->room_turn, &turn, 0);
+  return rc;
 }
 
 static void freed_below(wr_seg *s, uint32_t chunk) {

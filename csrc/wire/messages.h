@@ -41,7 +41,8 @@ enum wr_message {
   WR_MSG_RESOURCES = 21,  /* [[name str, ...]] -> [number uint, ...] */
   WR_MSG_GROUP_REMOVE = 22, /* [group uint, gen uint] -> [found bool]: begun, and soon done */
 
-  WR_MSG_ROOM = 23,       /* [bytes uint]: the store was too full for a value; not answered */
+  WR_MSG_ROOM = 23,       /* [bytes uint, waited uint]: the store is too full for a value, since so
+                           * many ns; not answered */
   WR_MSG_FETCH = 24,      /* [idx uint, gen uint]: bring a spilled value back; not answered */
   WR_MSG_REMADE = 25,     /* []: a value has been made again for whiprayd; not answered */
 

@@ -91,7 +91,29 @@ TEST(others_give_up_theirs_when_they_hear_of_it) {
   wr_heap_make_room(&other); /* nothing has happened since */
   wr_self_close(&other);
   engine_close(&e);
-}/* A store that may grow, by as much as it has. */
+}
+
+TEST(whose_turn_it_is_claims_alone_and_once) {
+  wr_self other;
+  engine e;
+  uint64_t off, more;
+  engine_open(&e, HEAP);
+  engine_join(&e, &other, ENGINE_PEER);
+  wr_store32(&e.s.h->room_turn, other.slot);
+  CHECK_EQ(wr_heap_alloc(&e.me, MIB, 1, GEN, &off), WR_FULL);
+  CHECK_EQ(wr_heap_alloc(&e.me, 100, 1, GEN, &off), WR_FULL);
+  CHECK_EQ(wr_heap_alloc(&other, HEAP + 1, 2, GEN, &off), WR_FULL);
+  CHECK_EQ(wr_load32(&e.s.h->room_turn), other.slot);
+  CHECK_EQ(wr_heap_alloc(&other, MIB, 2, GEN, &off), WR_OK);
+  CHECK_EQ(wr_load32(&e.s.h->room_turn), 0);
+  CHECK_EQ(wr_heap_alloc(&e.me, MIB, 1, GEN, &more), WR_OK);
+  wr_heap_free(&e.me, off, 2, GEN);
+  wr_heap_free(&e.me, more, 1, GEN);
+  wr_self_close(&other);
+  engine_close(&e);
+}
+
+/* A store that may grow, by as much as it has. */
 static void open_growing(engine *e) {
   wr_seg_config cfg = {.heap_bytes = HEAP, .more_bytes = HEAP, .cpus = 2};
   CHECK_EQ(wr_seg_create(&e->s, &cfg), WR_OK);

@@ -206,7 +206,7 @@ static int reserve(driver *d, wr_idx idx, size_t len, const wr_id *refs, uint32_
   int rc;
   while ((rc = wr_value_reserve(d->c, idx, len, refs, nrefs, dst)) == WR_FULL &&
          still_patient(&naps)) {
-    wr_room_ask(d->c, len);
+    wr_room_ask(d->c, len, 0);
     if (wr_wait_change(d->c, &seen, NAP_NS) == WR_CLOSED) return WR_CLOSED;
   }
   return rc;

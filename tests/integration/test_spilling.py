@@ -298,6 +298,31 @@ def test_a_store_full_of_views_that_may_not_grow(start: Start, env: str) -> None
     assert whipray.get(whipray.put(np.ones(16 * MIB // 8))).sum() == 2 * MIB
 
 
+def test_a_large_value_finds_room_while_others_take_what_is_freed(
+    start: Start, tmp_path: Path
+) -> None:
+    start({"WHIPRAY_FIXED_STORE": "1"}, num_cpus=4)
+    end = tmp_path / "end"
+
+    @whipray.remote
+    def churn() -> int:
+        refs: list[Any] = []
+        array, count = np.ones(4 * MIB // 8), 0
+        while not end.exists():
+            refs.append(whipray.put(array))
+            del refs[:-8]
+            count += 1
+        return count
+
+    churning = [churn.remote() for _ in range(3)]
+    for k in range(8):
+        ref = whipray.put(np.full(24 * MIB // 8, k))
+        assert whipray.get(ref)[-1] == k
+        del ref
+    end.touch()
+    assert all(count for count in whipray.get(churning))
+
+
 def test_patience_is_counted_while_the_daemon_gets_to_look(start: Start) -> None:
     """A machine that is overloaded is no store that is full."""
     start({"WHIPRAY_FIXED_STORE": "1"})
