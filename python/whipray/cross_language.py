@@ -15,6 +15,11 @@ class Language(enum.IntEnum):
     JAVA = 1
     CPP = 2
 
+    def __repr__(self) -> str:
+        return self.name
+
+    __str__ = __repr__
+
 
 def _refuse(what: str) -> NoReturn:
     raise NotImplementedError(f"{what}: tasks and actors run Python only.")

@@ -335,6 +335,10 @@ class ObjectLostError(RayError):
         return f"{self._base_str()}\n\n{self.reason}"
 
 
+class UnknownObjectError(ObjectLostError, ValueError):
+    """The reference names nothing in the open session; with Ray it is a ValueError."""
+
+
 class ObjectFetchTimedOutError(ObjectLostError):
     """The value could not be fetched from another node in time."""
 

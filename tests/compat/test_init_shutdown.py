@@ -355,3 +355,9 @@ def test_the_directory_of_the_session_is_made_where_it_was_asked_for(start: Star
 def test_a_dashboard_that_was_not_asked_for_has_no_address(start: Start) -> None:
     context = start(include_dashboard=False)
     assert not context.dashboard_url and not context.address_info["webui_url"]
+
+
+def test_an_unknown_level_of_logging_is_refused(ray_fresh: Ray) -> None:
+    with pytest.raises(ValueError, match="NONSENSE"):
+        ray_fresh.init(logging_level="nonsense")
+    assert not ray_fresh.is_initialized()

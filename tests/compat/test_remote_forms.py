@@ -346,3 +346,19 @@ def test_functions_and_classes_of_one_name_do_not_meet(ray: Ray) -> None:
     for _ in range(3):
         assert ray.get([each.remote() for each in functions]) == list(range(6))
         assert ray.get([each.value.remote() for each in actors]) == [0, 1, 2]
+
+
+def test_an_abstract_class_is_refused_where_it_is_decorated(ray: Ray) -> None:
+    import abc
+
+    class Shape(abc.ABC):
+        @abc.abstractmethod
+        def area(self) -> float: ...
+
+    class Square(Shape):
+        def area(self) -> float:
+            return 4.0
+
+    with pytest.raises(TypeError, match=r"abstract class ActorClass\(Shape\).* area"):
+        ray.remote(Shape)
+    assert ray.get(ray.remote(Square).remote().area.remote()) == 4.0

@@ -211,6 +211,9 @@ def test_listings(started: Shell) -> None:
         assert "dozing" in [row["name"] for row in rows]
         [actor] = json.loads(started.whipray("list", "actors", "--format=json", "--detail"))
         assert actor["name"] == "keeper" and actor["is_detached"]
+        assert json.loads(started.whipray("get", "actors", actor["actor_id"], "--format=json"))
+        assert "class_name: Keeper\n" in started.whipray("get", "actors", actor["actor_id"])
+        assert "no" in started.whipray("get", "actors", "ff", code=1)
         assert "0 rows" in started.whipray("list", "actors", "-f", "class_name!=Keeper")
         assert "more rows than 1; see --limit" in started.whipray("list", "tasks", "--limit", "1")
         assert "more rows" not in started.whipray("list", "tasks", "--limit", str(len(rows)))

@@ -78,6 +78,7 @@ def _make(definition: Any, given: dict[str, Any]) -> Any:
         raise TypeError(f"{definition!r} is remote already; the decorator is applied once.")
     if isinstance(definition, type):
         options.check_actor(given, in_options=False)
+        _refuse_abstract(definition)
         return ActorClass(definition, dict(given))
     if not _is_function(definition):
         raise TypeError(
@@ -87,6 +88,15 @@ def _make(definition: Any, given: dict[str, Any]) -> Any:
     options.check_task(given, in_options=False)
     options.check_returns(given, signatures.is_generator(definition))
     return RemoteFunction(definition, dict(given))
+
+
+def _refuse_abstract(cls: type[Any]) -> None:
+    missing = sorted(getattr(cls, "__abstractmethods__", ()))
+    if missing:
+        methods = f"abstract method{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+        raise TypeError(
+            f"Can't instantiate abstract class ActorClass({cls.__name__}) with {methods}"
+        )
 
 
 def _is_function(definition: Any) -> bool:

@@ -43,7 +43,7 @@ def lost_ref(ref: Any, is_actor: bool, from_other_session: bool) -> NoReturn:
     `from_other_session`: it was good in an earlier session of this process.
     """
     from whipray._private import worker
-    from whipray.exceptions import ActorHandleNotFoundError, ObjectLostError
+    from whipray.exceptions import ActorHandleNotFoundError, UnknownObjectError
 
     worker.refuse_forked()
     worker.end_daemon_thread()
@@ -53,7 +53,7 @@ def lost_ref(ref: Any, is_actor: bool, from_other_session: bool) -> NoReturn:
     )
     if is_actor:
         raise ActorHandleNotFoundError(f"The actor of this handle is not here. {over}")
-    error = ObjectLostError(ref.hex())
+    error = UnknownObjectError(ref.hex())
     if from_other_session:
         error.reason = over
     raise error

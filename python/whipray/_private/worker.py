@@ -133,6 +133,7 @@ def init(
         object_store_memory: bytes for objects, at least 16 MiB; 30 % of the memory by default.
         ignore_reinit_error: return the context of the open session, if there is one.
         job_config: a `job_config.JobConfig`.
+        logging_level: of the loggers "whipray" and "ray".
         logging_config: a `LoggingConfig` for this process and the workers.
         log_to_driver: show here what workers print; True by default.
         namespace: where names of actors are looked up; one of its own by default.
@@ -162,6 +163,7 @@ def init(
     refuse_forked()
     if sys.is_finalizing():  # no thread would ever begin to run: start() waits for that
         raise RuntimeError("the interpreter is ending: no session can be started any more")
+    _set_level(logging_level)
     job = _job_config(job_config, logging_config)
     if job is not None:
         namespace = job.ray_namespace if namespace is None else namespace
@@ -205,6 +207,17 @@ def init(
             shutdown()
             raise
     return context
+
+
+def _set_level(level: int | str) -> None:
+    """How much this package and libraries of Ray log here; ValueError for no such level."""
+    if level in ("info", 20):
+        return
+    import logging
+
+    wanted = level.upper() if isinstance(level, str) else level
+    for name in ("whipray", "ray"):
+        logging.getLogger(name).setLevel(wanted)
 
 
 def _opened(

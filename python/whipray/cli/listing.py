@@ -1,4 +1,4 @@
-"""`whipray list`, `summary`, `memory`, `timeline` and `logs`: what the state API and files say."""
+"""`whipray list`, `get`, `summary`, `memory`, `timeline`, `logs`: what the state API and files say."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ def add_commands(commands: Any) -> None:
     listing.add_argument("--format", choices=("table", "json"), default="table")
     joining.add_address(listing)
     listing.set_defaults(run=_list)
+    getting = commands.add_parser("get", help="all that is known of one of what `list` lists")
+    getting.add_argument("kind", choices=KINDS)
+    getting.add_argument("id", help="its id, as `list` shows it")
+    getting.add_argument("--format", choices=("lines", "json"), default="lines")
+    joining.add_address(getting)
+    getting.set_defaults(run=_get)
     summary = commands.add_parser("summary", help="counts of tasks, actors or objects")
     summary.add_argument("kind", choices=("tasks", "actors", "objects"))
     joining.add_address(summary)
@@ -65,6 +71,27 @@ def _list(options: argparse.Namespace) -> int:
         table(names, [[row[name] for name in names] for row in found])
     if len(rows) > options.limit:
         print(f"whipray: there are more rows than {options.limit}; see --limit", file=sys.stderr)
+    return 0
+
+
+def _get(options: argparse.Namespace) -> int:
+    kind = options.kind.replace("-", "_")
+    with joining.joined(options.address):
+        from whipray.util import state
+
+        if kind == "objects":  # one row for each process that refers to it
+            found = state.get_objects(options.id)
+        else:
+            row = getattr(state, f"get_{kind.removesuffix('s')}")(options.id)
+            found = [] if row is None else [row]
+        known = [{name: row.get(name) for name in row.list_columns(True)} for row in found]
+    if not known:
+        raise ValueError(f"there is nothing among the {options.kind} with the id {options.id!r}")
+    if options.format == "json":
+        print(json.dumps(known if kind == "objects" else known[0], indent=2, default=str))
+        return 0
+    for at, facts in enumerate(known):
+        print("\n" * (at > 0) + "\n".join(f"{name}: {value}" for name, value in facts.items()))
     return 0
 
 
