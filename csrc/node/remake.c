@@ -19,6 +19,7 @@
 #include "sched/lineage.h"
 #include "sched/remake.h"
 #include "sched/task.h"
+#include "shm/ident.h"
 #include "store/away.h"
 #include "store/refs.h"
 
@@ -130,10 +131,8 @@ static void refuse(node *n, wr_idx idx, uint32_t gen, const char *why) {
     return;
   }
   int at = snprintf(text, sizeof text, "%s\n\tobject_id: ", why);
-  for (size_t i = 0; i < 8; i++)
-    at += snprintf(text + at, sizeof text - (size_t)at, "%02x", n->session[i]);
-  snprintf(text + at, sizeof text - (size_t)at, "%08x%08x%08x%08x%08x", 0u, __builtin_bswap32(idx),
-           __builtin_bswap32(gen), __builtin_bswap32(1), __builtin_bswap32(1));
+  at += wr_ident_put_task(text + at, sizeof text - (size_t)at, n->session, idx, gen);
+  snprintf(text + at, sizeof text - (size_t)at, "%08x", __builtin_bswap32(1));
   wr_remake_fail(&n->sweeper.self, idx, gen, "UNRECONSTRUCTABLE", text);
 }
 

@@ -5,7 +5,7 @@
 
 #define WRPY_ACTOR_BYTES 16 /* of an actor's id */
 
-/* session[:4] | job | idx | gen, of an id as objects have them, which it takes over. */
+/* The actor's id out of one as objects have them, which it takes over: see shm/ident.h. */
 PyObject *wrpy_actor_bytes(PyObject *id) {
   if (!id) return NULL;
   char raw[WRPY_ACTOR_BYTES];

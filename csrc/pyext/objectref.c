@@ -5,6 +5,7 @@
  * belongs to is over by then. */
 #include "os/os.h"
 #include "pyext/module.h"
+#include "shm/ident.h"
 
 /* Words of the id bytes after the session's tag; job and return number are the same for all ids, so
  * that the bytes of an id are equal in every process. */
@@ -21,7 +22,7 @@ static uint32_t get32(const uint8_t *p) {
 }
 
 static void id_write(uint8_t out[WRPY_ID_BYTES], wr_id id, uint64_t tag) {
-  put32(out, (uint32_t)tag);
+  put32(out, (uint32_t)tag ^ wr_ident_mask(id.idx, id.gen));
   put32(out + 4, (uint32_t)(tag >> 32));
   put32(out + 8, 0);
   put32(out + 12, id.idx);
@@ -31,7 +32,8 @@ static void id_write(uint8_t out[WRPY_ID_BYTES], wr_id id, uint64_t tag) {
 }
 
 static id_words id_read(const uint8_t *p) {
-  return (id_words){.tag = get32(p) | (uint64_t)get32(p + 4) << 32,
+  uint32_t head = get32(p) ^ wr_ident_mask(get32(p + 12), get32(p + 16));
+  return (id_words){.tag = head | (uint64_t)get32(p + 4) << 32,
                     .node = get32(p + 8),
                     .idx = get32(p + 12),
                     .gen = get32(p + 16),

@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "sched/death.h"
 #include "sched/task.h"
+#include "shm/ident.h"
 
 static uint16_t put_text(wr_actor *a, size_t *at, const char *s) {
   size_t n = s ? strlen(s) : 0;
@@ -114,13 +115,11 @@ static int put_cause(char *to, size_t cap, const wr_actor *a) {
   return snprintf(to, cap, "%s", text);
 }
 
-static uint32_t swap(uint32_t v) { return __builtin_bswap32(v); }
-
-/* The id as Python prints it: session, job, index and generation, each four bytes. */
+/* The id as Python prints it. */
 int wr_actor_put_id(char *to, size_t cap, const wr_seg *s, uint32_t idx, uint32_t gen) {
-  const uint8_t *id = s->h->session;
-  return snprintf(to, cap, "\n\tactor_id: %02x%02x%02x%02x%08x%08x%08x", id[0], id[1], id[2], id[3],
-                  swap(1), swap(idx | WR_ACTOR_BIT), swap(gen));
+  int n = snprintf(to, cap, "\n\tactor_id: ");
+  if (n < 0 || (size_t)n >= cap) return n;
+  return n + wr_ident_put_actor(to + n, cap - (size_t)n, s->h->session, idx | WR_ACTOR_BIT, gen);
 }
 
 static int copy_error(wr_self *me, wr_idx to, const uint8_t *src, uint64_t len) {

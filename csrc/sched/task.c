@@ -12,6 +12,7 @@
 #include "sched/lineage.h"
 #include "sched/queue.h"
 #include "sched/stream.h"
+#include "shm/ident.h"
 #include "store/heap.h"
 #include "store/records.h"
 
@@ -303,13 +304,10 @@ void wr_tasks_fail(wr_self *me, wr_idx task, const char *code, const char *text)
 }
 
 void wr_tasks_fail_cancelled(wr_self *me, wr_idx task, const char *why) {
-  const uint8_t *id = me->s->h->session;
-  const uint32_t words[] = {0, task, wr_gen_of(me->s, task), 1}; /* little endian in the id */
   char text[160];
   size_t n = (size_t)snprintf(text, sizeof text, "%s\n\ttask_id: ", why);
-  for (int i = 0; i < 8; i++) n += (size_t)snprintf(text + n, sizeof text - n, "%02x", id[i]);
-  for (int i = 0; i < 4; i++)
-    n += (size_t)snprintf(text + n, sizeof text - n, "%08x", __builtin_bswap32(words[i]));
+  (void)wr_ident_put_task(text + n, sizeof text - n, me->s->h->session, task,
+                          wr_gen_of(me->s, task));
   wr_tasks_fail(me, task, "CANCELLED", text);
 }
 

@@ -362,3 +362,15 @@ def test_the_session_has_a_name(ray: Ray) -> None:
     assert (
         ray.get(ray.remote(lambda: ray.get_runtime_context().get_session_name()).remote()) == name
     )
+
+
+def test_ids_differ_in_their_first_digits(ray: Ray) -> None:
+    class Plain:
+        def ids(self) -> tuple[str, str, str]:
+            context = ray.get_runtime_context()
+            return context.get_worker_id(), context.get_actor_id(), context.get_task_id()
+
+    actors = [ray.remote(num_cpus=0)(Plain).remote() for _ in range(4)]
+    found = ray.get([actor.ids.remote() for actor in actors])
+    for kind in zip(*found, strict=True):
+        assert len({shown[:8] for shown in kind}) == 4

@@ -1,4 +1,4 @@
-"""`whipray list`, `get`, `summary`, `memory`, `timeline`, `logs`: what the state API and files say."""
+"""`whipray list`, `get`, `summary`, `memory`, `timeline` and `logs`: what state API and files say."""
 
 from __future__ import annotations
 
