@@ -41,6 +41,7 @@ def add_commands(commands: Any) -> None:
     stop.add_argument("-f", "--force", action="store_true", help="kill at once")
     stop.set_defaults(run=_stop)
     status = commands.add_parser("status", help="what a session has and does")
+    status.add_argument("-v", "--verbose", action="store_true", help=argparse.SUPPRESS)
     joining.add_address(status)
     status.set_defaults(run=_status)
 
