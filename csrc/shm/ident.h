@@ -2,9 +2,9 @@
  * Any process, any thread; nothing here touches shared memory.
  *
  * Of an object: session[0:4] under a mask | session[4:8] | node | idx | gen | job | number of the
- * return, words little endian.  Its first 24 bytes are the id of the task.  Of an actor: session[0:4]
- * under the mask | job | idx | gen.  The mask follows from idx and gen, so that ids which somebody
- * has cut to their first digits still differ. */
+ * return, words little endian.  Its first 24 bytes are the id of the task.  Of an actor:
+ * session[0:4] under the mask | job | idx | gen.  The mask follows from idx and gen, so that ids
+ * which somebody has cut to their first digits still differ. */
 #ifndef WR_SHM_IDENT_H
 #define WR_SHM_IDENT_H
 

@@ -1,4 +1,4 @@
-"""`whipray list`, `get`, `summary`, `memory`, `timeline` and `logs`: what state API and files say."""
+"""What the state API and files say: `list`, `get`, `summary`, `memory`, `timeline` and `logs`."""
 
 from __future__ import annotations
 
