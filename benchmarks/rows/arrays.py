@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ PUT_SIZES = {
     "1 GiB": GIB,
     "4 GiB": 4 * GIB,
 }
+SHARED_SIZES = {"1 MiB": MIB, "100 MiB": 100 * MIB, "1 GiB": GIB, "4 GiB": 4 * GIB}
 BORN_SIZES = {"1 MiB": MIB, "100 MiB": 100 * MIB}
 COLD_BYTES = 64 * MIB  # small arrays are put so often that they fill this much new memory
 PAGE_WORDS = 4096 // 8
@@ -138,6 +139,87 @@ def declare_puts() -> None:
 
 
 declare_puts()
+
+
+class Step:
+    """Milliseconds of each step in the life of an array that is put, over several lives."""
+
+    def __init__(self) -> None:
+        self.taken: Values = {}
+        self.since = time.perf_counter()
+
+    def begin(self) -> None:
+        self.since = time.perf_counter()
+
+    def end(self, name: str) -> None:
+        now = time.perf_counter()
+        self.taken.setdefault(name, []).append(1e3 * (now - self.since))
+        self.since = time.perf_counter()
+
+
+def live_once(bench: Bench, size: int, scope: Any, step: Step, first: str) -> Any:
+    """Make, fill and put an array; read it and write it again; what was stored is as it was."""
+    ray, np = bench.ray, numpy()
+    step.begin()
+    with scope():
+        array = np.empty(size // 8, dtype=np.int64)
+    array.fill(7)
+    step.end(f"{first}fill")
+    ref = ray.put(array)
+    step.end(f"{first}put")
+    total = int(array.sum())
+    step.end(f"{first}read")
+    array.fill(9)
+    step.end(f"{first}write")
+    del array
+    step.end(f"{first}free")
+    value = ray.get(ref)
+    if total != 7 * len(value) or value[0] != 7 or value[-1] != 7:
+        raise AssertionError("the stored value is another array")
+    return ref
+
+
+def life_row(size: int, shared: bool) -> RowFunction:
+    def run(bench: Bench) -> Values:
+        numpy()
+        refuse_when_quick(bench, size)
+        require_room(bench, in_store=2 * max(size, COLD_BYTES), outside=size)
+        scope = getattr(bench.ray.util, "shared_arrays", None) if shared else nullcontext
+        if scope is None:
+            raise Missing("has no such arrays")
+        step, count = Step(), max(1, COLD_BYTES // size)
+        refs = [live_once(bench, size, scope, step, "first ") for _ in range(count)]
+        refs.clear()
+        for _ in range(bench.repeats(7 if size < GIB else 3, 2)):
+            live_once(bench, size, scope, step, "")  # the reference is dropped
+        return step.taken
+
+    return run
+
+
+def declare_lives() -> None:
+    """Two rows per size: arrays made within shared_arrays(), and ordinary ones."""
+    steps = [
+        Figure(first + name, "ms", "lower")
+        for first in ("first ", "")
+        for name in ("fill", "put", "read", "write", "free")
+    ]
+    for label, size in SHARED_SIZES.items():
+        for shared in (True, False):
+            kind = "shared" if shared else "ordinary"
+            SECTION.row(
+                f"life-{kind}-{label.replace(' ', '').lower()}",
+                f"{kind} array of {label}",
+                "made and filled, put, read, filled again, gone; first: in memory that the session "
+                "has never used; later: the ref dropped each time"
+                + ("; made within util.shared_arrays()" if shared else ""),
+                *steps,
+                session="fresh",
+                timeout=240,
+            )(life_row(size, shared))
+
+
+declare_lives()
 
 
 def born_row(size: int) -> RowFunction:

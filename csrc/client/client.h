@@ -103,9 +103,11 @@ int wr_loose_give(wr_client *c, void *p, wr_idx idx, size_t head, size_t len);
 void wr_loose_before_fork(wr_client *c);
 
 /* Memory of the store for arrays that are put without a copy and written on (region.c).  Begins at
- * a page border; zeroed if asked for.  Alloc gives NULL when there is no room or this process has
- * its share.  Size: 0, p does not begin a region.  That and free work in any session, or none. */
-void *wr_region_alloc(wr_client *c, size_t size, int zeroed);
+ * a page border.  Alloc gives NULL when there is no room or this process has its share.  Prepare
+ * comes after it, once: it maps pages, which may take long, and zeroes them if asked for.  Size: 0,
+ * p does not begin a region.  That and free work in any session, or none. */
+void *wr_region_alloc(wr_client *c, size_t size);
+void wr_region_prepare(wr_client *c, void *p, int zeroed);
 size_t wr_region_size(const void *p);
 void wr_region_free(void *p);
 /* A value of `total` bytes of which those from `head` to `head + len` lie at the start of a region,

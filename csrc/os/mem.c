@@ -16,6 +16,11 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+#define LARGE ((uintptr_t)2 << 20) /* bytes of a large page, where there are such */
+#define AT_ONCE (16 * LARGE)
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
@@ -53,6 +58,37 @@ int wr_os_map(int fd, uint64_t off, uint64_t len, int writable, void **addr) {
   if (p == MAP_FAILED) return errno == ENOMEM ? WR_NOMEM : WR_IO;
   *addr = p;
   return WR_OK;
+}
+
+/* Addresses for a mapping that lies as the file does with regard to large pages; NULL. */
+static uint8_t *addresses(uint64_t off, uint64_t len) {
+  uint8_t *p = mmap(NULL, len + LARGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                    0);
+  if (p == MAP_FAILED) return NULL;
+  uint64_t before = (off - (uintptr_t)p) % LARGE;
+  if (before) munmap(p, before);
+  munmap(p + before + len, LARGE - before);
+  return p + before;
+}
+
+int wr_os_map_large(int fd, uint64_t off, uint64_t len, void **addr) {
+  void *p = len < LARGE ? NULL : addresses(off, len);
+  if (!p) return wr_os_map(fd, off, len, 1, addr);
+  *addr = p;
+  int rc = wr_os_map_over(fd, off, len, 1, p);
+  if (rc != WR_OK) munmap(p, len);
+  return rc;
+}
+
+/* A page that is there is made a large one with those around it that are not. */
+void wr_os_make_large(void *addr, uint64_t len) {
+  uintptr_t from = ((uintptr_t)addr + LARGE - 1) & ~(LARGE - 1);
+  uintptr_t to = ((uintptr_t)addr + len) & ~(LARGE - 1);
+  for (; from < to; from += AT_ONCE) {
+    uintptr_t end = to - from < AT_ONCE ? to : from + AT_ONCE;
+    for (uintptr_t at = from; at < end; at += LARGE) (void)*(volatile uint8_t *)at;
+    if (madvise((void *)from, end - from, MADV_COLLAPSE) != 0) return;
+  }
 }
 
 int wr_os_map_over(int fd, uint64_t off, uint64_t len, int shared, void *addr) {

@@ -20,6 +20,10 @@ void wr_os_futex_wake(const _Atomic uint32_t *word, int n);
 int wr_os_memfd_create(const char *name, uint64_t size);
 int wr_os_memfd_size(int fd, uint64_t *size);
 int wr_os_map(int fd, uint64_t off, uint64_t len, int writable, void **addr);
+/* One that can be written, in which large pages can be mapped as such; makes them, where none of
+ * their bytes have been used and the system has some: those are zero. */
+int wr_os_map_large(int fd, uint64_t off, uint64_t len, void **addr);
+void wr_os_make_large(void *addr, uint64_t len);
 int wr_os_map_over(int fd, uint64_t off, uint64_t len, int shared, void *addr); /* in place */
 /* Replaces the pages of a mapping by private copies of what they hold. */
 int wr_os_privatize(void *addr, uint64_t len);

@@ -4,10 +4,24 @@
 #include "pyext/module.h"
 #include "pyext/npy.h"
 
-#define PATIENT ((size_t)16 << 20) /* bytes whose pages are mapped anew without the GIL */
+#define PATIENT ((size_t)16 << 20) /* bytes whose pages are mapped without the GIL */
+
+/* Other threads may leave the session meanwhile: the array is ordinary then. */
+static void *prepare_apart(void *p, int zeroed) {
+  uint32_t epoch = wrpy_sess.epoch;
+  WRPY_LEAVE
+  wr_region_prepare(wrpy_sess.client, p, zeroed);
+  WRPY_ENTER
+  if (wrpy_still_in(epoch)) return p;
+  wr_region_free(p);
+  return NULL;
+}
 
 static void *shared_alloc(size_t size, int zeroed) {
-  return wrpy_sess.epoch ? wr_region_alloc(wrpy_sess.client, size, zeroed) : NULL;
+  void *p = wrpy_sess.epoch ? wr_region_alloc(wrpy_sess.client, size) : NULL;
+  if (p && size >= PATIENT && PyGILState_Check()) return prepare_apart(p, zeroed);
+  if (p) wr_region_prepare(wrpy_sess.client, p, zeroed);
+  return p;
 }
 
 static const wrpy_np_memory memory = {WRPY_SHARED_MIN, shared_alloc, wr_region_size,

@@ -223,10 +223,11 @@ void scene_region_fill(uint8_t *dst, uint8_t *p, const wr_region_value *v, uint3
 
 /* Values that are put as they lie, with what they refer to, and written on. */
 static void act_regions(world *w, wr_client *v) {
-  uint8_t *put = wr_region_alloc(v, 150000, 0), *dropped = wr_region_alloc(v, 90000, 1);
+  uint8_t *put = wr_region_alloc(v, 150000), *dropped = wr_region_alloc(v, 90000);
   wr_id refs[2] = {w->small, w->large}, id;
   wr_region_value value = {64, 150000, 150064, refs, 2};
-  CHECK(put && dropped && wr_region_alloc(v, 70000, 0));
+  CHECK(put && dropped && wr_region_alloc(v, 70000));
+  wr_region_prepare(v, put, 0);
   CHECK_EQ(wr_object_create(v, &id), WR_OK);
   scene_region_fill(wr_region_begin(v, put, &value), put, &value, 26);
   CHECK_EQ(wr_region_put(v, put, id, &value), WR_OK);

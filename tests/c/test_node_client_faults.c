@@ -314,6 +314,44 @@ OPERATION(give_a_loose_block) {
   return expect(d, id, BIG, 3);
 }
 
+static int put_region(driver *d, uint8_t *p, wr_id *id) {
+  wr_region_value v = {64, BIG, BIG + 64, NULL, 0};
+  TRY(wr_object_create(d->c, id));
+  mine(d, *id);
+  uint8_t *dst = wr_region_begin(d->c, p, &v);
+  CHECK(dst != NULL);
+  pattern_fill(dst, BIG + 64, 3);
+  TRY(wr_region_put(d->c, p, *id, &v));
+  return wr_object_seal(d->c, id->idx, 0, 0);
+}
+
+OPERATION(put_a_region_and_write_on) {
+  wr_id id;
+  uint8_t *p = wr_region_alloc(d->c, BIG), *other = wr_region_alloc(d->c, BIG);
+  if (other) wr_region_free(other);
+  if (!p) return WR_FULL;
+  wr_region_prepare(d->c, p, 1);
+  int rc = put_region(d, p, &id);
+  memset(p, 5, BIG); /* its memory is there, whatever has failed */
+  if (rc == WR_OK) rc = expect(d, id, BIG + 64, 3);
+  CHECK_EQ(p[BIG - 1], 5);
+  wr_region_free(p);
+  return rc;
+}
+
+OPERATION(leave_regions_behind) {
+  wr_id id;
+  uint8_t *open = wr_region_alloc(d->c, BIG), *put = wr_region_alloc(d->c, BIG);
+  int rc = open && put ? put_region(d, put, &id) : WR_FULL;
+  if (rc == WR_OK) rc = wr_regions_leave(d->c);
+  if (open) open[0] = 1;
+  if (put) put[0] = 1;
+  if (rc == WR_OK) rc = expect(d, id, BIG + 64, 3);
+  wr_region_free(open);
+  wr_region_free(put);
+  return rc;
+}
+
 /* ---- tasks ----------------------------------------------------------------------------------- */
 
 static int submit(driver *d, task_plan p, wr_id *out) {

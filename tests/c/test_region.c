@@ -15,7 +15,7 @@ static const wr_region_value whole = {HEAD, LEN, HEAD + LEN, NULL, 0};
 static uint64_t chunks(session *x) { return wr_heap_chunks_used(&x->seg); }
 
 static uint8_t *region(wr_client *c) {
-  uint8_t *p = wr_region_alloc(c, LEN, 0);
+  uint8_t *p = wr_region_alloc(c, LEN);
   CHECK(p != NULL);
   CHECK_EQ((uintptr_t)p % 4096, 0);
   CHECK_EQ(wr_region_size(p), LEN);
@@ -115,7 +115,7 @@ TEST(what_does_not_fit_has_to_be_copied) {
   wr_creator_drop(c, put(c, p, &front, 7));
   wr_region_free(p);
   CHECK_EQ(wr_region_size(p), 0);
-  CHECK(wr_region_alloc(c, 1000, 0) == NULL); /* too small for one */
+  CHECK(wr_region_alloc(c, 1000) == NULL); /* too small for one */
   session_check_empty(&x);
   session_close(&x);
 }
@@ -160,8 +160,9 @@ TEST(blocks_are_freed_in_any_order) {
   uint8_t *p[5];
   for (int round = 0; round < 3; round++) {
     for (int i = 0; i < 5; i++) {
-      p[i] = wr_region_alloc(c, LEN, 1);
+      p[i] = wr_region_alloc(c, LEN);
       CHECK(p[i] != NULL);
+      wr_region_prepare(c, p[i], 1);
       for (uint32_t k = 0; k < LEN; k++) CHECK_EQ(p[i][k], 0);
       memset(p[i], i + 1, LEN);
     }
@@ -182,15 +183,42 @@ TEST(values_have_room_beside_blocks) {
   wr_client *c = session_client(&x, WR_ROLE_DRIVER), *other = session_client(&x, WR_ROLE_DRIVER);
   uint8_t *p[200];
   int n = 0;
-  CHECK(wr_region_alloc(c, 13u << 20, 0) == NULL);
-  while ((p[n] = wr_region_alloc(c, LEN, 0))) n++;
+  CHECK(wr_region_alloc(c, 13u << 20) == NULL);
+  while ((p[n] = wr_region_alloc(c, LEN))) n++;
   CHECK_LE(c->region_bytes, 12u << 20);
   CHECK_GT(c->region_bytes, 11u << 20);
   c->loose_looked = other->loose_looked = 0;
-  while ((p[n] = wr_region_alloc(other, LEN, 0))) n++;
+  while ((p[n] = wr_region_alloc(other, LEN))) n++;
   CHECK_LE(chunks(&x) * WR_CHUNK, 18u << 20);
   wr_creator_drop(other, pattern_put(other, 5u << 20, 1, NULL, 0));
   while (n) wr_region_free(p[--n]);
+  session_close(&x);
+}
+
+/* Never used, in part, and used before, with large pages where there are some. */
+TEST(large_blocks) {
+  enum { LARGE = 7u << 20 };
+  const wr_region_value v = {HEAD, LARGE, HEAD + LARGE, NULL, 0};
+  session x;
+  session_open(&x, 64u << 20);
+  wr_client *c = session_client(&x, WR_ROLE_DRIVER), *other = session_client(&x, WR_ROLE_DRIVER);
+  wr_creator_drop(c, pattern_put(c, 2u << 20, 1, NULL, 0));
+  for (uint32_t round = 0; round < 4; round++) {
+    uint8_t *p = wr_region_alloc(c, LARGE);
+    CHECK(p != NULL);
+    wr_region_prepare(c, p, 1);
+    for (uint32_t k = 0; k < LARGE; k++) CHECK_EQ(p[k], 0);
+    wr_id id = put(c, p, &v, round);
+    memset(p, 7, 3u << 20);
+    CHECK(pattern_is(other, id, v.total, round));
+    if (round % 2) CHECK_EQ(wr_regions_leave(c), WR_OK);
+    if (round % 2) wr_creator_drop(c, id);
+    CHECK_EQ(p[(3u << 20) - 1], 7);
+    wr_region_free(p);
+    if (!(round % 2)) CHECK(pattern_is(c, id, v.total, round));
+    if (!(round % 2)) wr_creator_drop(c, id);
+  }
+  session_check_empty(&x);
   session_close(&x);
 }
 

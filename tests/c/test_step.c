@@ -130,7 +130,7 @@ static void act_loose_free(world *w, wr_client *v) {
 static const wr_region_value whole = {64, 150000, 150064, NULL, 0};
 static void act_region_alloc(world *w, wr_client *v) {
   (void)w;
-  CHECK((has.block = wr_region_alloc(v, 150000, 0)) != NULL);
+  CHECK((has.block = wr_region_alloc(v, 150000)) != NULL);
 }
 static void ready_region(world *w, wr_client *v) {
   warm_up(w, v);

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import json
 import os
 import pickle
+import signal
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -487,3 +492,108 @@ def test_it_starts_a_session() -> None:
         assert _core.shared_count() == (0, 0)
     array[:] = other
     del array, other
+
+
+JOINED = """
+    import json, sys
+    import numpy as np, whipray
+    from whipray import _core
+    from whipray.util import shared_arrays
+    whipray.init("unix:" + sys.argv[1] + "/sock", log_to_driver=False)
+    with shared_arrays():
+        put, fresh = np.full(500_000, 7), np.full(500_000, 8)
+        written = np.full(500_000, 9)
+    refs = [whipray.put(put), whipray.put(written)]
+    written[:250_000] = 10
+    assert _core.shared_count() == (1, 2)
+    if sys.argv[2] == "shutdown":
+        whipray.shutdown()
+    print("there", flush=True)
+    sys.stdin.readline()
+    if sys.argv[2] == "shutdown":
+        assert _core.shared_count() == (0, 0)
+    put[0] = fresh[0] = 1
+    found = [int(a[1]) for a in (put, fresh, written)] + [int(a[-1]) for a in (put, fresh, written)]
+    if sys.argv[2] == "dead":
+        whipray.shutdown()
+        found += [int(put[-1]), int(fresh[-1]), int(written[1])]
+    print(json.dumps(found))
+"""
+
+
+def joined(session_dir: str, how: str) -> Any:
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(JOINED), session_dir, how],
+        env={"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_driver_leaves_a_session_that_goes_on(session: None) -> None:
+    used = _core.stats()["store_used"]
+    with joined(_core.info()["session_dir"], "shutdown") as driver:
+        assert driver.stdout.readline() == "there\n"
+        wait_until(lambda: _core.stats()["store_used"] <= used + MIB)
+        others = [whipray.put(np.full(500_000, -1)) for _ in range(10)]
+        answer = json.loads(driver.communicate("go\n", timeout=60)[0])
+    assert answer == [7, 8, 10, 7, 8, 9]
+    assert len(others) == 10
+
+
+def test_the_daemon_dies() -> None:
+    whipray.init(num_cpus=1, log_to_driver=False, object_store_memory=STORE)
+    info = _core.info()
+    array = numbers()
+    ref = stored(array)
+    with joined(info["session_dir"], "dead") as driver:
+        assert driver.stdout.readline() == "there\n"
+        os.kill(info["daemon_pid"], signal.SIGKILL)
+        answer = json.loads(driver.communicate("go\n", timeout=60)[0])
+    assert answer == [7, 8, 10, 7, 8, 9, 7, 8, 10]
+    array[0] = 5
+    whipray.shutdown()
+    assert np.array_equal(array[1:], np.arange(1, COUNT))
+    del array, ref
+
+
+def test_a_worker_that_is_killed_leaves_its_values(session: None) -> None:
+    @whipray.remote
+    class Keeper:
+        def keep(self, count: int) -> Any:
+            with shared_arrays():
+                self.put = [np.full(COUNT, k) for k in range(count)]
+                self.fresh = [np.full(COUNT, -1) for k in range(count)]
+            refs = [whipray.put(array) for array in self.put]
+            for array in self.put:
+                array[: COUNT // 2] = -2
+            return refs
+
+    used = _core.stats()["store_used"]
+    for _ in range(4):
+        keeper = Keeper.remote()
+        refs = whipray.get(keeper.keep.remote(8))
+        whipray.kill(keeper)
+        for k, value in enumerate(whipray.get(refs)):
+            assert value.min() == value.max() == k
+        del refs, value
+    wait_until(lambda: _core.stats()["store_used"] <= used + MIB)
+
+
+def test_without_numpy() -> None:
+    program = """
+        import sys
+        sys.modules["numpy"] = None
+        import whipray
+        try:
+            with whipray.util.shared_arrays():
+                pass
+        except ImportError as error:
+            print(error)
+        assert not whipray.is_initialized()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60
+    )
+    assert "NumPy, which is missing" in done.stdout, done.stderr
