@@ -305,22 +305,22 @@ def test_a_large_value_finds_room_while_others_take_what_is_freed(
     end = tmp_path / "end"
 
     @whipray.remote
-    def churn() -> int:
-        refs: list[Any] = []
-        array, count = np.ones(4 * MIB // 8), 0
+    def churn(k: int) -> None:
+        refs, array = [], np.ones(4 * MIB // 8)
         while not end.exists():
             refs.append(whipray.put(array))
             del refs[:-8]
-            count += 1
-        return count
+            if len(refs) == 8:
+                (tmp_path / f"full{k}").touch()
 
-    churning = [churn.remote() for _ in range(3)]
+    churning = [churn.remote(k) for k in range(3)]
+    wait_until(lambda: len(list(tmp_path.glob("full*"))) == 3)
     for k in range(8):
         ref = whipray.put(np.full(24 * MIB // 8, k))
         assert whipray.get(ref)[-1] == k
         del ref
     end.touch()
-    assert all(count for count in whipray.get(churning))
+    whipray.get(churning)
 
 
 def test_patience_is_counted_while_the_daemon_gets_to_look(start: Start) -> None:
