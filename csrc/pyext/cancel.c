@@ -2,11 +2,11 @@
  *
  * Who cancels marks a task and all that it has submitted before it interrupts any of them, the
  * youngest first.  A task that runs may submit meanwhile: what nobody has marked is looked for when
- * it can submit no more, by its own process in the handler that interrupts it, or by who cancels it
- * when that process has been killed, or by whiprayd when it has died.  So each is interrupted once,
- * and cleans up in peace.  What it submits after that, to clean up, is left alone.  Whoever is
- * marked and not interrupted when a process is swept, is interrupted by whiprayd: the one that died
- * may have wanted to. */
+ * it can submit no more, by its own process in the handler that interrupts it, or where it ends at
+ * a yield before that comes; by who cancels it when that process has been killed, or by whiprayd
+ * when it has died.  So each is interrupted once, and cleans up in peace.  What it submits after
+ * that, to clean up, is left alone.  Whoever is marked and not interrupted when a process is swept,
+ * is interrupted by whiprayd: the one that died may have wanted to. */
 #include "base/vec.h"
 #include "pyext/module.h"
 #include "wire/messages.h"

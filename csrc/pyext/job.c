@@ -32,6 +32,7 @@ void wrpy_job_take(wrpy_job *j, const wr_job *job) {
   j->returned = 0;
   j->leaves = 0;
   j->began = 0;
+  j->ends = j->hides = 0;
   j->skip = wrpy_job_streams(j) ? wr_work_yielded(wrpy_sess.client, job) : 0;
 }
 
@@ -226,8 +227,21 @@ static int store_next(wrpy_state *st, wrpy_job *j, PyObject *value) {
 
 /* ---- items ---------------------------------------------------------------------------------- */
 
-static int cancelled_here(const wrpy_job *j) {
+/* What it has submitted until now ends with it. */
+static int cancel_children(wrpy_state *st, wrpy_job *j) {
+  wr_id id = {j->job.idx, j->job.gen};
+  if (!(wr_load32(&j->job.t->cancel) & WR_CANCEL_FAMILY)) return 0;
+  j->ends = 1;
+  return wrpy_cancel_children(st, id);
+}
+
+/* It ends here, before the signal for it comes, or without one.  That it is cancelled shows again
+ * only afterwards: the handler of the signal is not to break off what is done for its children. */
+static int cancelled_here(wrpy_state *st, wrpy_job *j) {
   if (WR_LIKELY(!(wr_load32(&j->job.t->cancel) & WR_CANCEL_WANTED))) return 0;
+  j->hides = 1;
+  if (!j->ends && cancel_children(st, j)) PyErr_Clear();
+  j->hides = 0;
   PyErr_SetNone(PyExc_KeyboardInterrupt);
   return 1;
 }
@@ -236,7 +250,7 @@ static int cancelled_here(const wrpy_job *j) {
 static int yield_item(wrpy_state *st, wrpy_job *j, PyObject *value, int is_error) {
   if (!still_open(j)) return -1;
   j->began = 1;
-  if (!is_error && cancelled_here(j)) return -1;
+  if (!is_error && cancelled_here(st, j)) return -1;
   if (WR_UNLIKELY(j->skip)) { /* its reader has it from an attempt that failed */
     j->skip--;
     return 0;
@@ -256,7 +270,7 @@ static int yield_at_pace(wrpy_state *st, wrpy_job *j, PyObject *value) {
   if (yield_item(st, j, value, 0)) return -1;
   if (WR_LIKELY(wr_work_has_room(wrpy_sess.client, &j->job))) return 0;
   if (wrpy_wait_in_slices(st, sleep_for_room, &j->job, -1)) return -1;
-  return cancelled_here(j) ? -1 : 0;
+  return cancelled_here(st, j) ? -1 : 0;
 }
 
 /* The next item after one that was stored since `stored_ns`.  Generators are told how long that
@@ -423,6 +437,7 @@ static PyObject *job_task_id(PyObject *self, void *unused) {
 static PyObject *job_cancelled(PyObject *self, void *unused) {
   (void)unused;
   wrpy_job *j = (wrpy_job *)self;
+  if (j->hides) Py_RETURN_FALSE;
   if (!j->open || j->epoch != wrpy_sess.epoch) return PyBool_FromLong(j->cancelled);
   return PyBool_FromLong((wr_load32(&j->job.t->cancel) & WR_CANCEL_WANTED) != 0);
 }
@@ -430,10 +445,8 @@ static PyObject *job_cancelled(PyObject *self, void *unused) {
 static PyObject *job_cancel_children(PyObject *self, PyObject *unused) {
   (void)unused;
   wrpy_job *j = (wrpy_job *)self;
-  int asked = j->open && j->epoch == wrpy_sess.epoch &&
-              (wr_load32(&j->job.t->cancel) & WR_CANCEL_FAMILY);
-  wr_id id = {j->job.idx, j->job.gen};
-  if (asked && wrpy_cancel_children(wrpy_state_of_type(Py_TYPE(self)), id)) return NULL;
+  int open = j->open && j->epoch == wrpy_sess.epoch;
+  if (open && cancel_children(wrpy_state_of_type(Py_TYPE(self)), j)) return NULL;
   Py_RETURN_NONE;
 }
 

@@ -332,6 +332,8 @@ typedef struct {
   uint16_t stored; /* how many returns have their value already */
   uint32_t skip;   /* how many of the next items an earlier attempt has yielded */
   char began;      /* to yield */
+  char ends;       /* is cancelled, and what it had submitted too */
+  char hides;      /* that it is cancelled */
   char told;       /* what its caller says about it stands behind its positional arguments */
   char named;      /* it says a name */
   char returned;   /* what fails from now on is not its own failure: no reason to run it again */

@@ -112,3 +112,27 @@ def test_each_of_the_family_is_interrupted_once(tmp_path: Path) -> None:
         wait_until(cleaned.exists)
         del task
     wait_until_whole(before)
+
+
+@whipray.remote(num_cpus=0, max_retries=0, max_calls=1)
+def submit_when_cancelled(cancelled: str, started: str) -> Any:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # it comes too late
+    yield 0
+    wait_until(Path(cancelled).exists)
+    endless.remote(started)
+    yield 1
+
+
+@pytest.mark.usefixtures("session")
+def test_children_of_what_ends_at_a_yield_are_cancelled(tmp_path: Path) -> None:
+    before = living()
+    cancelled, started = tmp_path / "cancelled", tmp_path / "started"
+    generator = submit_when_cancelled.remote(str(cancelled), str(started))
+    assert whipray.get(next(generator)) == 0
+    whipray.cancel(generator)
+    cancelled.touch()
+    with pytest.raises(TaskCancelledError):
+        for ref in generator:
+            whipray.get(ref)
+    del generator, ref
+    wait_until_whole(before)
