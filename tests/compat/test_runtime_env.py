@@ -142,6 +142,17 @@ def test_variables_expand_and_merge(start: Callable[..., Any], ray_fresh: Ray) -
     assert ray_fresh.get(task.remote()) == ["job", "task", "task", expanded]
 
 
+def test_variables_of_a_job_expand(start: Callable[..., Any], ray_fresh: Ray) -> None:
+    job = {"BELOW": "${HOME}/below", "PATH": "${PATH}:/no/such/place", "OF_BELOW": "${BELOW}/more"}
+    start(runtime_env={"env_vars": job})
+    look = ray_fresh.remote(lambda *names: [os.environ.get(name) for name in names])
+    below = os.path.join(os.environ["HOME"], "below")
+    path = os.environ["PATH"] + ":/no/such/place"
+    assert ray_fresh.get(look.remote("BELOW", "OF_BELOW", "PATH")) == [below, below + "/more", path]
+    task = look.options(runtime_env={"env_vars": {"OF_JOB": "<${BELOW}>"}})
+    assert ray_fresh.get(task.remote("OF_JOB", "BELOW")) == [f"<{below}>", below]
+
+
 def test_how_variables_expand(ray: Ray) -> None:
     env = {
         "FIRST": "one",

@@ -235,7 +235,7 @@ def _opened(
     state.clear()
     state.opened = f"at {hints.place()}, by init() or the first use of the API"
     state.namespace = namespace
-    state.job_env = runtime_env.get("env_vars", {})
+    state.job_env = _job_variables(runtime_env)
     state.runtime_env = runtime_env
     state.context = RayContext({**_core.info(), **info})
     try:
@@ -288,8 +288,7 @@ def _enter_job_env(runtime_env: dict[str, Any]) -> None:
     """Everything of this job runs in a pool of its own, which keeps workers ready."""
     from whipray._private.envs import resolve
 
-    known = {**os.environ, **state.job_env}
-    state.inherited = resolve.resolved(runtime_env, known)
+    state.inherited = resolve.resolved(runtime_env, os.environ)
     if runtime_env.get("config", {}).get("eager_install", True):
         from whipray._private import shapes
 
@@ -426,9 +425,19 @@ def _module_names(preload: list[str] | None) -> list[str]:
     return list(names)
 
 
+def _job_variables(runtime_env: dict[str, Any]) -> dict[str, str]:
+    """Those of the job's environment, with `${NAME}` as it is here."""
+    variables: dict[str, str] = runtime_env.get("env_vars", {})
+    if not any("$" in value for value in variables.values()):
+        return variables
+    from whipray._private.envs import resolve
+
+    return resolve.variables(variables, os.environ)
+
+
 def _worker_env(runtime_env: dict[str, Any], namespace: str) -> dict[str, str]:
     """Variables set in every worker over the driver's own."""
-    extra = {**runtime_env.get("env_vars", {}), NAMESPACE_KEY: namespace, ENV_KEY: ""}
+    extra = {**_job_variables(runtime_env), NAMESPACE_KEY: namespace, ENV_KEY: ""}
     extra[JOB_CONFIG_KEY] = ""
     extra[JOB_ENV_KEY] = _json(runtime_env) if runtime_env else ""
     compat = sys.modules.get("whipray.compat")

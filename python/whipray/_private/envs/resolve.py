@@ -24,7 +24,7 @@ def resolved(checked: dict[str, Any], known: Mapping[str, str]) -> dict[str, Any
     """
     found = with_snapshots(str(_core.info()["session_dir"]), checked)
     if "env_vars" in found:
-        found["env_vars"] = _variables(found["env_vars"], known)
+        found["env_vars"] = variables(found["env_vars"], known)
     if callable(found.get("worker_process_setup_hook")):
         found["worker_process_setup_hook"] = _exported(found["worker_process_setup_hook"])
     if "config" in found and not ("pip" in found or "uv" in found):
@@ -48,7 +48,8 @@ def text_of(runtime_env: dict[str, Any]) -> str:
     return json.dumps(runtime_env, sort_keys=True)
 
 
-def _variables(wanted: dict[str, str], known: Mapping[str, str]) -> dict[str, str]:
+def variables(wanted: dict[str, str], known: Mapping[str, str]) -> dict[str, str]:
+    """`wanted` with values for `${NAME}`, looked up in `known` and among the variables before."""
     seen = dict(known)
     for key, value in wanted.items():
         seen[key] = _expanded(value, seen)
