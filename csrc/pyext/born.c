@@ -53,7 +53,9 @@ int wrpy_born_install(void) {
   return before ? 0 : -1;
 }
 
-void *wrpy_born_memory(PyObject *v) { return wrpy_np_maybe(v) ? wrpy_np_sole_memory(v) : NULL; }
+void *wrpy_born_memory(PyObject *v) {
+  return wrpy_np_has_memory && wrpy_np_maybe(v) ? wrpy_np_sole_memory(v) : NULL;
+}
 
 static int give(wr_idx idx, void *memory, const wr_enc *enc) {
   size_t head = wrpy_enc_head_of(enc, memory);

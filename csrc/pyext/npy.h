@@ -58,6 +58,7 @@ typedef struct {
   size_t (*size)(const void *p);
   void (*release)(void *p);
 } wrpy_np_memory;
+extern char wrpy_np_has_memory; /* it has been told so, at some time */
 PyObject *wrpy_np_set_memory(const wrpy_np_memory *m);
 int wrpy_np_reset_memory(PyObject *before); /* 0, or -1 */
 /* The elements of an array that has them from alloc() and that nobody but the caller has; or NULL.

@@ -15,6 +15,7 @@ typedef struct layer {
 } layer;
 
 static layer *newest;
+char wrpy_np_has_memory;
 
 static layer *layer_of(const void *handler) {
   layer *l = newest;
@@ -80,6 +81,7 @@ static layer *layer_over(const wrpy_np_memory *m, PyDataMem_Handler *was, PyObje
   l->memory = m;
   l->next = newest;
   Py_INCREF(capsule);
+  wrpy_np_has_memory = 1;
   return newest = l;
 }
 
@@ -103,7 +105,7 @@ int wrpy_np_reset_memory(PyObject *before) {
 }
 
 void *wrpy_np_sole_memory(PyObject *v) {
-  if (!newest || Py_REFCNT(v) != 1 || !PyArray_CheckExact(v)) return NULL;
+  if (Py_REFCNT(v) != 1 || !PyArray_CheckExact(v)) return NULL;
   PyArrayObject *a = (PyArrayObject *)v;
   if (PyArray_BASE(a) || !PyArray_CHKFLAGS(a, NPY_ARRAY_OWNDATA)) return NULL;
   PyObject *capsule = PyArray_HANDLER(a);
