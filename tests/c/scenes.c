@@ -301,7 +301,8 @@ static void prepare_worker(world *w) {
 
 static void act_worker(world *w, wr_client *v) {
   wr_job job;
-  wr_store32(&w->x.seg.h->turn, SESSION_POOL + 1);
+  (void)w;
+  wr_store32(&v->seg.h->turn, SESSION_POOL + 1);
   work_all(v);
   work_all(v); /* lies down and gets up again */
   while (wr_work_next(v, &job, 1000000) == WR_OK) work_run(v, &job); /* sleeps */

@@ -385,6 +385,7 @@ void step_through(const scenario *sc, uint32_t every, uint32_t kills, step_count
     seed = mix(seed + SEED);
     way one = {sc, &c[1], 1 + seed % n, 0};
     c[1].n.instructions = c[1].n.images = 0;
+    c[1].missed = 0;
     if (go_apart(&one)) continue;
     fprintf(stderr, "  in: %s, really killed after instruction %" PRIu64 "\n", sc->name,
             one.until);
