@@ -141,6 +141,21 @@ void session_drop(session *x, uint32_t slot) {
 
 /* ---- death ----------------------------------------------------------------------------------- */
 
+static void on_interrupt(void *ctx, uint32_t slot, wr_idx task, uint32_t gen, int force) {
+  session *x = ctx;
+  wr_task *t = wr_task_at(&x->seg, task);
+  CHECK(!force && gen == WR_TASK_GEN(wr_load(&t->tstate)));
+  atomic_fetch_or(&t->cancel, WR_CANCEL_TOLD); /* as the daemon does */
+  x->told_slot = slot;
+  x->told_task = task;
+  x->told++;
+}
+
+void session_note_interrupts(session *x) {
+  x->told = 0;
+  x->sweeper.interrupt = on_interrupt;
+}
+
 static void set_phase(session *x, uint32_t slot, uint32_t phase) {
   uint64_t st = wr_load(&x->seg.procs[slot].state);
   wr_store(&x->seg.procs[slot].state,

@@ -27,6 +27,8 @@ typedef struct {
   wr_client *clients[64]; /* made here, by slot */
   uint32_t to_kill;       /* slot that the last sweep asked to be killed; 0: none */
   uint32_t died, restarted; /* actors, as the sweeper told */
+  uint32_t told, told_slot; /* interruptions that sweeps asked for, and the last of them */
+  wr_idx told_task;
 } session;
 
 void session_open(session *x, uint64_t heap_bytes);
@@ -45,6 +47,7 @@ int session_reap(session *x, uint32_t slot);
 void session_drop(session *x, uint32_t slot);
 /* The process of the slot is dead: sweeps it, buries who had to be killed, frees the slot. */
 void session_sweep(session *x, uint32_t slot);
+void session_note_interrupts(session *x); /* from now on; none of them may be by force */
 void session_mark_dead(session *x, uint32_t slot);
 void session_free_slot(session *x, uint32_t slot);
 /* A hash of everything shared but what is about waking up. */

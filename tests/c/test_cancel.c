@@ -198,18 +198,6 @@ TEST(a_task_that_waits_to_be_tried_again_may_have_children) {
 
 /* ---- the sweep finishes what a process had begun -------------------------------------------- */
 
-static uint32_t told, told_slot;
-static wr_idx told_task;
-
-static void note_told(void *ctx, uint32_t slot, wr_idx task, uint32_t gen, int force) {
-  (void)ctx;
-  CHECK(!force && gen == WR_TASK_GEN(wr_load(&wr_task_at(&x.seg, task)->tstate)));
-  atomic_fetch_or(&wr_task_at(&x.seg, task)->cancel, WR_CANCEL_TOLD); /* as the daemon does */
-  told_slot = slot;
-  told_task = task;
-  told++;
-}
-
 static void bury(wr_client *c) {
   uint32_t slot = c->slot;
   session_drop(&x, slot);
@@ -221,8 +209,7 @@ TEST(a_task_that_was_marked_by_the_dead_is_interrupted_once) {
   wr_job job;
   uint32_t slot;
   open_session();
-  told = 0;
-  x.sweeper.interrupt = note_told;
+  session_note_interrupts(&x);
   task_plan p = {.o = {ORDER_ECHO, 1, 8, 0}};
   plan_submit(d, &p, &task);
   CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);
@@ -230,10 +217,10 @@ TEST(a_task_that_was_marked_by_the_dead_is_interrupted_once) {
   CHECK_EQ(cancel(canceller, task, WR_CANCEL_FAMILY | WR_CANCEL_ANEW, &slot), 0);
   CHECK_EQ(wr_load32(&job.t->cancel), WR_CANCEL_WANTED | WR_CANCEL_FAMILY);
   bury(canceller);
-  CHECK_EQ(told, 1);
-  CHECK(told_slot == w->slot && told_task == task.idx);
+  CHECK_EQ(x.told, 1);
+  CHECK(x.told_slot == w->slot && x.told_task == task.idx);
   bury(session_client(&x, WR_ROLE_WORKER));
-  CHECK_EQ(told, 1);
+  CHECK_EQ(x.told, 1);
   CHECK_EQ(cancel(d, task, 0, &slot), 0); /* with its family, later */
   CHECK(wr_load32(&job.t->cancel) & WR_CANCEL_TOLD);
   CHECK_EQ(cancel(d, task, WR_CANCEL_ANEW, &slot), 0);
@@ -248,8 +235,7 @@ TEST(what_a_cancelled_task_submitted_last_goes_with_its_process) {
   wr_job job, child;
   uint32_t slot;
   open_session();
-  told = 0;
-  x.sweeper.interrupt = note_told;
+  session_note_interrupts(&x);
   task_plan p = {.o = {ORDER_ECHO, 1, 8, 0}, .spec = {.retries = -1}};
   plan_submit(d, &p, &parent);
   CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);
@@ -263,8 +249,8 @@ TEST(what_a_cancelled_task_submitted_last_goes_with_its_process) {
   CHECK_EQ(child.idx, running.idx);
   bury(w);
   CHECK(cancelled(parent));
-  CHECK_EQ(told, 1);
-  CHECK(told_slot == other->slot && told_task == running.idx);
+  CHECK_EQ(x.told, 1);
+  CHECK(x.told_slot == other->slot && x.told_task == running.idx);
   CHECK(wr_load32(&child.t->cancel) & WR_CANCEL_FAMILY);
   work_run(other, &child);
   CHECK_EQ(work_all(other), 0);

@@ -5,26 +5,14 @@
 
 static session x;
 static wr_client *d, *reader, *w;
-static uint32_t told, told_slot;
-static wr_idx told_task;
 static const order three = {ORDER_STREAM, 1, 8, 3};
-
-static void note_told(void *ctx, uint32_t slot, wr_idx task, uint32_t gen, int force) {
-  (void)ctx;
-  CHECK(!force && gen == WR_TASK_GEN(wr_load(&wr_task_at(&x.seg, task)->tstate)));
-  atomic_fetch_or(&wr_task_at(&x.seg, task)->cancel, WR_CANCEL_TOLD); /* as the daemon does */
-  told_slot = slot;
-  told_task = task;
-  told++;
-}
 
 static void open_session(void) {
   session_open(&x, 8u << 20);
   d = session_client(&x, WR_ROLE_DRIVER);
   reader = session_client(&x, WR_ROLE_WORKER);
   w = session_client(&x, WR_ROLE_WORKER);
-  told = 0;
-  x.sweeper.interrupt = note_told;
+  session_note_interrupts(&x);
 }
 
 static void close_empty(void) {
@@ -51,10 +39,10 @@ TEST(one_that_runs_is_interrupted_once) {
   CHECK_EQ(wr_work_next(w, &job, 0), WR_OK);
   kill_reader();
   CHECK_EQ(marks(&job), WR_CANCEL_WANTED | WR_CANCEL_FAMILY);
-  CHECK(told == 1 && told_slot == w->slot && told_task == out[0].idx);
+  CHECK(x.told == 1 && x.told_slot == w->slot && x.told_task == out[0].idx);
   reader = session_client(&x, WR_ROLE_WORKER);
   kill_reader();
-  CHECK_EQ(told, 1);
+  CHECK_EQ(x.told, 1);
   uint32_t slot = w->slot;
   session_drop(&x, slot);
   session_sweep(&x, slot); /* and it is not run again, whatever its retries */
@@ -91,7 +79,7 @@ TEST(one_that_is_queued_or_waits_never_runs) {
   plan_submit(reader, &p, out);
   kill_reader();
   CHECK_EQ(work_all(w), 0);
-  CHECK_EQ(told, 0);
+  CHECK_EQ(x.told, 0);
   wr_creator_drop(d, gate);
   close_empty();
 }
@@ -171,7 +159,7 @@ TEST(what_one_has_submitted_before_it_is_queued_again_ends_with_it) {
   CHECK_EQ(running.idx, child.idx);
   CHECK_EQ(wr_work_retry(w, &job), WR_OK);
   kill_reader();
-  CHECK(told == 1 && told_slot == other->slot && told_task == child.idx);
+  CHECK(x.told == 1 && x.told_slot == other->slot && x.told_task == child.idx);
   work_run(other, &running);
   wr_creator_drop(w, child);
   close_empty();
