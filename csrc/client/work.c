@@ -12,7 +12,7 @@
 
 #define GATHER_NS 1500u
 #define GATHER_PAYS 3u /* calls that make up for it */
-#define GATHER_TRY 256u/* looks without it, until it is tried again */
+#define GATHER_TRY 256u /* looks without it, until it is tried again */
 
 static void describe(wr_client *c, wr_idx i, wr_job *job) {
   wr_task *t = wr_task_at(&c->seg, i);

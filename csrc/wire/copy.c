@@ -84,7 +84,6 @@ static void copy_streaming(uint8_t *dst, const uint8_t *src, size_t n) {
     try_block(i % WAYS, dst + done, src + done);
     wr_store32(&tried, ++i);
   }
-  _mm_sfence(); /* before the state word that says the value is there */
   wr_copy_shared(ways[fastest()], dst + done, src + done, n - done);
 }
 #endif

@@ -11,7 +11,7 @@
 #include "shm/atomic.h"
 
 #define SHARE_FROM ((size_t)6 << 20) /* below this the threads come too late to help */
-#define MOST_CORES 4                  /* more do not find more bandwidth */
+#define MOST_CORES 4                 /* a guess: measured with two */
 
 typedef struct {
   wr_copy_way *way;

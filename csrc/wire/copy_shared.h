@@ -10,7 +10,8 @@
 typedef void wr_copy_way(uint8_t *dst, const uint8_t *src, size_t n);
 
 /* Copies n bytes by `way`, piece after piece, in this thread and, from a size on, in some that are
- * started for it.  All is copied on return, and seen by whoever sees what this thread does next. */
+ * started for it.  All is copied on return, and seen, with what this thread has stored before, by
+ * whoever sees what it does next. */
 void wr_copy_shared(wr_copy_way *way, uint8_t *dst, const uint8_t *src, size_t n);
 
 #endif
