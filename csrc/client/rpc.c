@@ -314,6 +314,15 @@ static int flush(wr_conn *conn) {
   return rc;
 }
 
+/* As much of a frame as there is room for, until WR_OK: it is sent.  *taken, 0 at first: it will go
+ * out whole, even if the caller gives up after WR_AGAIN. */
+static int send_more(wr_conn *conn, uint32_t type, uint32_t id, const void *body, size_t len,
+                     int *taken) {
+  int rc = *taken ? WR_OK : send_frame(conn, type, id, body, len);
+  *taken = rc == WR_OK;
+  return rc == WR_OK ? flush(conn) : rc;
+}
+
 static void forget_pending(wr_conn *conn, const wr_pending *p) {
   for (wr_pending **at = &conn->pending; *at; at = &(*at)->next)
     if (*at == p) {
@@ -345,9 +354,7 @@ static int gives_up(wr_conn *conn) {
 static int send_request(wr_conn *conn, uint32_t type, uint32_t id, const void *body, size_t len) {
   for (int taken = 0;;) {
     pthread_mutex_unlock(&conn->lock);
-    int rc = taken ? WR_OK : send_frame(conn, type, id, body, len);
-    taken = rc == WR_OK;
-    if (taken) rc = flush(conn);
+    int rc = send_more(conn, type, id, body, len, &taken);
     if (rc == WR_AGAIN) (void)wr_os_wait_writable(conn->sock, ASK_NS);
     pthread_mutex_lock(&conn->lock);
     if (rc != WR_AGAIN) return rc;
@@ -416,9 +423,7 @@ int wr_conn_call(wr_conn *conn, uint32_t type, const void *body, size_t len, uin
 
 static int send_patiently(wr_conn *conn, uint32_t type, const void *body, size_t len) {
   for (int taken = 0;;) {
-    int rc = taken ? WR_OK : send_frame(conn, type, 0, body, len);
-    taken = rc == WR_OK;
-    if (taken) rc = flush(conn);
+    int rc = send_more(conn, type, 0, body, len, &taken);
     if (rc != WR_AGAIN) return rc;
     if (conn->ended) return WR_CLOSED;
     (void)wr_os_wait_writable(conn->sock, ASK_NS);
