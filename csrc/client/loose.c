@@ -80,7 +80,7 @@ void wr_loose_free(wr_client *c, void *p) {
   notes n = *notes_at(c, run);
   delist(c, run);
   if (!n.is_private ||
-      wr_os_map_over(c->seg.fd, run + WR_LOOSE_HEAD, n.size - WR_LOOSE_HEAD, 1, p) == WR_OK)
+      wr_os_map_over(c->seg.fd, run + WR_LOOSE_HEAD, n.size - WR_LOOSE_HEAD, p) == WR_OK)
     wr_heap_drop(&c->self, run); /* otherwise it stays until this process ends */
   wr_unlock(c);
 }
@@ -103,7 +103,7 @@ void wr_loose_before_fork(wr_client *c) {
     notes *n = notes_at(c, run);
     uint64_t at = run + WR_LOOSE_HEAD;
     if (!n->is_private &&
-        wr_os_map_over(c->seg.fd, at, n->size - WR_LOOSE_HEAD, 0, wr_at(&c->seg, at)) == WR_OK)
+        wr_os_map_snapshot(c->seg.fd, at, n->size - WR_LOOSE_HEAD, wr_at(&c->seg, at)) == WR_OK)
       n->is_private = 1;
   }
   wr_unlock(c);

@@ -75,7 +75,7 @@ int wr_os_map_large(int fd, uint64_t off, uint64_t len, void **addr) {
   void *p = len < LARGE ? NULL : addresses(off, len);
   if (!p) return wr_os_map(fd, off, len, 1, addr);
   *addr = p;
-  int rc = wr_os_map_over(fd, off, len, 1, p);
+  int rc = wr_os_map_over(fd, off, len, p);
   if (rc != WR_OK) munmap(p, len);
   return rc;
 }
@@ -91,9 +91,9 @@ void wr_os_make_large(void *addr, uint64_t len) {
   }
 }
 
-int wr_os_map_over(int fd, uint64_t off, uint64_t len, int shared, void *addr) {
-  int kind = shared ? MAP_SHARED | MAP_NORESERVE : MAP_PRIVATE;
-  void *p = mmap(addr, len, PROT_READ | PROT_WRITE, kind | MAP_FIXED, fd, (off_t)off);
+int wr_os_map_over(int fd, uint64_t off, uint64_t len, void *addr) {
+  void *p = mmap(addr, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd,
+                 (off_t)off);
   return p == MAP_FAILED ? WR_NOMEM : WR_OK;
 }
 

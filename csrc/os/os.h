@@ -24,7 +24,7 @@ int wr_os_map(int fd, uint64_t off, uint64_t len, int writable, void **addr);
  * their bytes have been used and the system has some: those are zero. */
 int wr_os_map_large(int fd, uint64_t off, uint64_t len, void **addr);
 void wr_os_make_large(void *addr, uint64_t len);
-int wr_os_map_over(int fd, uint64_t off, uint64_t len, int shared, void *addr); /* in place */
+int wr_os_map_over(int fd, uint64_t off, uint64_t len, void *addr); /* in place */
 /* Replaces the pages of a mapping by private copies of what they hold. */
 int wr_os_privatize(void *addr, uint64_t len);
 /* Replaces a mapping of these bytes of the file by a private one, copy on write, or leaves it as it
