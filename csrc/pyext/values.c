@@ -134,9 +134,11 @@ int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len) {
                       "give init() a larger object_store_memory", len, store);
   if (wr_client_ended(wrpy_sess.client)) return wrpy_fail(st, WR_CLOSED, "waiting for room");
   int first = !room->since;
-  if (first) room->since = wr_os_now_ns();
   uint32_t epoch = wrpy_sess.epoch;
-  if (first) room->seen = wr_wakeups(wrpy_sess.client);
+  if (first) {
+    room->since = wr_os_now_ns();
+    room->seen = wr_wakeups(wrpy_sess.client);
+  }
   if (!still_patient(room, (uint64_t)NAP_NS)) return no_room(st, "for an object of", len);
   if (first) PyGC_Collect(); /* finalizers may leave the session, too */
   if (wrpy_left(st, epoch, "waiting for room")) return -1;

@@ -75,8 +75,8 @@ static int is_stale(const wr_seg *s, uint32_t ticket) {
 /* The worker of a task that is over has written its record last: bringing that here takes as long
  * as the rest of a submission. */
 static void expect_next(wr_self *me) {
-  wr_idx next;
-  if (!wr_rec_next(me, WR_REC_TASKS, &next)) return;
+  wr_idx next = wr_rec_next(me, WR_REC_TASKS);
+  if (!next) return;
   const uint8_t *t = (const uint8_t *)wr_task_at(me->s, next);
   for (size_t line = 0; line < sizeof(wr_task); line += 64) wr_expect_write(t + line);
 }

@@ -129,10 +129,9 @@ int wr_rec_alloc(wr_self *me, enum wr_rec_kind kind, wr_idx *out) {
   return WR_OK;
 }
 
-int wr_rec_next(wr_self *me, enum wr_rec_kind kind, wr_idx *out) {
+wr_idx wr_rec_next(wr_self *me, enum wr_rec_kind kind) {
   const wr_rec_cache *c = cache_of(me, kind);
-  if (c->free.n) *out = c->free.v[c->free.n - 1];
-  return c->free.n != 0;
+  return c->free.n ? c->free.v[c->free.n - 1] : 0;
 }
 
 void wr_rec_release(wr_self *me, wr_idx idx) {

@@ -10,8 +10,8 @@
 
 /* A free record; the caller sets its state at once.  WR_LIMIT: the record area is used up. */
 int wr_rec_alloc(wr_self *me, enum wr_rec_kind kind, wr_idx *out);
-/* The record that will be handed out next, unless others have to be looked for first: 1, or 0. */
-int wr_rec_next(wr_self *me, enum wr_rec_kind kind, wr_idx *out);
+/* The record that will be handed out next; 0: others have to be looked for first. */
+wr_idx wr_rec_next(wr_self *me, enum wr_rec_kind kind);
 /* The record's state says free already: makes it available again. */
 void wr_rec_release(wr_self *me, wr_idx idx);
 /* A chunk of hold-table entries for this process, zeroed. */
