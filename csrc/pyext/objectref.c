@@ -424,9 +424,18 @@ static PyObject *m_set_hooks(PyObject *module, PyObject *v) {
   return set_module(&st->hooks, &st->hooks_name, v);
 }
 
+static PyObject *m_ident_mask(PyObject *module, PyObject *args) {
+  unsigned int idx, gen;
+  (void)module;
+  if (!PyArg_ParseTuple(args, "II", &idx, &gen)) return NULL;
+  return PyLong_FromUnsignedLong(wr_ident_mask(idx, gen));
+}
+
 PyMethodDef wrpy_ref_methods[] = {
     {"ref_at", m_ref_at, METH_VARARGS, "ref_at(idx, gen=0): a new reference on a record."},
     {"ref_parts", m_ref_parts, METH_O, "ref_parts(ref) -> (idx, gen)."},
+    {"ident_mask", m_ident_mask, METH_VARARGS,
+     "ident_mask(idx, gen): what the first four bytes of an id are under; see shm/ident.h."},
     {"pin", m_pin, METH_O, "pin(ref): keeps the object until this process leaves the session."},
     {"set_await", m_set_await, METH_O, "Sets what `await ref` calls."},
     {"set_errors", m_set_errors, METH_O, "Names the module with the exception classes."},

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar, TypeVar
 
+from whipray import _core
+
 Self = TypeVar("Self", bound="BaseID")
 
 
@@ -169,7 +171,5 @@ def worker_id_of(session_hex: str, slot: int, gen: int) -> WorkerID:
     """The id of the process that holds `slot` for the `gen`th time."""
     raw = (bytes.fromhex(session_hex) + bytes(16))[:16]
     tail = slot.to_bytes(4, "little") + gen.to_bytes(4, "little") + bytes(4)
-    mixed = (slot * 0x9E3779B1 ^ gen * 0x85EBCA77) & 0xFFFFFFFF
-    mixed = (mixed ^ mixed >> 15) * 0x2C1B3C6D & 0xFFFFFFFF
-    head = int.from_bytes(raw[:4], "little") ^ mixed
+    head = int.from_bytes(raw[:4], "little") ^ _core.ident_mask(slot, gen)
     return WorkerID(head.to_bytes(4, "little") + raw[4:] + tail)  # differs in its first digits
