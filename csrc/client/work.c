@@ -427,7 +427,7 @@ void wr_work_actor_exit(wr_client *c) {
   uint32_t actor = wr_load32(&c->self.p->actor);
   if (!actor) return;
   wr_actor *a = wr_actor_at(&c->seg, actor - 1);
-  if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, WR_CAUSE_EXITED);
+  wr_actor_note_cause(a, WR_CAUSE_EXITED);
   WR_FAILPOINT("actor.exit");
   atomic_fetch_or(&a->flags, WR_AF_NO_RESTART);
 }

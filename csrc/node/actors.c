@@ -2,6 +2,7 @@
 #include "node/node.h"
 #include "os/os.h"
 #include "os/spawn.h"
+#include "sched/actor_end.h"
 
 static void answer_bool(node_proc *p, uint32_t id, int v) {
   wr_buf b = {0};

@@ -39,6 +39,11 @@ wr_idx wr_actor_take_all(wr_self *me, uint32_t idx);
 /* Puts a list (oldest first) back below whatever has come since. */
 void wr_actor_put_back(wr_self *me, uint32_t idx, wr_idx oldest);
 
+/* Why it ends; the first cause stays. */
+static inline void wr_actor_note_cause(wr_actor *a, uint32_t cause) {
+  if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, cause);
+}
+
 /* Writes a line with the id as Python prints it, for errors: "\n\tactor_id: ..."; its length. */
 int wr_actor_put_id(char *to, size_t cap, const wr_seg *s, uint32_t idx, uint32_t gen);
 

@@ -33,3 +33,13 @@ int wr_death_text(char *buf, size_t cap, int wait_status, uint64_t peak_rss) {
                   (unsigned long long)(peak_rss >> 20));
   return n < 0 ? 0 : (size_t)n < cap ? n : (int)cap - 1;
 }
+
+int wr_death_of_task(char *buf, size_t cap, const wr_death *why, const char *name) {
+  int n = snprintf(buf, cap, "The worker process died while it ran this task%s%.63s: ",
+                   name[0] ? ", " : "", name);
+  if (!why) return n + wr_death_text(buf + n, cap - (size_t)n, -1, 0);
+  n += snprintf(buf + n, cap - (size_t)n, "(pid %d) ", why->pid);
+  if (why->reason) return n + snprintf(buf + n, cap - (size_t)n, "%s", why->reason);
+  n += snprintf(buf + n, cap - (size_t)n, "it ");
+  return n + wr_death_text(buf + n, cap - (size_t)n, why->wait_status, why->peak_rss);
+}

@@ -21,4 +21,8 @@ typedef struct {
  * resident memory peaked at 312 MiB".  The bytes written, fewer than cap. */
 int wr_death_text(char *buf, size_t cap, int wait_status, uint64_t peak_rss);
 
+/* Why a task that its process ran has no result; `why` may be NULL.  `name` of what it ran, as the
+ * process showed it; "" when that is not known.  The bytes written. */
+int wr_death_of_task(char *buf, size_t cap, const wr_death *why, const char *name);
+
 #endif

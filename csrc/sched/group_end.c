@@ -2,6 +2,7 @@
 
 #include "base/status.h"
 #include "sched/actor.h"
+#include "sched/actor_end.h"
 #include "sched/group.h"
 #include "sched/ledger.h"
 #include "sched/lineage.h"
@@ -62,7 +63,7 @@ static void end_actors(search *x) {
     uint32_t phase = WR_ACTOR_PHASE(st);
     if (phase == WR_ACTOR_FREE || phase == WR_ACTOR_DEAD || phase == WR_ACTOR_MAKING) continue;
     if (!is_in_group(x, a)) continue;
-    if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, WR_CAUSE_GROUP);
+    wr_actor_note_cause(a, WR_CAUSE_GROUP);
     kill_user(x, wr_actor_kill(x->sw, i, WR_ACTOR_GEN(st), 1));
   }
 }

@@ -94,6 +94,11 @@ static int is_used(const users *u, uint32_t shape) {
 
 /* ---- a round --------------------------------------------------------------------------------- */
 
+int wr_shape_closed(const wr_seg *s, uint32_t i) {
+  if (i >= WR_MAX_SHAPES) return 0;
+  return wr_load32(&wr_pool_at(s, wr_shape_at(s, i)->pool)->state) != WR_POOL_OPEN;
+}
+
 static uint32_t close_unused(wr_seg *s, const users *u) {
   uint32_t n = 0;
   for (uint32_t i = 1; i < WR_MAX_SHAPES; i++) {

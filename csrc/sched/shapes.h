@@ -14,6 +14,8 @@
 void wr_shape_open(wr_seg *s, uint32_t i);
 /* Nobody uses it any more. */
 void wr_shape_free(wr_seg *s, uint32_t i);
+/* Its job has ended: nobody will run a task of it any more.  0 for WR_SHAPE_ACTOR. */
+int wr_shape_closed(const wr_seg *s, uint32_t i);
 /* Frees all that have no user; how many.  `settle` makes what others have stored before it visible
  * here, and what has been stored here visible to whatever they load after it. */
 uint32_t wr_shapes_reclaim(wr_self *me, void (*settle)(void));

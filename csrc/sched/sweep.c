@@ -1,18 +1,18 @@
 #include "sched/sweep.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/status.h"
 #include "sched/actor.h"
-#include "sched/call_order.h"
+#include "sched/actor_end.h"
+#include "sched/actor_restart.h"
 #include "sched/cancel.h"
 #include "sched/deps.h"
 #include "sched/group.h"
 #include "sched/ledger.h"
 #include "sched/lineage.h"
 #include "sched/queue.h"
+#include "sched/shapes.h"
 #include "sched/stream.h"
 #include "sched/stream_end.h"
 #include "sched/sweep_memory.h"
@@ -30,44 +30,19 @@ int wr_sweeper_init(wr_sweeper *sw, wr_seg *s, uint32_t daemon_slot,
 
 void wr_sweeper_close(wr_sweeper *sw) { wr_self_close(&sw->self); }
 
-#define OWNER_GONE "the process that created this actor has ended"
-
 typedef struct {
   wr_sweeper *sw;
-  uint32_t slot, actor, gen; /* actor: number, when the pass concerns one */
-  uint32_t was;              /* number of the actor that the dead process was, plus one */
+  uint32_t slot;
+  uint32_t was; /* number of the actor that the dead process was, plus one */
   const wr_death *why;
   wr_idx hand;
   int draining;
   int yields; /* tasks that it has submitted yield */
-  wr_vec32 *found;
 } pass;
 
 /* ---- tasks ----------------------------------------------------------------------------------- */
 
 static const char JOB_OVER[] = "The driver of its job has ended.";
-
-/* `name` of what it ran, as the process showed it; "" when that is not known. */
-static int describe_death(char *buf, size_t cap, const wr_death *why, const char *name) {
-  int n = snprintf(buf, cap, "The worker process died while it ran this task%s%.63s: ",
-                   name[0] ? ", " : "", name);
-  if (!why) return n + wr_death_text(buf + n, cap - (size_t)n, -1, 0);
-  n += snprintf(buf + n, cap - (size_t)n, "(pid %d) ", why->pid);
-  if (why->reason) return n + snprintf(buf + n, cap - (size_t)n, "%s", why->reason);
-  n += snprintf(buf + n, cap - (size_t)n, "it ");
-  return n + wr_death_text(buf + n, cap - (size_t)n, why->wait_status, why->peak_rss);
-}
-
-static void bury(wr_sweeper *sw, uint32_t actor, uint32_t slot);
-
-static wr_pool *pool_of(const wr_seg *s, uint32_t shape) {
-  return wr_pool_at(s, wr_shape_at(s, shape)->pool);
-}
-
-/* Nobody will run a task of this shape any more. */
-static int pool_closed(const wr_seg *s, uint32_t shape) {
-  return shape < WR_MAX_SHAPES && wr_load32(&pool_of(s, shape)->state) != WR_POOL_OPEN;
-}
 
 /* The process had claimed the creation of an actor.  Once the actor stands in its slot, the two
  * share their fate; before, nothing of it has run, and another process creates it. */
@@ -84,7 +59,7 @@ static void creation_of_the_dead(pass *p, wr_idx i, wr_task *t) {
   }
   if (WR_ACTOR_SLOT(st) == p->slot) return;
   if (wr_load32(&a->flags) & WR_AF_NO_RESTART)
-    bury(p->sw, k, p->slot);
+    wr_actor_bury(p->sw, k, p->slot);
   else
     wr_tasks_requeue(me, i);
 }
@@ -164,7 +139,7 @@ static void task_of_the_dead(pass *p, wr_idx i, wr_task *t) {
     call_of_the_dead(p, i, t);
     return;
   }
-  if ((p->why && p->why->job_over) || pool_closed(me->s, WR_TASK_SHAPE(wr_load(&t->tstate)))) {
+  if ((p->why && p->why->job_over) || wr_shape_closed(me->s, WR_TASK_SHAPE(wr_load(&t->tstate)))) {
     wr_tasks_fail_cancelled(me, i, JOB_OVER);
     return;
   }
@@ -177,7 +152,7 @@ static void task_of_the_dead(pass *p, wr_idx i, wr_task *t) {
     return;
   }
   char text[512];
-  describe_death(text, sizeof text, p->why, me->s->procs[p->slot].title);
+  wr_death_of_task(text, sizeof text, p->why, me->s->procs[p->slot].title);
   wr_tasks_fail(me, i, "WORKER_DIED", text);
 }
 
@@ -188,13 +163,6 @@ static void drop_begun(pass *p, wr_idx i, wr_task *t) {
   if (WR_OBJ_PHASE(st) != WR_OBJ_PENDING || t->ret.creator != p->slot) return;
   if (WR_REC_SLOT(wr_load(wr_rec_word(s, i))) != p->slot) return;
   wr_refs_clear(&p->sw->self, i, WR_OBJ_GEN(st), WR_REF_CREATOR | WR_REF_TASK);
-}
-
-/* A call in a mailbox, or on its way there or from there. */
-static int call_waits(const wr_task *t, uint64_t st) {
-  uint32_t phase = WR_TASK_PHASE(st);
-  return (t->flags & WR_TF_CALL) && (phase == WR_TASK_QUEUED || phase == WR_TASK_CANCELLING ||
-                                     phase == WR_TASK_ANSWERED);
 }
 
 /* The actor that the task would create has been killed before. */
@@ -210,7 +178,7 @@ static int creates_nothing(const wr_seg *s, const wr_task *t) {
 static int cancel_of_ended_job(wr_self *me, wr_idx i, wr_task *t, uint64_t st) {
   uint32_t phase = WR_TASK_PHASE(st);
   if (phase != WR_TASK_WAITING && phase != WR_TASK_QUEUED) return 0;
-  if ((t->flags & WR_TF_CALL) || !pool_closed(me->s, WR_TASK_SHAPE(st))) return 0;
+  if ((t->flags & WR_TF_CALL) || !wr_shape_closed(me->s, WR_TASK_SHAPE(st))) return 0;
   int creation = t->flags & WR_TF_CREATION;
   if (creation && !creates_nothing(me->s, t)) return 0; /* goes with its actor */
   if (!wr_tasks_claim(me, i, WR_TASK_GEN(st))) return 1;
@@ -228,7 +196,7 @@ static void visit_task(void *ctx, wr_idx i) {
   wr_task *t = wr_task_at(me->s, i);
   uint64_t st = wr_load(&t->tstate);
   if (wr_stream_was_for(t, st, p->slot)) p->yields = 1;
-  if (p->hand == i && call_waits(t, st)) wr_actor_call_settle(me, i);
+  if (p->hand == i && wr_tasks_call_waits(t, st)) wr_actor_call_settle(me, i);
   if (cancel_of_ended_job(me, i, t, st)) return;
   switch (WR_TASK_PHASE(st)) {
     case WR_TASK_FREE:
@@ -272,7 +240,7 @@ static void settle_push(wr_sweeper *sw, uint32_t slot) {
   if (wr_rec_kind_of(s, i) == WR_REC_TASKS) {
     wr_task *t = wr_task_at(s, i);
     uint32_t a = t->actor - 1;
-    if (a < WR_MAX_ACTORS && call_waits(t, wr_load(&t->tstate)) &&
+    if (a < WR_MAX_ACTORS && wr_tasks_call_waits(t, wr_load(&t->tstate)) &&
         !wr_tag_applied(p, slot, &s->actors[a].mailbox))
       wr_actor_call_again(&sw->self, i);
   }
@@ -280,242 +248,6 @@ static void settle_push(wr_sweeper *sw, uint32_t slot) {
 }
 
 /* ---- actors ---------------------------------------------------------------------------------- */
-
-static int is_call_on(const pass *p, const wr_task *t) {
-  return (t->flags & WR_TF_CALL) && t->actor == p->actor + 1 && t->actor_gen == p->gen;
-}
-
-/* Fails every call on an actor that is dead for good. */
-static void fail_call(void *ctx, wr_idx i) {
-  pass *p = ctx;
-  wr_self *me = &p->sw->self;
-  wr_task *t = wr_task_at(me->s, i);
-  uint64_t st = wr_load(&t->tstate);
-  if (WR_TASK_PHASE(st) == WR_TASK_FREE || !is_call_on(p, t)) return;
-  if (WR_TASK_PHASE(st) == WR_TASK_RUNNING && WR_TASK_SLOT(st) == p->slot && p->slot) {
-    wr_actor_fail_call(me, i);
-  } else if (WR_TASK_PHASE(st) == WR_TASK_QUEUED && wr_tasks_claim(me, i, WR_TASK_GEN(st))) {
-    wr_actor_fail_call(me, i);
-  } else {
-    wr_tasks_unlinked(me, i); /* nobody walks the mailbox of a dead actor */
-  }
-}
-
-/* The creation task has been kept for restarts; now it may go.  One that a living process has
- * claimed is that process's to answer: it finds its actor dead, or is killed and swept. */
-static void drop_creation(wr_sweeper *sw, wr_idx i, uint32_t gen, uint32_t dead_slot) {
-  wr_self *me = &sw->self;
-  if (!i) return;
-  wr_task *t = wr_task_at(me->s, i);
-  uint64_t st = wr_load(&t->tstate);
-  uint32_t phase = WR_TASK_PHASE(st), slot = WR_TASK_SLOT(st);
-  if (WR_TASK_GEN(st) != gen || phase == WR_TASK_FREE) return;
-  if (phase != WR_TASK_FINISHED) {
-    if (phase == WR_TASK_RUNNING && slot != me->slot && slot != dead_slot) return;
-    if (phase != WR_TASK_RUNNING && !wr_tasks_claim(me, i, gen)) return;
-    wr_actor_fail_call(me, i);
-  }
-  t->flags &= (uint16_t)~WR_TF_CREATION;
-  wr_tasks_finish(me, i, t->flags & WR_TF_FAILED, t->flags & WR_TF_SYSERR ? WR_VAL_SYSERR : 0);
-}
-
-/* Once it is dead its last handle may go, and its record to another actor: what is still needed of
- * it is read before. */
-static void bury(wr_sweeper *sw, uint32_t actor, uint32_t slot) {
-  wr_seg *s = sw->self.s;
-  wr_actor *a = &s->actors[actor];
-  uint64_t st = wr_load(&a->state);
-  uint32_t gen = WR_ACTOR_GEN(st);
-  uint32_t phase = WR_ACTOR_PHASE(st);
-  if (phase == WR_ACTOR_FREE || phase == WR_ACTOR_DEAD || phase == WR_ACTOR_MAKING) return;
-  wr_idx creation = a->creation;
-  uint32_t creation_gen = a->creation_gen, flags = wr_load32(&a->flags);
-  while (!wr_cas(&a->state, &st, WR_ACTOR_STATE(WR_ACTOR_DEAD, 0, gen))) {
-  }
-  uint32_t placed = WR_ACTOR_SLOT(st); /* a process that runs its constructor, or is the actor */
-  if (placed && placed != slot && sw->kill_process) sw->kill_process(sw->ctx, placed, OWNER_GONE);
-  pass p = {.sw = sw, .slot = slot, .actor = actor, .gen = gen};
-  wr_sweep_each(s, WR_REC_TASKS, fail_call, &p);
-  drop_creation(sw, creation, creation_gen, slot);
-  if (sw->actor_died) sw->actor_died(sw->ctx, actor, gen, 0);
-  st = WR_ACTOR_STATE(WR_ACTOR_DEAD, 0, gen);
-  if (flags & WR_AF_DETACHED)
-    wr_tag_add(wr_tagger_of(&sw->self), &a->refs, (uint32_t)-1);
-  if (wr_tag_value(wr_load(&a->refs)) == 0)
-    (void)wr_cas(&a->state, &st, WR_ACTOR_STATE(WR_ACTOR_FREE, 0, gen + 1));
-}
-
-void wr_actor_fail(wr_sweeper *sw, uint32_t actor, int cause, int exit_code) {
-  if (actor >= WR_MAX_ACTORS) return;
-  wr_actor *a = &sw->self.s->actors[actor];
-  if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, (uint32_t)cause);
-  wr_store32(&a->exit_code, (uint32_t)exit_code);
-  bury(sw, actor, 0);
-}
-
-/* ---- restarting an actor --------------------------------------------------------------------- */
-
-/* Calls that ran when the process died are run again or fail; calls that it had fetched from the
- * mailbox and not started must go back.  A call is lost in that sense if it is QUEUED (or was, and
- * has been cancelled since), in neither of two emptyings of the mailbox around this look, and not
- * about to be pushed by its submitter. */
-static void sort_call(void *ctx, wr_idx i) {
-  pass *p = ctx;
-  wr_self *me = &p->sw->self;
-  wr_task *t = wr_task_at(me->s, i);
-  uint64_t st = wr_load(&t->tstate);
-  if (WR_TASK_PHASE(st) == WR_TASK_FREE || !is_call_on(p, t)) return;
-  uint32_t phase = WR_TASK_PHASE(st);
-  if (call_waits(t, st)) (void)wr_vec32_push(p->found, i);
-  if (phase != WR_TASK_RUNNING || WR_TASK_SLOT(st) != p->slot) return;
-  if (t->retries == 0) {
-    char text[512];
-    int n = describe_death(text, sizeof text, p->why, "");
-    wr_actor_put_id(text + n, sizeof text - (size_t)n, me->s, p->actor, p->gen);
-    wr_tasks_fail(me, i, "ACTOR_UNAVAILABLE", text);
-    return;
-  }
-  if (t->retries > 0) t->retries--;
-  wr_tasks_discard_values(me, i);
-  wr_store(&t->tstate, WR_TASK_STATE(WR_TASK_QUEUED, 0, WR_SHAPE_ACTOR, WR_TASK_GEN(st)));
-  (void)wr_vec32_push(p->found, i);
-}
-
-static void drop_listed(wr_seg *s, wr_map32 *listed, wr_idx i) {
-  uint64_t left = wr_guard_steps(s);
-  for (; i && WR_GUARD_STEP(left); i = wr_load32(&wr_task_at(s, i)->qnext))
-    (void)wr_map32_put(listed, i, 1);
-}
-
-/* Calls that their submitters are about to push.  (That a submitter has one in hand says nothing:
- * it may have pushed it, and our actor may have fetched it.) */
-static void drop_coming(wr_seg *s, wr_map32 *listed, uint32_t actor) {
-  uint32_t high = wr_load32(&s->h->proc_high);
-  for (uint32_t k = 1; k <= high && k < WR_MAX_PROCS; k++) {
-    wr_idx i = wr_tag_pending(&s->procs[k], k, WR_OP_PUSH, &s->actors[actor].mailbox);
-    if (i) (void)wr_map32_put(listed, i, 1);
-  }
-}
-
-static wr_idx link_after(wr_seg *s, wr_idx list, wr_idx more) {
-  if (!list) return more;
-  wr_idx i = list, next;
-  uint64_t left = wr_guard_steps(s);
-  while ((next = wr_load32(&wr_task_at(s, i)->qnext)) && WR_GUARD_STEP(left)) i = next;
-  wr_store32(&wr_task_at(s, i)->qnext, more);
-  return list;
-}
-
-static void rebuild_mailbox(wr_sweeper *sw, uint32_t actor, uint32_t gen, uint32_t slot,
-                            const wr_death *why) {
-  wr_self *me = &sw->self;
-  wr_seg *s = me->s;
-  wr_vec32 found = {0};
-  wr_map32 listed = {0};
-  pass p = {.sw = sw, .slot = slot, .actor = actor, .gen = gen, .why = why, .found = &found};
-  wr_idx before = wr_actor_take_all(me, actor);
-  wr_sweep_each(s, WR_REC_TASKS, sort_call, &p);
-  drop_coming(s, &listed, actor);
-  wr_idx since = wr_actor_take_all(me, actor);
-  drop_listed(s, &listed, before);
-  drop_listed(s, &listed, since);
-  uint32_t n = 0;
-  for (uint32_t k = 0; k < found.n; k++)
-    if (!wr_map32_get(&listed, found.v[k])) found.v[n++] = found.v[k];
-  wr_calls_sort(s, found.v, n);
-  for (uint32_t k = 0; k < n; k++)
-    wr_store32(&wr_task_at(s, found.v[k])->qnext, k + 1 < n ? found.v[k + 1] : 0);
-  wr_idx all = link_after(s, n ? found.v[0] : 0, link_after(s, before, since));
-  if (all) wr_actor_put_back(me, actor, all);
-  wr_vec32_free(&found);
-  wr_map32_free(&listed);
-}
-
-/* Nobody could run its constructor again. */
-static int creation_closed(const wr_seg *s, const wr_actor *a) {
-  return !a->creation ||
-         pool_closed(s, WR_TASK_SHAPE(wr_load(&wr_task_at(s, a->creation)->tstate)));
-}
-
-static int may_restart(const wr_seg *s, const wr_actor *a) {
-  if (wr_load32(&a->flags) & WR_AF_NO_RESTART) return 0;
-  if (creation_closed(s, a)) return 0;
-  return a->max_restarts < 0 || wr_load32(&a->restarts) < (uint32_t)a->max_restarts;
-}
-
-/* For those who will be told why their calls failed. */
-static void note_death(wr_seg *s, wr_actor *a, uint32_t slot, const wr_death *why) {
-  wr_idx i = wr_load32(&s->procs[slot].current);
-  const wr_task *t = i ? wr_task_at(s, i) : NULL;
-  int in_call = t && (t->flags & WR_TF_CALL) && t->actor && wr_actor_at(s, t->actor - 1) == a &&
-                WR_TASK_PHASE(wr_load(&t->tstate)) == WR_TASK_RUNNING;
-  wr_store32(&a->last_call, in_call ? t->fn + 1 : 0);
-  wr_store32(&a->exit_code, why ? (uint32_t)why->wait_status : 0);
-  wr_store(&a->peak_rss, why ? why->peak_rss : 0);
-  if (why) wr_store32(&a->last_pid, (uint32_t)why->pid);
-}
-
-/* The process was killed with its job as it became a detached actor, which outlives the job. */
-static int struck_by_mistake(const wr_seg *s, const wr_actor *a, const wr_death *why) {
-  uint32_t flags = wr_load32(&a->flags);
-  if (!why || !why->job_over || !(flags & WR_AF_DETACHED) || (flags & WR_AF_NO_RESTART)) return 0;
-  return !creation_closed(s, a);
-}
-
-static void actor_process_died(wr_sweeper *sw, uint32_t slot, uint32_t actor, const wr_death *why) {
-  wr_seg *s = sw->self.s;
-  wr_actor *a = &s->actors[actor];
-  uint64_t st = wr_load(&a->state);
-  uint32_t gen = WR_ACTOR_GEN(st);
-  if (WR_ACTOR_SLOT(st) != slot || WR_ACTOR_PHASE(st) == WR_ACTOR_DEAD) return;
-  note_death(s, a, slot, why);
-  int spared = struck_by_mistake(s, a, why);
-  if (!spared && !may_restart(s, a)) {
-    if (wr_load32(&a->cause) == WR_CAUSE_NONE)
-      wr_store32(&a->cause, why && why->low_memory ? WR_CAUSE_MEMORY : WR_CAUSE_CRASHED);
-    bury(sw, actor, slot);
-    return;
-  }
-  if (!spared) atomic_fetch_add(&a->restarts, 1);
-  wr_store(&a->state, WR_ACTOR_STATE(WR_ACTOR_RESTARTING, 0, gen));
-  rebuild_mailbox(sw, actor, gen, slot, why);
-  wr_tasks_requeue(&sw->self, a->creation);
-  if (sw->actor_died) sw->actor_died(sw->ctx, actor, gen, 1);
-}
-
-/* The process that runs the constructor; 0: none does. */
-static uint32_t constructor_of(wr_self *me, const wr_actor *a) {
-  uint64_t ts = a->creation ? wr_load(&wr_task_at(me->s, a->creation)->tstate) : 0;
-  int runs = WR_TASK_PHASE(ts) == WR_TASK_RUNNING && WR_TASK_GEN(ts) == a->creation_gen;
-  return runs && WR_TASK_SLOT(ts) != me->slot ? WR_TASK_SLOT(ts) : 0;
-}
-
-/* Nobody will run the constructor any more, unless somebody was quicker: then who that is. */
-static uint32_t take_creation(wr_self *me, const wr_actor *a) {
-  if (!a->creation || wr_tasks_claim(me, a->creation, a->creation_gen)) return 0;
-  return constructor_of(me, a);
-}
-
-uint32_t wr_actor_kill(wr_sweeper *sw, uint32_t actor, uint32_t gen, int no_restart) {
-  wr_self *me = &sw->self;
-  if (actor >= WR_MAX_ACTORS) return 0;
-  wr_actor *a = &me->s->actors[actor];
-  uint64_t st = wr_load(&a->state);
-  uint32_t phase = WR_ACTOR_PHASE(st);
-  if (WR_ACTOR_GEN(st) != gen || phase == WR_ACTOR_FREE || phase == WR_ACTOR_DEAD) return 0;
-  if (no_restart) {
-    if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, WR_CAUSE_KILLED);
-    atomic_fetch_or(&a->flags, WR_AF_NO_RESTART);
-  }
-  if (phase == WR_ACTOR_MAKING) return 0;
-  if (phase != WR_ACTOR_ALIVE) { /* not placed yet, or its constructor runs */
-    uint32_t slot = constructor_of(me, a);
-    if (!slot && no_restart) slot = take_creation(me, a);
-    if (!slot && no_restart) bury(sw, actor, 0);
-    return slot;
-  }
-  return WR_ACTOR_SLOT(st);
-}
 
 /* Nothing will ever create it: its creator died before the creation task was submitted (such a task
  * has been dropped by now). */
@@ -543,9 +275,7 @@ static void orphan_actors(wr_sweeper *sw, uint32_t slot) {
     if (WR_ACTOR_PHASE(st) == WR_ACTOR_FREE || WR_ACTOR_PHASE(st) == WR_ACTOR_DEAD) continue;
     if (a->creator != slot) continue;
     if ((wr_load32(&a->flags) & WR_AF_DETACHED) && !never_comes(s, a, st)) continue;
-    if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, WR_CAUSE_OWNER);
-    uint32_t proc = wr_actor_kill(sw, i, WR_ACTOR_GEN(st), 1);
-    if (proc && proc != slot && sw->kill_process) sw->kill_process(sw->ctx, proc, OWNER_GONE);
+    wr_actor_orphan(sw, i, WR_ACTOR_GEN(st), slot);
   }
 }
 
@@ -586,7 +316,7 @@ int wr_sweep_slot(wr_sweeper *sw, uint32_t slot, const wr_death *why) {
   pass t = {.sw = sw, .slot = slot, .was = actor, .why = why, .hand = wr_load32(&p->hand)};
   t.draining = wr_load32(&p->drain) != 0;
   wr_sweep_each(s, WR_REC_TASKS, visit_task, &t);
-  if (actor && actor <= WR_MAX_ACTORS) actor_process_died(sw, slot, actor - 1, why);
+  if (actor && actor <= WR_MAX_ACTORS) wr_actor_process_died(sw, slot, actor - 1, why);
   orphan_actors(sw, slot);
   wr_sweep_references(me, slot);
   if (t.yields) wr_streams_end(sw, slot, why && why->in_order);
@@ -616,7 +346,8 @@ static void cancel_job_task(void *ctx, wr_idx i) {
   uint32_t phase = WR_TASK_PHASE(st), shape = WR_TASK_SHAPE(st);
   if (phase != WR_TASK_WAITING && phase != WR_TASK_QUEUED) return;
   if (t->flags & WR_TF_CALL) return; /* it has been sent: it runs, or fails with its actor */
-  if (shape >= WR_MAX_SHAPES || pool_of(me->s, shape)->job != p->slot) return;
+  if (shape >= WR_MAX_SHAPES) return;
+  if (wr_pool_at(me->s, wr_shape_at(me->s, shape)->pool)->job != p->slot) return;
   if ((t->flags & WR_TF_CREATION) && t->actor &&
       (wr_load32(&me->s->actors[(t->actor - 1) % WR_MAX_ACTORS].flags) & WR_AF_DETACHED))
     return;
@@ -633,9 +364,7 @@ int wr_sweep_job(wr_sweeper *sw, uint32_t driver_slot) {
     uint32_t phase = WR_ACTOR_PHASE(st);
     if (phase == WR_ACTOR_FREE || phase == WR_ACTOR_DEAD || phase == WR_ACTOR_MAKING) continue;
     if (a->job != driver_slot || (wr_load32(&a->flags) & WR_AF_DETACHED)) continue;
-    if (wr_load32(&a->cause) == WR_CAUSE_NONE) wr_store32(&a->cause, WR_CAUSE_OWNER);
-    uint32_t proc = wr_actor_kill(sw, i, WR_ACTOR_GEN(st), 1);
-    if (proc && sw->kill_process) sw->kill_process(sw->ctx, proc, OWNER_GONE);
+    wr_actor_orphan(sw, i, WR_ACTOR_GEN(st), 0);
   }
   wr_sweep_each(s, WR_REC_TASKS, cancel_job_task, &p);
   return WR_OK;

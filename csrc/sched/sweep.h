@@ -34,10 +34,5 @@ int wr_sweep_job(wr_sweeper *sw, uint32_t driver_slot);
 void wr_sweep_tell(wr_sweeper *sw, uint32_t slot, wr_idx task, uint32_t gen);
 /* Cancels what a cancelled task has submitted, if that is asked for, but for what is so already. */
 void wr_sweep_cancel_children(wr_sweeper *sw, wr_idx task, uint32_t gen, uint32_t how);
-/* Ends an actor: its queued calls fail.  For one that never had a process, or has none any more. */
-void wr_actor_fail(wr_sweeper *sw, uint32_t actor, int cause, int exit_code);
-/* Marks an actor killed: no_restart also forbids restarts.  Its process, if any, is returned for
- * the caller to kill; 0: there is none, and the actor has been failed if it may not restart. */
-uint32_t wr_actor_kill(wr_sweeper *sw, uint32_t actor, uint32_t gen, int no_restart);
 
 #endif

@@ -28,6 +28,16 @@ int wr_tasks_build(wr_self *me, const wr_task_spec2 *spec, size_t len, const wr_
 void wr_tasks_discard(wr_self *me, wr_idx task);
 int wr_tasks_submit(wr_self *me, wr_idx task);
 
+/* A call in a mailbox, or on its way there or from there. */
+static inline int wr_tasks_call_waits(const wr_task *t, uint64_t st) {
+  uint32_t phase = WR_TASK_PHASE(st);
+  return (t->flags & WR_TF_CALL) && (phase == WR_TASK_QUEUED || phase == WR_TASK_CANCELLING ||
+                                     phase == WR_TASK_ANSWERED);
+}
+static inline int wr_tasks_is_call_on(const wr_task *t, uint32_t actor, uint32_t gen) {
+  return (t->flags & WR_TF_CALL) && t->actor == actor + 1 && t->actor_gen == gen;
+}
+
 static inline wr_pins *wr_tasks_pins(const wr_seg *s, const wr_task *t) {
   return wr_pins_at(s, t->args);
 }

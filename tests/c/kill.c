@@ -12,6 +12,7 @@
 
 #include "base/failpoint.h"
 #include "sched/actor.h"
+#include "sched/actor_end.h"
 #include "sched/group_end.h"
 #include "sched/remake.h"
 #include "store/refs.h"

@@ -3,6 +3,7 @@
 
 #include "base/status.h"
 #include "sched/actor.h"
+#include "sched/actor_end.h"
 #include "session.h"
 
 static session x;

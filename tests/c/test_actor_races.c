@@ -10,6 +10,7 @@
 #include "base/failpoint.h"
 #include "base/status.h"
 #include "sched/actor.h"
+#include "sched/actor_end.h"
 
 static session x;
 static wr_client *d;

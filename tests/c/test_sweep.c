@@ -5,6 +5,7 @@
 
 #include "base/failpoint.h"
 #include "base/status.h"
+#include "sched/actor_end.h"
 #include "session.h"
 
 static session x;

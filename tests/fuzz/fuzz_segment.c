@@ -2,6 +2,7 @@
  * manages pools and looks at it.  Nothing it finds there may make it crash or go on for ever. */
 #include "base/status.h"
 #include "sched/actor.h"
+#include "sched/actor_end.h"
 #include "sched/audit.h"
 #include "sched/group.h"
 #include "sched/group_end.h"

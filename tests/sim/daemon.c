@@ -1,6 +1,7 @@
 /* The daemon of a simulation: deaths, kills, values that leave memory and come back, or do not. */
 #include <stdlib.h>
 
+#include "sched/actor_end.h"
 #include "sched/group_end.h"
 #include "sim.h"
 #include "store/away.h"
