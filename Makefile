@@ -214,8 +214,9 @@ failpoints: setup-test build-hostile
 # The extension, in drivers and workers, and the daemon under ASan and UBSan.  ASAN_PYTHON_TESTS
 # names the tests.  Leaks are not looked for: CPython frees what it has interned and cached, and what
 # its modules hold, at no time.  A report of any process is a file, and any file is a failure.
-ASAN_SUBSET := $(addprefix tests/compat/test_,put.py args.py cancel.py generators.py zero_copy.py \
-  actors_basic.py actors_async.py actor_death.py values_numpy.py wait.py spilling.py errors_tasks.py)
+ASAN_SUBSET := $(addprefix tests/compat/test_,put.py args.py cancel.py cancel_calls.py cancel_families.py \
+  generators.py zero_copy.py actors_basic.py actors_async.py actors_async_groups.py \
+  actors_async_ends.py actor_death.py values_numpy.py wait.py spilling.py errors_tasks.py)
 ASAN_PYTHON_TESTS ?= $(ASAN_SUBSET)
 ASAN_REPORTS := $(CURDIR)/build/asan-python/reports
 runtime_of = $(shell gcc -print-file-name=lib$(1).so)

@@ -33,6 +33,12 @@ def wait_until(condition: Callable[[], T], timeout: float = PATIENCE, pause: flo
         time.sleep(pause)
 
 
+def nap() -> None:
+    """Wait for ever in small steps, so that an interrupt arrives."""
+    while True:
+        time.sleep(0.02)
+
+
 def process_gone(pid: int) -> bool:
     """True when `pid` has exited; a zombie that nobody has reaped yet counts as gone."""
     try:
