@@ -309,6 +309,35 @@ static PyObject *m_resources(PyObject *module, PyObject *unused) {
   return list;
 }
 
+/* What the claims of a shape take, by name. */
+static PyObject *needs_of(const wrpy_look *l, const wr_shape *sh) {
+  PyObject *d = wrpy_made(l, PyDict_New());
+  for (uint32_t i = 0; d && i < sh->n && i < WR_SHAPE_RESOURCES; i++) {
+    if (sh->need[i].res >= WR_MAX_RESOURCES) continue;
+    const wr_resource *r = &wrpy_sess.seg->resources[sh->need[i].res];
+    PyObject *name = wrpy_shared_text(r->name, sizeof r->name);
+    PyObject *n = PyFloat_FromDouble(amount(sh->need[i].amount, r->unit_shift));
+    if (!name || !n || PyDict_SetItem(d, name, n)) Py_CLEAR(d);
+    Py_XDECREF(name);
+    Py_XDECREF(n);
+  }
+  return d;
+}
+
+static PyObject *m_shape_row(PyObject *module, PyObject *arg) {
+  unsigned long i = PyLong_AsUnsignedLong(arg);
+  wrpy_look l;
+  if (PyErr_Occurred() || wrpy_look_open(module, &l)) return NULL;
+  if (i >= WR_MAX_SHAPES) Py_RETURN_NONE;
+  const wr_shape *sh = &wrpy_sess.seg->shapes[i];
+  if (wr_load32(&sh->state) == WR_SHAPE_FREE) Py_RETURN_NONE;
+  PyObject *needs = needs_of(&l, sh);
+  if (!needs) return NULL;
+  return wrpy_made(&l, Py_BuildValue("(NINi)", needs, (unsigned)sh->pool,
+                                     wrpy_group_id(sh->group, sh->group_gen),
+                                     (int)sh->bundle - 1));
+}
+
 /* The GPUs that this process has a share of, by number. */
 static PyObject *m_gpu_ids(PyObject *module, PyObject *unused) {
   (void)unused;
@@ -391,6 +420,8 @@ PyMethodDef wrpy_inspect_methods[] = {
      "stored_bytes(least): what values of at least that many bytes take of the memory."},
     {"object_size", m_object_size, METH_O, "object_size(ref): bytes; None while it is pending."},
     {"gpu_ids", m_gpu_ids, METH_NOARGS, "gpu_ids() -> numbers of the GPUs that this process has."},
+    {"shape_row", m_shape_row, METH_O,
+     "shape_row(number) -> ({resource: amount}, pool, id of its group, bundle), or None."},
     {"resources", m_resources, METH_NOARGS, "resources() -> [(name, total, available)]."},
     {"audit", m_audit, METH_NOARGS,
      "audit() -> dict: whether the records of a quiescent session agree, and how many there are."},

@@ -218,23 +218,27 @@ class ClassExports:
         self._descriptions: dict[Any, tuple[Any, ...]] = {}
         self._lock = threading.Lock()
 
-    def get(self, task_retries: int, groups: dict[str, int]) -> tuple[Any, ...]:
+    def get(
+        self, task_retries: int, groups: dict[str, int], labels: dict[str, Any]
+    ) -> tuple[Any, ...]:
         """(class reference, description reference, methods, facts)."""
         with self._lock:
             if self._epoch != _core.epoch():
                 self._cls = None
                 self._descriptions.clear()
                 self._epoch = _core.epoch()
-            key = task_retries, tuple(groups)
+            key = task_retries, tuple(groups), repr(labels)
             if key not in self._descriptions:
-                self._descriptions[key] = self._describe(task_retries, list(groups))
+                self._descriptions[key] = self._describe(task_retries, list(groups), labels)
             if self._cls is None:
                 self._cls = self._export()
             return (self._cls, *self._descriptions[key])
 
-    def _describe(self, task_retries: int, groups: list[str]) -> tuple[Any, ...]:
+    def _describe(
+        self, task_retries: int, groups: list[str], labels: dict[str, Any]
+    ) -> tuple[Any, ...]:
         methods = self._meta.table.infos(task_retries, groups)
-        facts = self._meta.table.facts(groups)
+        facts = {**self._meta.table.facts(groups), **labels}
         packed = actor_table.pack_description(methods, facts)
         return exporting.export(packed, exporting.DESCRIPTION), methods, facts
 
@@ -291,7 +295,7 @@ def _create_one(
     groups = options.groups_of_actor(given)
     concurrency = _concurrency(meta, given, groups)
     cls, description, methods, facts = actor_class._exports.get(
-        given.get("max_task_retries") or 0, groups
+        given.get("max_task_retries") or 0, groups, exporting.labels_asked(given)
     )
     env = given.get("runtime_env")
     place, held = options.actor_shapes(given)

@@ -127,7 +127,13 @@ def task_extras(options: dict[str, Any]) -> dict[str, Any]:
     claimed = wanted(options, 1)
     if claimed != DEFAULT_CLAIM:
         extras["resources"] = claimed
-    return extras
+    return {**extras, **labels_asked(options)}
+
+
+def labels_asked(options: dict[str, Any]) -> dict[str, Any]:
+    """What options ask of the node's labels, for listings alone."""
+    names = ("label_selector", "fallback_strategy")
+    return {name: options[name] for name in names if options.get(name)}
 
 
 def full_name(definition: Any) -> str:

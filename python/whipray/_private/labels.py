@@ -148,12 +148,15 @@ def fit(labels: dict[str, str], selector: dict[str, str]) -> bool:
 
 
 def _holds(value: str | None, want: str) -> bool:
-    negated = want.startswith("!")
+    return (value in values_of(want)) != want.startswith("!")
+
+
+def values_of(want: str) -> list[str]:
+    """The values that a selector names: one, or those of `in(a, b)`, with or without `!`."""
     text = want.removeprefix("!")
-    wanted = [text]
     if text.startswith("in(") and text.endswith(")"):
-        wanted = [part.strip() for part in text[3:-1].split(",")]
-    return (value in wanted) != negated
+        return [part.strip() for part in text[3:-1].split(",")]
+    return [text]
 
 
 def fulfils(expressions: Any) -> bool:

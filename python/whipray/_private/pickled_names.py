@@ -13,13 +13,20 @@ from whipray._private import exporting
 def shown(export: bytes) -> str:
     """What listings show for the id of an export: the name of an alias, else the function's last
     part; "" if it is not known."""
+    return told(export)[0]
+
+
+def told(export: bytes) -> tuple[str, str, dict[str, Any]]:
+    """(name in listings, the function's own, what an alias adds) of the id of an export."""
     try:
         value = _read(_core.export_bytes(_core.ObjectRef(export)))
-        if isinstance(value, exporting.Alias):
-            return str(value.extras.get("name") or shown(value.base))
-        return _full(value).rpartition(".")[2]
+        if not isinstance(value, exporting.Alias):
+            own = _full(value).rpartition(".")[2]
+            return own, own, {}
+        own = told(value.base)[1]
+        return str(value.extras.get("name") or own), own, value.extras
     except Exception:
-        return ""  # it has gone, or its pickle does not come apart without its classes
+        return "", "", {}  # it has gone, or its pickle does not come apart without its classes
 
 
 def full(payload: bytes) -> str:

@@ -40,6 +40,8 @@ def shape_of(
     if found is None or not _core.is_current(found):
         asked = {**resources, NO_SUCH_NODE: 1.0} if unmatched else resources
         found = worker.state.shapes[key] = _core.shape(asked, env, *place)
+        if env:
+            _publish(found, env[worker.ENV_KEY])
         if unmatched:
             say_hopeless(
                 "A task or actor", f"a node with {unmatched}", "this session's only node is not so"
@@ -47,6 +49,25 @@ def shape_of(
         elif not place[0]:
             _warn_of_the_impossible(resources)
     return found
+
+
+_SPACE = "whipray.environments"
+"""Where the text of each pool's environment is kept, for listings."""
+_MSG_KV_PUT, _MSG_KV_GET = 14, 15
+
+
+def _publish(ticket: int, text: str) -> None:
+    row = _core.shape_row(ticket & 0xFFF)
+    if row is not None:
+        body = [_SPACE, row[1].to_bytes(4, "little"), _core.pack(text), True]
+        _core.rpc(_MSG_KV_PUT, _core.pack(body))
+
+
+def env_text(pool: int) -> str:
+    """The resolved environment of a pool as JSON."""
+    body = [_SPACE, pool.to_bytes(4, "little")]
+    found = _core.unpack(_core.rpc(_MSG_KV_GET, _core.pack(body)))
+    return str(_core.unpack(found[0])) if found else "{}"
 
 
 def say_hopeless(who: str, wanted: Any, there: str) -> None:

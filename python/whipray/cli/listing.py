@@ -64,7 +64,7 @@ def _list(options: argparse.Namespace) -> int:
         filters += _all_but_own(options.kind)
         rows = ask(filters=filters or None, limit=options.limit + 1, detail=options.detail)
         names = rows[0].list_columns(options.detail) if rows else []
-        found = [{name: row.get(name) for name in names} for row in rows[: options.limit]]
+        found = [{name: row.asdict()[name] for name in names} for row in rows[: options.limit]]
     if options.format == "json":
         print(json.dumps(found, indent=2, default=str))
     else:
@@ -79,12 +79,12 @@ def _get(options: argparse.Namespace) -> int:
     with joining.joined(options.address):
         from whipray.util import state
 
-        if kind == "objects":  # one row for each process that refers to it
-            found = state.get_objects(options.id)
+        if kind == "objects":
+            found = state.get_objects(options.id) or []
         else:
             row = getattr(state, f"get_{kind.removesuffix('s')}")(options.id)
             found = [] if row is None else [row]
-        known = [{name: row.get(name) for name in row.list_columns(True)} for row in found]
+        known = [row.asdict() for row in found]
     if not known:
         raise ValueError(f"there is nothing among the {options.kind} with the id {options.id!r}")
     if options.format == "json":

@@ -216,6 +216,12 @@ def placement_group_table(placement_group: PlacementGroup | None = None) -> dict
     return {} if row is None else _facts(row)
 
 
+def placement_group_facts() -> Iterator[dict[str, Any]]:
+    """As `placement_group_table()`, with `job` and `is_detached`."""
+    for row in _core.groups():
+        yield {**_facts(row), "job": row[4], "is_detached": bool(row[2] & _DETACHED)}
+
+
 def get_current_placement_group() -> PlacementGroup | None:
     """The group that the running task or actor is in; None in drivers and outside of groups."""
     worker.ensure_attached()

@@ -85,8 +85,6 @@ class StateApiClient:
             ValueError: a filter names a column or a comparison that there is not.
         """
         options = options or ListApiOptions()
-        if options.has_conflicting_filters():
-            return []
         rows: list[Any] = _LISTS[resource](
             filters=options.filters, limit=options.limit, detail=options.detail
         )

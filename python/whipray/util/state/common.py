@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from typing import Any
 
+from whipray.job_submission import DriverInfo
+
 DEFAULT_LIMIT = 100
 DEFAULT_RPC_TIMEOUT = 30
 RAY_MAX_LIMIT_FROM_API_SERVER = 10_000
@@ -96,7 +98,11 @@ class ActorState(StateSchema):
     placement_group_id: str | None = _detail(filterable=True)
     repr_name: str | None = _detail(filterable=True)
     num_restarts: int | None = _detail()
+    num_restarts_due_to_lineage_reconstruction: int | None = _detail()
+    num_restarts_due_to_node_preemption: int | None = _detail()
     call_site: str | None = _detail()
+    label_selector: dict[str, str] | None = _detail()
+    fallback_strategy: dict[str, Any] | None = _detail()
 
 
 @dataclass
@@ -110,6 +116,8 @@ class PlacementGroupState(StateSchema):
     bundles: list[dict[str, Any]] | None = _detail()
     is_detached: bool | None = _detail(filterable=True)
     stats: dict[str, Any] | None = _detail()
+    topology_strategy: dict[str, str] | None = _detail()
+    topology_assignments: dict[str, str] | None = _detail()
 
 
 @dataclass
@@ -135,18 +143,18 @@ class JobState(StateSchema):
     type: str = _filterable()
     job_id: str | None = _filterable()
     submission_id: str | None = _filterable()
-    driver_info: dict[str, Any] | None = _plain()
+    driver_info: DriverInfo | None = _plain()
     status: str = _filterable()
     entrypoint: str = _plain()
     message: str | None = _plain()
-    error_type: str | None = _filterable()
-    start_time: int | None = _plain()
-    end_time: int | None = _plain()
-    metadata: dict[str, str] | None = _plain()
-    runtime_env: dict[str, Any] | None = _plain()
-    driver_agent_http_address: str | None = _plain()
-    driver_node_id: str | None = _plain()
-    driver_exit_code: int | None = _plain()
+    error_type: str | None = _plain()
+    start_time: int | None = _detail()
+    end_time: int | None = _detail()
+    metadata: dict[str, str] | None = _detail()
+    runtime_env: dict[str, Any] | None = _detail()
+    driver_agent_http_address: str | None = _detail()
+    driver_node_id: str | None = _detail()
+    driver_exit_code: int | None = _detail()
 
 
 @dataclass
@@ -165,6 +173,20 @@ class WorkerState(StateSchema):
     worker_launched_time_ms: int | None = _detail()
     start_time_ms: int | None = _detail()
     end_time_ms: int | None = _detail()
+    debugger_port: int | None = _detail(filterable=True)
+    num_paused_threads: int | None = _detail(filterable=True)
+
+
+@dataclass
+class ClusterEventState(StateSchema):
+    """An event; none are recorded here."""
+
+    severity: str = _filterable()
+    time: str = _plain()
+    source_type: str = _filterable()
+    message: str = _plain()
+    event_id: str = _filterable()
+    custom_fields: dict[str, Any] | None = _detail()
 
 
 @dataclass
@@ -193,10 +215,16 @@ class TaskState(StateSchema):
     runtime_env_info: dict[str, Any] | None = _detail()
     placement_group_id: str | None = _detail(filterable=True)
     events: list[dict[str, Any]] | None = _detail()
+    profiling_data: dict[str, Any] | None = _detail()
     creation_time_ms: int | None = _detail()
     start_time_ms: int | None = _detail()
     end_time_ms: int | None = _detail()
+    task_log_info: dict[str, Any] | None = _detail()
     error_message: str | None = _detail()
+    is_debugger_paused: bool | None = _detail(filterable=True)
+    call_site: str | None = _detail()
+    label_selector: dict[str, str] | None = _detail()
+    fallback_strategy: dict[str, Any] | None = _detail()
 
 
 @dataclass
@@ -212,6 +240,18 @@ class ObjectState(StateSchema):
     type: str = _filterable()
     pid: int = _filterable()
     ip: str = _filterable()
+
+
+@dataclass
+class RuntimeEnvState(StateSchema):
+    """An environment; they are not listed here."""
+
+    runtime_env: dict[str, Any] = _filterable()
+    success: bool = _filterable()
+    creation_time_ms: float | None = _plain()
+    node_id: str = _filterable()
+    ref_cnt: int | None = _detail()
+    error: str | None = _detail(filterable=True)
 
 
 # ---- asking --------------------------------------------------------------------------------------
@@ -272,17 +312,22 @@ class ListApiOptions:
 
     def has_conflicting_filters(self) -> bool:
         """Whether two filters ask for different values of a column: a warning, and no rows."""
-        wanted: dict[str, Any] = {}
-        for column, predicate, value in self.filters or []:
-            if predicate == "=" and wanted.setdefault(column, value) != value:
-                warnings.warn(
-                    f"There are multiple '=' filters with the same key '{column}' but different "
-                    f"values'{wanted[column]}' & '{value}'. Empty result set will be returned",
-                    UserWarning,
-                    stacklevel=2,
-                )
-                return True
-        return False
+        return conflicting(self.filters)
+
+
+def conflicting(filters: Filters | None) -> bool:
+    """Whether two filters ask for different values of a column, which is warned of."""
+    wanted: dict[str, Any] = {}
+    for column, predicate, value in filters or []:
+        if predicate == "=" and wanted.setdefault(column, value) != value:
+            warnings.warn(
+                f"There are multiple '=' filters with the same key '{column}' but different "
+                f"values'{wanted[column]}' & '{value}'. Empty result set will be returned",
+                UserWarning,
+                stacklevel=2,
+            )
+            return True
+    return False
 
 
 @dataclass
@@ -294,7 +339,7 @@ class SummaryApiOptions:
     summary_by: str | None = None
 
 
-def check_predicate(predicate: str) -> None:
+def check_predicate(predicate: Any) -> None:
     """ValueError for what is no comparison."""
     if predicate not in ("=", "!="):
         raise ValueError(

@@ -72,13 +72,19 @@ def get_log(
         tail: lines from the end; -1: all.
         encoding, errors: of the text; None: bytes.
         filter_ansi_code: leave out codes for colours.
-        address, node_id, node_ip, timeout, suffix, attempt_number: not used.
+        suffix: "out" or "err": it is one file.
+        address, node_id, node_ip, timeout, attempt_number: not used.
 
     Raises:
-        RayStateApiException: there is no such file.
+        RayStateApiException: there is no such file, or no such worker.
+        ValueError: `suffix` is another one.
     """
+    if suffix not in ("out", "err"):
+        raise ValueError(f"Invalid suffix: {suffix}. Must be one of 'out' or 'err'.")
     path = _path(filename, actor_id, task_id, pid, submission_id)
     if not os.path.isfile(path):
+        if not (filename or submission_id or follow) and (pid is None or _is_worker(pid)):
+            return iter(())  # it has written nothing
         raise RayStateApiException(f"there is no log file {path}; list_logs() names them")
     return _texts(
         read_tail(path, tail, follow, _interval or LOOK_SECONDS), encoding, errors, filter_ansi_code
@@ -147,6 +153,16 @@ def _path(
 def _worker_of(actor_id: str | None, task_id: str | None) -> int | None:
     if actor_id:
         actor = queries.get_actor(actor_id)
-        return actor.pid if actor else None
-    task = queries.get_task(task_id) if task_id else None
-    return task.worker_pid if task else None
+        if actor is None:
+            raise RayStateApiException(f"Actor ID {actor_id} not found.")
+        return actor.pid
+    if not task_id:
+        return None
+    task = queries.get_task(task_id)
+    if task is None:
+        raise RayStateApiException(f"Task ID {task_id} not found; its result has gone.")
+    return task.worker_pid
+
+
+def _is_worker(pid: int) -> bool:
+    return any(row["pid"] == pid for row in _core.procs())

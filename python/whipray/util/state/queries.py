@@ -25,8 +25,8 @@ from whipray.util.state.common import (
     StateSchema,
     TaskState,
     WorkerState,
-    check_predicate,
 )
+from whipray.util.state.filters import checked, checked_limit
 
 S = TypeVar("S", bound=StateSchema)
 Filters = common.Filters | None
@@ -43,52 +43,28 @@ _SOURCES: dict[type[StateSchema], Callable[[], Iterator[rows.Row]]] = {
 
 
 def _list(kind: type[S], filters: Filters, limit: int, detail: bool) -> list[S]:
+    return found(kind, filters, checked_limit(limit), detail)
+
+
+def found(kind: type[S], filters: Filters, limit: int, detail: bool) -> list[S]:
+    """The first rows of that kind for which all filters hold."""
     worker.require_attached(f"the state of {kind.__name__}")
-    matches = _checked(kind, filters)
+    matches = checked(kind, filters)
+    if common.conflicting(filters):
+        return []
     columns = kind.list_columns(detail)
-    found: list[S] = []
+    rows_found: list[S] = []
     for row in _SOURCES[kind]():
-        if len(found) >= limit:
+        if len(rows_found) >= limit:
             break
         if all(match(row) for match in matches):
-            found.append(kind(**{name: row.get(name) for name in columns}))
-    return found
-
-
-def _checked(kind: type[StateSchema], filters: Filters) -> list[Callable[[rows.Row], bool]]:
-    known = kind.filterable_columns()
-    matches = []
-    for column, predicate, value in filters or []:
-        check_predicate(predicate)
-        column = column.lower()
-        if column not in known:
-            raise ValueError(
-                f"The given filter column {column} is not supported. Supported filter columns: "
-                f"{sorted(known)}"
-            )
-        matches.append(_match(column, predicate == "=", value))
-    return matches
-
-
-def _match(column: str, equal: bool, wanted: Any) -> Callable[[rows.Row], bool]:
-    def match(row: rows.Row) -> bool:
-        return _same(row.get(column), wanted) == equal
-
-    return match
-
-
-def _same(value: Any, wanted: Any) -> bool:
-    """Text matches in any case, and numbers and truth values also when given as text."""
-    if isinstance(wanted, str) and isinstance(value, bool):
-        return value == (wanted.lower() in ("true", "1"))
-    if isinstance(wanted, str):
-        return value is not None and str(value).lower() == wanted.lower()
-    return bool(value == wanted)
+            rows_found.append(kind(**{name: row.get(name) for name in columns}))
+    return rows_found
 
 
 def _get(kind: type[S], column: str, id: str) -> S | None:
-    found = _list(kind, [(column, "=", id)], 1, detail=True)
-    return found[0] if found else None
+    rows_found = _list(kind, [(column, "=", id)], 1, detail=True)
+    return rows_found[0] if rows_found else None
 
 
 # ---- listings ------------------------------------------------------------------------------------
@@ -254,9 +230,9 @@ def get_objects(
     address: str | None = None,
     timeout: int = DEFAULT_RPC_TIMEOUT,
     _explain: bool = False,
-) -> list[ObjectState]:
-    """The object of that id, in a list."""
-    return _list(ObjectState, [("object_id", "=", id)], 1, detail=True)
+) -> list[ObjectState] | None:
+    """The object of that id, in a list, or None; `id` is a text, not a reference."""
+    return _list(ObjectState, [("object_id", "=", str(id))], 1, detail=True) or None
 
 
 # ---- summaries -----------------------------------------------------------------------------------

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from whipray import _core
-from whipray._private import hooks, pickled_names, state, worker
 from whipray._private import jobs as submitted
-from whipray._private.ids import JobID, node_id_of, worker_id_of
+from whipray._private import state, worker
+from whipray._private.exporting import DEFAULT_CLAIM
+from whipray._private.ids import JobID
+from whipray.job_submission import DriverInfo, JobStatus, JobType
+from whipray.util import rpdb
 from whipray.util.state import task_failures
+from whipray.util.state.facts import ActorFacts, Demand, Session, label_columns
 
 Row = dict[str, Any]
 
@@ -33,63 +37,14 @@ EXPORT = 0x08
 """Values of shm/layout.h."""
 
 
-class Session:
-    """What all rows have in common, and the processes, read once for a listing."""
-
-    def __init__(self) -> None:
-        self.info = _core.info()
-        self.node = node_id_of(str(self.info.get("session", ""))).hex()
-        self.procs = {row["slot"]: row for row in _core.procs()}
-        self._boot_ms = time.time() * 1000 - time.monotonic() * 1000
-        self._names: dict[bytes, str] = {}
-        self._methods: dict[bytes, tuple[str, dict[int, str]]] = {}
-
-    def job(self, slot: int) -> str:
-        """Id of the job that the process of `slot` belongs to."""
-        return JobID.from_int(self.procs.get(slot, {"job": 0})["job"]).hex()
-
-    def worker(self, slot: int) -> str | None:
-        """Id of the process of `slot`."""
-        row = self.procs.get(slot)
-        if row is None:
-            return None
-        return worker_id_of(str(self.info.get("session", "")), slot, row["gen"]).hex()
-
-    def time_ms(self, started_ns: int) -> int | None:
-        """A time of the monotonic clock as milliseconds since 1970."""
-        return int(self._boot_ms + started_ns / 1e6) if started_ns else None
-
-    def function(self, export: bytes | None) -> str:
-        """Name of an exported function."""
-        if export is None:
-            return ""
-        if export not in self._names:
-            self._names[export] = pickled_names.shown(export)
-        return self._names[export]
-
-    def actor_class(self, actor: bytes) -> tuple[str, dict[int, str]]:
-        """(name of the class, {number: name of method}) of an actor; empty if it is gone."""
-        if not self._methods:
-            self._methods = {row["id"]: _described(row) for row in _core.actors()}
-        return self._methods.get(actor, ("", {}))
-
-
-def _described(row: Row) -> tuple[str, dict[int, str]]:
-    try:
-        packed = _core.export_bytes(_core.ObjectRef(row["description"]))
-        methods = hooks.describe(packed)[0]
-    except Exception:
-        methods = {}  # let go of meanwhile
-    return row["cls_name"], {info[0]: name for name, info in methods.items()}
-
-
 # ---- the kinds of rows ---------------------------------------------------------------------------
 
 
 def actors() -> Iterator[Row]:
     """Actors, dead ones too as long as a handle is left."""
     session = Session()
-    for row in _core.actors():
+    for row in sorted(_core.actors(), key=lambda row: _actor_id(row["id"])):
+        demand = session.demand(row["shape"])
         dead = row["phase"] == 4
         cause = ACTOR_ENDS.get(row["cause"]) if dead else None
         kind = "creation_task_failure_context" if row["cause"] == 3 else "actor_died_error_context"
@@ -98,20 +53,23 @@ def actors() -> Iterator[Row]:
             "class_name": row["cls_name"],
             "state": ACTOR_PHASES.get(row["phase"], "DEPENDENCIES_UNREADY"),
             "job_id": JobID.from_int(row["job"]).hex(),
-            "name": row["name"],
-            "node_id": session.node if row["slot"] else None,
+            "name": row["name"] or "",
+            "node_id": session.node if row["pid"] else None,
             "pid": row["pid"] or 0,
             "ray_namespace": row["namespace"],
-            "serialized_runtime_env": "{}",
-            "required_resources": None,
+            "serialized_runtime_env": demand.env,
+            "required_resources": demand.resources,
             "death_cause": {kind: {"error_message": f"The actor died because {cause}."}}
             if cause
             else None,
             "is_detached": bool(row["flags"] & DETACHED),
-            "placement_group_id": None,
+            "placement_group_id": demand.group,
             "repr_name": "",
             "num_restarts": row["restarts"],
+            "num_restarts_due_to_lineage_reconstruction": 0,  # values alone are made again
+            "num_restarts_due_to_node_preemption": 0,
             "call_site": None,
+            **label_columns(ActorFacts(row).asked, None),
         }
 
 
@@ -131,7 +89,9 @@ def nodes() -> Iterator[Row]:
             "state": "ALIVE",
             "state_message": None,
             "node_name": node["NodeName"],
-            "resources_total": node["Resources"],
+            "resources_total": {
+                name: total for name, total in node["Resources"].items() if "_group_" not in name
+            },
             "labels": node["Labels"],
             "start_time_ms": session.time_ms(session.info.get("start_ns", 0)),
             "end_time_ms": 0,
@@ -140,7 +100,7 @@ def nodes() -> Iterator[Row]:
 
 def workers() -> Iterator[Row]:
     """Drivers and workers that live."""
-    session = Session()
+    session, paused = Session(), _paused()
     for slot, row in session.procs.items():
         if row["role"] not in (DRIVER, WORKER):
             continue
@@ -157,8 +117,15 @@ def workers() -> Iterator[Row]:
             "worker_launch_time_ms": started,
             "worker_launched_time_ms": started,
             "start_time_ms": started,
-            "end_time_ms": None,
+            "end_time_ms": 0,
+            "num_paused_threads": paused.get(row["pid"]),
         }
+
+
+def _paused() -> Counter[int]:
+    """Break points that wait, by process."""
+    names = rpdb.waiting(str(_core.info()["session_dir"]))
+    return Counter(int(name.partition("-")[0]) for name in names)
 
 
 def jobs() -> Iterator[Row]:
@@ -166,10 +133,11 @@ def jobs() -> Iterator[Row]:
     yield from _drivers()
     for info in submitted.all_of(str(_core.info()["session_dir"])):
         yield {
-            "type": "SUBMISSION",
+            **{name: info.get(name) for name in _SUBMITTED},
+            "type": JobType.SUBMISSION,
+            "status": JobStatus(info["status"]),
             "job_id": None,
             "driver_info": None,
-            **{name: info.get(name) for name in _SUBMITTED},
         }
 
 
@@ -185,17 +153,14 @@ def _drivers() -> Iterator[Row]:
         if row["role"] != DRIVER:
             continue
         yield {
-            "type": "DRIVER",
+            "type": JobType.DRIVER,
             "job_id": session.job(slot),
             "submission_id": None,
-            "driver_info": {
-                "id": session.job(slot),
-                "node_ip_address": state.node_ip(),
-                "pid": str(row["pid"]),
-            },
-            "status": "RUNNING",
+            "driver_info": DriverInfo(session.job(slot), state.node_ip(), str(row["pid"])),
+            "status": JobStatus.RUNNING,
             "entrypoint": _command(row["pid"]),
             "start_time": session.time_ms(row["started_ns"]),
+            "end_time": 0,
             "runtime_env": dict(worker.state.runtime_env),
             "metadata": {},
             "driver_node_id": session.node,
@@ -212,43 +177,67 @@ def _command(pid: int) -> str:
 
 def tasks() -> Iterator[Row]:
     """Tasks and calls whose records live: not finished, or a result is still referred to."""
-    session = Session()
+    session, paused = Session(), _paused()
     for row in _records(_core.task_rows):
-        kind, name, owner = _what(session, row)
+        kind, name, function, asked = _what(session, row)
         phase, slot = row["phase"], row["slot"]
         ran = slot if phase == RUNNING or (phase in (FINISHED, KEPT) and slot > 1) else 0
-        process = session.procs.get(ran)
+        pid = session.procs.get(ran, {}).get("pid")
+        state = _task_state(session, row)
         error_type, error_message = task_failures.told(row)
+        demand = _demand(session, row)
         yield {
             "task_id": row["id"].hex(),
             "attempt_number": 0,  # records do not count them
             "name": name,
-            "state": _task_state(session, row),
+            "state": state,
             "job_id": JobID.from_int(row["job"]).hex(),
             "actor_id": _actor_id(row["actor"]) if row["actor"] else None,
             "type": kind,
-            "func_or_class_name": owner,
+            "func_or_class_name": function,
             "parent_task_id": row["parent"].hex() if row["parent"] else "ff" * 24,
             "node_id": session.node if ran else None,
             "worker_id": session.worker(ran) if ran else None,
-            "worker_pid": process["pid"] if process else None,
+            "worker_pid": pid,
             "error_type": error_type,
             "error_message": error_message,
             "language": "PYTHON",
+            "required_resources": _claimed(row, demand, asked),
+            "runtime_env_info": {"serialized_runtime_env": demand.env} if demand else None,
+            "placement_group_id": demand.group if demand and kind != "ACTOR_TASK" else None,
+            "is_debugger_paused": True if pid in paused and state == "RUNNING" else None,
+            **label_columns(asked, {"options": []}),
         }
 
 
-def _what(session: Session, row: Row) -> tuple[str, str, str]:
-    """(type, name, function or Class.method) of a task."""
-    if row["flags"] & CALL:
-        cls, methods = session.actor_class(row["actor"])
-        name = f"{cls}.{methods.get(row['method'], '?')}"
-        return "ACTOR_TASK", name, name
+def _demand(session: Session, row: Row) -> Demand | None:
+    """What a task, or the actor of a call, asks for; a plain task that is done tells no more."""
     if row["actor"]:
-        name = f"{session.actor_class(row['actor'])[0]}.__init__"
-        return "ACTOR_CREATION_TASK", name, name
-    name = session.function(row["fn"])
-    return "NORMAL_TASK", name, name
+        shape = session.actor(row["actor"]).row.get("shape")
+        return session.demand(shape) if shape is not None else None
+    return session.demand(row["shape"]) if row["phase"] != FINISHED else None
+
+
+def _claimed(row: Row, demand: Demand | None, asked: Row) -> dict[str, float]:
+    """The resources of a task; calls run on what their actor has."""
+    if row["flags"] & CALL:
+        return {}
+    if demand is not None:
+        return demand.resources
+    return {} if row["actor"] else dict(asked.get("resources", DEFAULT_CLAIM))
+
+
+def _what(session: Session, row: Row) -> tuple[str, str, str, Row]:
+    """(type, name, function or Class.method, what it asks of labels) of a task."""
+    if not row["actor"]:
+        return "NORMAL_TASK", *session.function(row["fn"])
+    actor = session.actor(row["actor"])
+    if row["flags"] & CALL:
+        name = f"{actor.shown}.{actor.methods.get(row['method'], '?')}"
+        return "ACTOR_TASK", name, name, {}
+    function = f"{actor.shown}.__init__"
+    own = actor.row.get("name")
+    return "ACTOR_CREATION_TASK", f"{own}:{function}" if own else function, function, actor.asked
 
 
 def _task_state(session: Session, row: Row) -> str:
@@ -267,20 +256,19 @@ def _task_state(session: Session, row: Row) -> str:
 def objects() -> Iterator[Row]:
     """Objects that somebody refers to."""
     session = Session()
+    making: dict[str, str] = {}
     for row in _records(_core.object_rows):
         if row["flags"] & EXPORT:
             continue
         pending = row["phase"] not in (READY, FAILED)
+        if pending and not making:
+            making = {task["task_id"]: task["state"] for task in tasks()}
         creator = session.procs.get(row["creator"], {})
         driver = creator.get("role") == DRIVER
         yield {
             "object_id": row["id"].hex(),
             "object_size": -1 if pending else row["size"],
-            "task_status": "PENDING"
-            if pending
-            else "FAILED"
-            if row["phase"] == FAILED
-            else "FINISHED",
+            "task_status": _status(making.get(row["id"].hex()[:48])) if pending else "FINISHED",
             "attempt_number": 1,
             "reference_type": "LOCAL_REFERENCE" if row["of_creator"] else "PINNED_IN_MEMORY",
             "call_site": "disabled",
@@ -290,23 +278,38 @@ def objects() -> Iterator[Row]:
         }
 
 
+def _status(task: str | None) -> str:
+    """What its owner knows of a task whose value is not there; NIL: it is not known."""
+    return "SUBMITTED_TO_WORKER" if task in _WITH_WORKER else task or "NIL"
+
+
+_WITH_WORKER = ("RUNNING", "RUNNING_IN_RAY_GET")
+
+
 def placement_groups() -> Iterator[Row]:
     """Placement groups, also removed ones that are still known."""
-    from whipray.util.placement_group import placement_group_table
+    from whipray.util.placement_group import placement_group_facts
 
-    job = JobID.from_int(int(_core.info().get("job", 0))).hex()
-    for row in placement_group_table().values():
-        bundles: dict[int, dict[str, float]] = row["bundles"]
+    for row in placement_group_facts():
+        group, nodes = row["placement_group_id"], row["bundles_to_node_id"]
         yield {
-            "placement_group_id": row["placement_group_id"],
+            "placement_group_id": group,
             "name": row["name"],
-            "creator_job_id": job,
+            "creator_job_id": JobID.from_int(row["job"]).hex(),
             "state": row["state"],
             "bundles": [
-                {"bundle_id": index, "unit_resources": wanted} for index, wanted in bundles.items()
+                {
+                    "bundle_id": {"placement_group_id": group, "bundle_index": index},
+                    "unit_resources": wanted,
+                    "node_id": nodes[index] or None,
+                    "label_selector": {},
+                }
+                for index, wanted in row["bundles"].items()
             ],
-            "is_detached": None,
+            "is_detached": row["is_detached"],
             "stats": row["stats"],
+            "topology_strategy": {},
+            "topology_assignments": {},
         }
 
 
