@@ -40,16 +40,25 @@ def _nobody_reads() -> int:
     return 128 + signal.SIGPIPE
 
 
+def _is_ray() -> bool:
+    """Whether it has been called by the name of Ray's command."""
+    return os.path.basename(sys.argv[0]) == "ray"
+
+
 def _parser() -> argparse.ArgumentParser:
     from whipray import __version__
-    from whipray.cli import debug, jobs, listing, sessions
+    from whipray.cli import absent, debug, jobs, listing, logs, memory, processes, sessions, status
+    from whipray.compat import VERSION
 
     parser = argparse.ArgumentParser(
-        prog="whipray", description="Sessions that outlive a program, and what goes on in them."
+        prog="ray" if _is_ray() else "whipray",
+        description="Sessions that outlive a program, and what goes on in them.",
     )
-    parser.add_argument("--version", action="version", version=f"whipray {__version__}")
+    shown = f"ray, version {VERSION}" if _is_ray() else f"whipray {__version__}"
+    parser.add_argument("--version", action="version", version=shown)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (sessions, listing, jobs, debug):
+    parts = (sessions, status, listing, memory, logs, jobs, processes, debug, absent)
+    for module in parts:
         module.add_commands(commands)
     commands.add_parser(
         "run", help="run a script in which `import ray` means Whipray", add_help=False

@@ -34,7 +34,9 @@ ACTIVITIES = {
 def add_commands(commands: Any) -> None:
     """Add the command to the parser."""
     debug = commands.add_parser("debug", help="look into a session that does not go on")
-    actions = debug.add_subparsers(metavar="ACTION", required=True)
+    joining.add_address(debug)
+    debug.set_defaults(run=_attach, name=None)  # as Ray's command, which has no actions
+    actions = debug.add_subparsers(metavar="ACTION")
     dump = actions.add_parser(
         "dump", help="all processes, waits, actors, tasks and objects", description=__doc__
     )

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from whipray.cli import joining
+from whipray.cli import accepted, joining
 
 if TYPE_CHECKING:
     from whipray.job_submission import JobStatus, JobSubmissionClient
@@ -23,7 +23,7 @@ def add_commands(commands: Any) -> None:
     _add_submit(actions)
     listing = actions.add_parser("list", help="the jobs that were submitted")
     listing.add_argument("--format", choices=("table", "json"), default="table")
-    joining.add_address(listing)
+    _finish(listing)
     listing.set_defaults(run=_list)
     for name, run, help_text in (
         ("status", _status, "where a job is in its life"),
@@ -33,7 +33,7 @@ def add_commands(commands: Any) -> None:
     ):
         action = actions.add_parser(name, help=help_text)
         action.add_argument("job_id", metavar="ID", help="of the job, as `submit` has shown it")
-        joining.add_address(action)
+        _finish(action)
         action.set_defaults(run=run)
         if name == "logs":
             action.add_argument("-f", "--follow", action="store_true", help="until the job is done")
@@ -58,9 +58,16 @@ def _add_submit(actions: Any) -> None:
     submit.add_argument("--entrypoint-memory", type=int, help="bytes of memory, likewise")
     submit.add_argument("--entrypoint-resources", default="{}", help="others by name, as JSON")
     submit.add_argument("--no-wait", action="store_true", help="do not wait for its end")
+    submit.add_argument("--entrypoint-label-selector", default="{}", help="labels, as JSON")
     submit.add_argument("command", nargs=argparse.REMAINDER, help="-- command arguments ...")
-    joining.add_address(submit)
+    _finish(submit)
     submit.set_defaults(run=_submit)
+
+
+def _finish(parser: argparse.ArgumentParser) -> None:
+    joining.add_address(parser)
+    accepted.add_http(parser)
+    accepted.add_style(parser)
 
 
 def _client(options: argparse.Namespace) -> JobSubmissionClient:
@@ -83,6 +90,10 @@ def _submit(options: argparse.Namespace) -> int:
         entrypoint_num_gpus=options.entrypoint_num_gpus,
         entrypoint_memory=options.entrypoint_memory,
         entrypoint_resources=_json("--entrypoint-resources", options.entrypoint_resources),
+        entrypoint_label_selector=_json(
+            "--entrypoint-label-selector", options.entrypoint_label_selector
+        )
+        or None,
     )
     print(f"Job '{name}' submitted successfully", flush=True)
     if options.no_wait:

@@ -1,4 +1,4 @@
-"""`whipray start`, `stop` and `status`."""
+"""`whipray start` and `stop`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from typing import Any
 
 from whipray import _core
 from whipray._private import discovery, machine
-from whipray.cli import joining
+from whipray._private import labels as labels_of_node
+from whipray.cli import accepted
 
-PATIENCE = 10.0
+PATIENCE = 16
 """Seconds that a session has to end before `stop` kills its daemon."""
 
 
 def add_commands(commands: Any) -> None:
-    """Add the three commands to the parser."""
+    """Add the commands to the parser."""
     start = commands.add_parser(
         "start", help="start a session that lives until `whipray stop`", description=_start.__doc__
     )
@@ -29,21 +30,29 @@ def add_commands(commands: Any) -> None:
     start.add_argument("--num-gpus", type=float, help="GPUs that tasks may claim")
     start.add_argument("--resources", default="{}", help="more resources, as '{\"name\": amount}'")
     start.add_argument("--object-store-memory", type=int, help="bytes for objects")
+    start.add_argument("--memory", type=int, help="bytes of memory that tasks may claim")
+    start.add_argument("--labels", default="", help="of this machine, as name=value,...")
+    start.add_argument("--labels-file", help="more of them: a file with name: value, or JSON")
+    start.add_argument("--object-spilling-directory", help="where objects go when memory is full")
+    start.add_argument("--system-config", default="{}", help="settings of spilling, as JSON")
     start.add_argument("--temp-dir", help="directory for the session's files")
     start.add_argument("--block", action="store_true", help="stay until the session ends")
-    for name in ("--port", "--dashboard-host", "--dashboard-port", "--include-dashboard"):
-        start.add_argument(name, help=argparse.SUPPRESS)  # of Ray; there is no port and no page
-    for name in ("--disable-usage-stats", "--verbose", "-v"):
-        start.add_argument(name, action="store_true", help=argparse.SUPPRESS)
     start.add_argument("--address", help=argparse.SUPPRESS)
+    start.add_argument("--autoscaling-config", help=argparse.SUPPRESS)
+    accepted.add_start(start)
+    accepted.add_style(start)
     start.set_defaults(run=_start)
     stop = commands.add_parser("stop", help="end all sessions that `whipray start` has started")
     stop.add_argument("-f", "--force", action="store_true", help="kill at once")
+    stop.add_argument(
+        "-g",
+        "--grace-period",
+        type=int,
+        default=PATIENCE,
+        help="seconds to end by itself (%(default)s)",
+    )
+    accepted.add_style(stop)
     stop.set_defaults(run=_stop)
-    status = commands.add_parser("status", help="what a session has and does")
-    status.add_argument("-v", "--verbose", action="store_true", help=argparse.SUPPRESS)
-    joining.add_address(status)
-    status.set_defaults(run=_status)
 
 
 # ---- start ---------------------------------------------------------------------------------------
@@ -53,6 +62,9 @@ def _start(options: argparse.Namespace) -> int:
     """Start a session that programs join with init(), init("auto") or its address."""
     if options.address or not options.head:
         raise ValueError("a session has one machine: give --head, and no --address")
+    if options.autoscaling_config:
+        raise ValueError("a session has one machine: there is nothing to scale")
+    node_labels = labels_of_node.checked(_labels(options))
     there = discovery.last_started()
     if there is not None:
         raise ConnectionError(
@@ -62,13 +74,16 @@ def _start(options: argparse.Namespace) -> int:
     config = machine.config(
         options.num_cpus,
         options.num_gpus,
-        _resources(options.resources),
+        _json("--resources", options.resources),
         options.object_store_memory,
+        options.memory,
     )
+    config.update(machine.spilling(_private(options)))
     config.update(eager=False, standing=not options.block, log_to_driver=False)
     if options.temp_dir:
         config["temp_dir"] = os.path.abspath(options.temp_dir)
     info = _core.start(machine.daemon_path(), _core.pack(config), not options.block)
+    labels_of_node.publish(node_labels)
     discovery.remember(info["session_dir"])
     _explain(info["session_dir"])
     if options.block:
@@ -77,14 +92,45 @@ def _start(options: argparse.Namespace) -> int:
     return 0
 
 
-def _resources(text: str) -> dict[str, float]:
+def _json(option: str, text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"--resources is not JSON: {error}") from None
+        raise ValueError(f"{option} is not JSON: {error}") from None
     if not isinstance(found, dict):
-        raise ValueError("--resources must be a JSON object of names and amounts")
+        raise ValueError(f"{option} must be a JSON object of names and amounts")
     return found
+
+
+def _private(options: argparse.Namespace) -> dict[str, Any]:
+    """What init takes about spilling."""
+    found: dict[str, Any] = {"_system_config": _json("--system-config", options.system_config)}
+    if options.object_spilling_directory:
+        found["object_spilling_directory"] = os.path.abspath(options.object_spilling_directory)
+    return {name: value for name, value in found.items() if value}
+
+
+def _labels(options: argparse.Namespace) -> dict[str, str]:
+    """Those of the file, then those given by name."""
+    found: dict[str, str] = {}
+    if options.labels_file:
+        with open(options.labels_file, encoding="utf-8") as file:
+            text = file.read()
+        if text.lstrip().startswith("{"):
+            found.update(_json("--labels-file", text))
+        else:
+            lines = [line for line in text.splitlines() if line.split("#")[0].strip()]
+            found.update(_pair("--labels-file", line, ":") for line in lines)
+    given = [part for part in options.labels.split(",") if part.strip()]
+    found.update(_pair("--labels", part, "=") for part in given)
+    return found
+
+
+def _pair(option: str, text: str, between: str) -> tuple[str, str]:
+    name, found, value = text.partition(between)
+    if not found:
+        raise ValueError(f"{option}: {text.strip()!r} is not of the form name{between}value")
+    return name.strip(), value.strip().strip("'\"")
 
 
 def _explain(session_dir: str) -> None:
@@ -124,7 +170,7 @@ def _stop(options: argparse.Namespace) -> int:
     for session_dir in discovery.started():
         pid = discovery.daemon_of(session_dir)
         if pid is not None:
-            _end(session_dir, pid, options.force)
+            _end(session_dir, pid, options.force, options.grace_period)
             ended += 1
         shutil.rmtree(session_dir, ignore_errors=True)
     discovery.forget_dead()
@@ -132,7 +178,7 @@ def _stop(options: argparse.Namespace) -> int:
     return 0
 
 
-def _end(session_dir: str, pid: int, force: bool) -> None:
+def _end(session_dir: str, pid: int, force: bool, patience: float) -> None:
     """The pid is the daemon's for as long as the lock is held: it is looked at once more."""
     try:
         daemon = os.pidfd_open(pid)
@@ -142,9 +188,9 @@ def _end(session_dir: str, pid: int, force: bool) -> None:
         if discovery.daemon_of(session_dir) != pid:
             return
         signal.pidfd_send_signal(daemon, signal.SIGKILL if force else signal.SIGTERM)
-        if not _gone(session_dir, PATIENCE):
+        if not _gone(session_dir, patience):
             signal.pidfd_send_signal(daemon, signal.SIGKILL)
-            _gone(session_dir, PATIENCE)
+            _gone(session_dir, patience)
     except ProcessLookupError:
         pass
     finally:
@@ -158,31 +204,3 @@ def _gone(session_dir: str, seconds: float) -> bool:
             return False
         time.sleep(0.01)
     return True
-
-
-# ---- status --------------------------------------------------------------------------------------
-
-
-def _status(options: argparse.Namespace) -> int:
-    with joining.joined(options.address) as session_dir:
-        import whipray
-
-        stats = _core.unpack(_core.rpc(18, _core.pack([])))[0]
-        total, free = whipray.cluster_resources(), whipray.available_resources()
-        print(f"Session {os.path.basename(session_dir)}, daemon {_core.info()['daemon_pid']}")
-        print(f"  address: unix:{discovery.socket_of(session_dir)}")
-        print("\nProcesses")
-        print(f"  drivers: {stats['drivers'] - 1}")
-        print(f"  workers: {stats['workers']} for tasks, {stats['actors']} actors")
-        print(f"  died so far: {stats['deaths']}")
-        print("\nUsage")
-        for name in sorted(total):
-            if not name.startswith("node:"):
-                print(f"  {_share(name, total[name] - free.get(name, 0.0), total[name])}")
-    return 0
-
-
-def _share(name: str, used: float, total: float) -> str:
-    if name in ("memory", "object_store_memory"):
-        return f"{used / (1 << 30):.2f}GiB/{total / (1 << 30):.2f}GiB {name}"
-    return f"{used:g}/{total:g} {name}"

@@ -42,6 +42,25 @@ _SOURCES: dict[type[StateSchema], Callable[[], Iterator[rows.Row]]] = {
 }
 
 
+def kind_of(name: str) -> type[StateSchema]:
+    """The rows that commands call so: `actors`, `placement-groups`."""
+    for kind in _SOURCES:
+        if name == _NAMES[kind]:
+            return kind
+    raise NotImplementedError(f"{name} are not recorded by this engine")
+
+
+_NAMES: dict[type[StateSchema], str] = {
+    ActorState: "actors",
+    JobState: "jobs",
+    NodeState: "nodes",
+    ObjectState: "objects",
+    PlacementGroupState: "placement-groups",
+    TaskState: "tasks",
+    WorkerState: "workers",
+}
+
+
 def _list(kind: type[S], filters: Filters, limit: int, detail: bool) -> list[S]:
     return found(kind, filters, checked_limit(limit), detail)
 
