@@ -363,3 +363,37 @@ def test_logs_that_are_none(ray: Ray, state: Any, refused: Any) -> None:
     ray.get(actor.quick.remote())
     with pytest.raises(ValueError, match="Must be one of 'out' or 'err'"):
         list(state.get_log(actor_id=actor._actor_id.hex(), suffix="x"))
+
+
+def test_rows_for_people(ray: Ray, common: Any) -> None:
+    node = {"resources_total": {"CPU": 2.0, "memory": 3 << 30}, "start_time_ms": 0, "x": 1}
+    told = common.NodeState.humanify(node)
+    assert told["resources_total"] == {"CPU": 2.0, "memory": "3.000 GiB"} and told["x"] == 1
+    assert told["start_time_ms"].startswith(("1970-01-01 ", "1969-12-31 "))
+    assert common.ObjectState.humanify({"object_size": 2000})["object_size"] == "1.953 KiB"
+    assert (
+        common.Humanify.memory(10) == "10.000 B" and common.Humanify.memory(5 << 20)[:5] == "5.000"
+    )
+    assert common.RuntimeEnvState.humanify({"creation_time_ms": 1500})["creation_time_ms"] == (
+        "0:00:01.500000"
+    )
+    worker = {"worker_launch_time_ms": -1, "worker_launched_time_ms": None}
+    assert common.WorkerState.humanify(worker) == {
+        "worker_launch_time_ms": "",
+        "worker_launched_time_ms": None,
+    }
+    events = [{"state": "RUNNING", "created_ms": 0.0}, {"state": "FINISHED"}]
+    assert isinstance(common.TaskState.humanify({"events": events})["events"][0]["created_ms"], str)
+
+
+def test_rows_out_of_dicts(ray: Ray, common: Any, refused: Any) -> None:
+    kinds = common.StateResource
+    assert common.resource_to_schema(kinds.TASKS) is common.TaskState
+    columns = {"node_id": "ff", "node_ip": "x", "more": 1}
+    plain = common.filter_fields(columns, common.NodeState, detail=False)
+    assert (plain["node_id"], plain["state"], "more" in plain) == ("ff", None, False)
+    assert "start_time_ms" in common.filter_fields({}, common.NodeState, detail=True)
+    cells = dict.fromkeys(common.ClusterEventState.list_columns(), "x") | {"custom_fields": {}}
+    assert common.dict_to_state(cells, kinds.CLUSTER_EVENTS).message == "x"
+    with pytest.raises(refused, match="Failed to convert"):
+        common.dict_to_state({"colour": 1}, kinds.CLUSTER_EVENTS)

@@ -5,34 +5,56 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from typing import Any
 
 from whipray.job_submission import DriverInfo
+from whipray.util.state.exception import RayStateApiException
+from whipray.util.state.humanify import Humanify
 
 DEFAULT_LIMIT = 100
+DEFAULT_LOG_LIMIT = 1000
 DEFAULT_RPC_TIMEOUT = 30
 RAY_MAX_LIMIT_FROM_API_SERVER = 10_000
+RAY_MAX_LIMIT_FROM_DATA_SOURCE = 10_000
+"""Of Ray: here all rows are looked at."""
 
-Filters = list[tuple[str, str, Any]]
-
-
-def state_column(*, filterable: bool, detail: bool = False) -> Any:
-    """A column; one of `detail` is None unless details are asked for."""
-    return field(default=None, metadata={"filterable": filterable, "detail": detail})
-
-
-def _filterable() -> Any:
-    return state_column(filterable=True)
+PredicateType = str
+SupportedFilterType = str | bool | int | float
+Filters = list[tuple[str, PredicateType, Any]]
+Shown = Callable[[Any], Any] | None
 
 
-def _plain() -> Any:
-    return state_column(filterable=False)
+def state_column(*, filterable: bool, detail: bool = False, format_fn: Shown = None) -> Any:
+    """A column; one of `detail` is None unless details are asked for.
+
+    Args:
+        format_fn: makes what people read of a value.
+    """
+    metadata = {"filterable": filterable, "detail": detail, "format_fn": format_fn}
+    return field(default=None, metadata=metadata)
 
 
-def _detail(filterable: bool = False) -> Any:
-    return state_column(filterable=filterable, detail=True)
+def _filterable(shown: Shown = None) -> Any:
+    return state_column(filterable=True, format_fn=shown)
+
+
+def _plain(shown: Shown = None) -> Any:
+    return state_column(filterable=False, format_fn=shown)
+
+
+def _detail(filterable: bool = False, shown: Shown = None) -> Any:
+    return state_column(filterable=filterable, detail=True, format_fn=shown)
+
+
+def _time() -> Any:
+    return _detail(shown=Humanify.timestamp)
+
+
+def _launch() -> Any:
+    return _detail(shown=lambda x: "" if x == -1 else Humanify.timestamp(x))
 
 
 @dataclass
@@ -63,6 +85,15 @@ class StateSchema:
     def filterable_columns(cls) -> set[str]:
         """Names of the columns that filters may name."""
         return {f.name for f in fields(cls) if f.metadata["filterable"]}
+
+    @classmethod
+    def humanify(cls, state: dict[str, Any]) -> dict[str, Any]:
+        """The dict of a row, whose numbers become what people read."""
+        for f in fields(cls):
+            shown = f.metadata["format_fn"]
+            if shown is not None and state.get(f.name) is not None:
+                state[f.name] = shown(state[f.name])
+        return state
 
     def asdict(self) -> dict[str, Any]:
         """The row as a dict."""
@@ -130,10 +161,10 @@ class NodeState(StateSchema):
     state: str = _filterable()
     state_message: str | None = _plain()
     node_name: str = _filterable()
-    resources_total: dict[str, float] = _plain()
+    resources_total: dict[str, float] = _plain(Humanify.node_resources)
     labels: dict[str, str] = _plain()
-    start_time_ms: int | None = _detail()
-    end_time_ms: int | None = _detail()
+    start_time_ms: int | None = _time()
+    end_time_ms: int | None = _time()
 
 
 @dataclass
@@ -169,10 +200,10 @@ class WorkerState(StateSchema):
     ip: str = _filterable()
     pid: int = _filterable()
     exit_detail: str | None = _detail()
-    worker_launch_time_ms: int | None = _detail()
-    worker_launched_time_ms: int | None = _detail()
-    start_time_ms: int | None = _detail()
-    end_time_ms: int | None = _detail()
+    worker_launch_time_ms: int | None = _launch()
+    worker_launched_time_ms: int | None = _launch()
+    start_time_ms: int | None = _time()
+    end_time_ms: int | None = _time()
     debugger_port: int | None = _detail(filterable=True)
     num_paused_threads: int | None = _detail(filterable=True)
 
@@ -214,11 +245,11 @@ class TaskState(StateSchema):
     required_resources: dict[str, float] | None = _detail()
     runtime_env_info: dict[str, Any] | None = _detail()
     placement_group_id: str | None = _detail(filterable=True)
-    events: list[dict[str, Any]] | None = _detail()
+    events: list[dict[str, Any]] | None = _detail(shown=Humanify.events)
     profiling_data: dict[str, Any] | None = _detail()
-    creation_time_ms: int | None = _detail()
-    start_time_ms: int | None = _detail()
-    end_time_ms: int | None = _detail()
+    creation_time_ms: int | None = _time()
+    start_time_ms: int | None = _time()
+    end_time_ms: int | None = _time()
     task_log_info: dict[str, Any] | None = _detail()
     error_message: str | None = _detail()
     is_debugger_paused: bool | None = _detail(filterable=True)
@@ -232,7 +263,7 @@ class ObjectState(StateSchema):
     """`object_size`: bytes, -1 while the value is not there."""
 
     object_id: str = _filterable()
-    object_size: int = _filterable()
+    object_size: int = _filterable(Humanify.memory)
     task_status: str = _filterable()
     attempt_number: int = _filterable()
     reference_type: str = _filterable()
@@ -248,7 +279,7 @@ class RuntimeEnvState(StateSchema):
 
     runtime_env: dict[str, Any] = _filterable()
     success: bool = _filterable()
-    creation_time_ms: float | None = _plain()
+    creation_time_ms: float | None = _plain(Humanify.duration)
     node_id: str = _filterable()
     ref_cnt: int | None = _detail()
     error: str | None = _detail(filterable=True)
@@ -277,6 +308,40 @@ class SummaryResource(Enum):
     ACTORS = "actors"
     TASKS = "tasks"
     OBJECTS = "objects"
+
+
+_SCHEMAS: dict[StateResource, type[StateSchema]] = {
+    StateResource.ACTORS: ActorState,
+    StateResource.JOBS: JobState,
+    StateResource.PLACEMENT_GROUPS: PlacementGroupState,
+    StateResource.NODES: NodeState,
+    StateResource.WORKERS: WorkerState,
+    StateResource.TASKS: TaskState,
+    StateResource.OBJECTS: ObjectState,
+    StateResource.RUNTIME_ENVS: RuntimeEnvState,
+    StateResource.CLUSTER_EVENTS: ClusterEventState,
+}
+AVAILABLE_STATES = [kind for kind in _SCHEMAS.values() if kind is not ClusterEventState]
+
+
+def resource_to_schema(resource: StateResource) -> type[StateSchema]:
+    """The rows of that kind."""
+    return _SCHEMAS[resource]
+
+
+def dict_to_state(d: dict[str, Any], state_resource: StateResource) -> StateSchema:
+    """The row with these columns; RayStateApiException when it has others."""
+    try:
+        return _SCHEMAS[state_resource](**d)
+    except TypeError as error:
+        raise RayStateApiException(f"Failed to convert {d} to StateSchema: {error}") from error
+
+
+def filter_fields(
+    data: dict[str, Any], state_dataclass: type[StateSchema], detail: bool
+) -> dict[str, Any]:
+    """The columns of that kind alone; those that are not there are None."""
+    return {name: data.get(name) for name in state_dataclass.list_columns(detail)}
 
 
 @dataclass

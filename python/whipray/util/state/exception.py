@@ -9,3 +9,7 @@ class RayStateApiException(Exception):
 
 class ServerUnavailable(RayStateApiException):
     """For programs that catch it; there is no server that could be unavailable."""
+
+
+class DataSourceUnavailable(Exception):
+    """For programs that catch it; what is asked is this process's own session."""
