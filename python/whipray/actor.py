@@ -371,8 +371,8 @@ def _lives_on(lifetime: str | None) -> bool:
 
 def _concurrency(meta: ActorClassMetadata, given: dict[str, Any], groups: dict[str, int]) -> int:
     asked = given.get("max_concurrency")
-    if asked is not None and asked < 1:
-        raise ValueError("max_concurrency must be >= 1")
+    if asked == 0 and meta.is_asyncio:
+        raise ValueError("max_concurrency must be >= 1: no call of an async actor could run")
     limit = asked or (actor_table.ASYNC_CONCURRENCY if meta.is_asyncio else 1)
     free_order = meta.is_asyncio or limit > 1 or bool(groups)
     if given.get("allow_out_of_order_execution") is False and free_order:

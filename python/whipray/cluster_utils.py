@@ -14,7 +14,10 @@ from typing import Any, NoReturn
 from whipray import _core
 from whipray._private import child
 
-__all__ = ["AutoscalingCluster", "Cluster"]
+__all__ = ["AutoscalingCluster", "Cluster", "cluster_not_supported"]
+
+cluster_not_supported = False
+"""What tests of Ray ask before they start a cluster; one node is supported."""
 
 DEFAULTS = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 150 << 20}
 MEANT = ("num_cpus", "num_gpus", "resources", "object_store_memory", "labels")

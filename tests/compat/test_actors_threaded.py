@@ -81,6 +81,26 @@ def test_option_raises_the_concurrency_of_a_plain_class(ray: Ray) -> None:
     assert sorted(ray.get([pair.meet.remote(), pair.meet.remote()])) == [0, 1]
 
 
+def test_a_concurrency_of_zero_means_a_plain_actor(ray: Ray) -> None:
+    @ray.remote(max_concurrency=0)
+    class Plain:
+        def one(self) -> int:
+            return 1
+
+    assert ray.get(Plain.remote().one.remote()) == 1
+
+
+@pytest.mark.ray_differs("no call of it ever runs there")
+def test_an_async_actor_needs_a_concurrency(ray: Ray) -> None:
+    @ray.remote(max_concurrency=0)
+    class Async:
+        async def one(self) -> int:
+            return 1
+
+    with pytest.raises(ValueError, match="no call of an async actor could run"):
+        Async.remote()
+
+
 def test_plain_actor_runs_one_call_at_a_time(ray: Ray) -> None:
     @ray.remote
     class Single:

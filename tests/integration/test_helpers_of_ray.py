@@ -20,16 +20,7 @@ BASIC = """
         FakeTimer, Semaphore, SignalActor, async_wait_for_condition, run_string_as_driver,
         run_string_as_driver_stdout_stderr, wait_for_condition,
     )
-    from ray._private.test_utils import (
-        BatchQueue, WorkerKillerActor, check_call_subprocess, generate_system_config_map,
-        get_and_run_resource_killer, get_current_unused_port,
-        kill_actor_and_wait_for_failure, object_memory_usage,
-        placement_group_assert_no_leak, put_object, recursive_fnmatch,
-        run_string_as_driver_nonblocking, same_elements, wait_for_assertion,
-        wait_for_children_of_pid, wait_for_children_of_pid_to_exit, wait_for_num_actors,
-        wait_for_pid_to_exit, wait_until_server_available,
-        wait_until_succeeded_without_exception,
-    )
+    from ray._private.test_utils import *
     from ray.tests.conftest import *
 
     def test_signal(ray_start_2_cpus):
