@@ -182,6 +182,8 @@ def test_group_of_interrupts_can_not_be_an_exception_and_stays_a_task_error() ->
 def test_class_that_can_not_be_subclassed_stays_a_task_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("WARNING", logger="ray")  # which init() may have raised, in another test
+    caplog.set_level("WARNING", logger="whipray")
     error = raised(Final("end"))
     assert error.as_instanceof_cause() is error
     assert isinstance(error.cause, Final)
