@@ -13,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from whipray._private import strategies
 
-SHAPES_KEPT = 4096
-"""More than a session has room for: others are of placement groups that have been removed."""
+FEW_TICKETS, MANY_TICKETS = 64, 4096
+"""Among few none is looked for that has become useless; many are more than a session has queues."""
 NO_SUCH_NODE = "node with other labels"
 """A resource that no node has."""
 
@@ -29,17 +29,20 @@ def shape_of(
     It is worth nothing once `_core.is_current` denies it.
     """
     epoch = _core.epoch()
-    if worker.state.shapes_epoch != epoch or len(worker.state.shapes) > SHAPES_KEPT:
+    if worker.state.shapes_epoch != epoch:
         worker.state.shapes.clear()
         worker.state.shapes_epoch = epoch
     unmatched = target.unmatched if target else ""
     place = (*target.numbers(), target.bundle + 1) if target and target.group else (0, 0, 0)
     env = pool_env(runtime_env)
-    key = (tuple(sorted(resources.items())), env.get(worker.ENV_KEY), place, unmatched)
+    group = target.group.id.binary() if target and target.group else b""
+    amounts = tuple(sorted(resources.items()))
+    key = (group, place[2], amounts, env.get(worker.ENV_KEY), unmatched)
     found = worker.state.shapes.get(key)
     if found is None or not _core.is_current(found):
         asked = {**resources, NO_SUCH_NODE: 1.0} if unmatched else resources
-        found = worker.state.shapes[key] = _core.shape(asked, env, *place)
+        found = _core.shape(asked, env, *place)
+        _keep(key, found)
         if env:
             _publish(found, env[worker.ENV_KEY])
         if unmatched:
@@ -49,6 +52,25 @@ def shape_of(
         elif not place[0]:
             _warn_of_the_impossible(resources)
     return found
+
+
+def _keep(key: Any, ticket: int) -> None:
+    """Tickets of removed groups go each time that there are twice as many as were left then: else
+    a program that makes one group after another would keep them all."""
+    known = worker.state.shapes
+    if len(known) >= worker.state.shapes_limit:
+        known = {k: t for k, t in known.copy().items() if _is_of_use(k[0], t)}
+        if len(known) > MANY_TICKETS:
+            known = {}
+        worker.state.shapes = known
+        worker.state.shapes_limit = max(FEW_TICKETS, 2 * len(known))
+    known[key] = ticket
+
+
+def _is_of_use(group: bytes, ticket: int) -> bool:
+    from whipray._private.strategies import is_removed
+
+    return _core.is_current(ticket) and not (group and is_removed(group))
 
 
 _SPACE = "whipray.environments"

@@ -55,10 +55,7 @@ class Target:
 
     def is_removed(self) -> bool:
         """Has the group been removed?"""
-        if self.group is None:
-            return False
-        row = _core.group(self.group.id.binary())
-        return row is None or row[1] == _PHASE_REMOVED
+        return self.group is not None and is_removed(self.group.id.binary())
 
     def explains(self, error: Exception) -> bool:
         """Is the engine's error what befalls work whose group has just been removed?"""
@@ -68,6 +65,12 @@ class Target:
 
 
 ANYWHERE = Target()
+
+
+def is_removed(group: bytes) -> bool:
+    """Has the group with this id been removed?"""
+    row = _core.group(group)
+    return row is None or row[1] == _PHASE_REMOVED
 
 
 # ---- checks at decoration ------------------------------------------------------------------------

@@ -60,7 +60,7 @@ class State:
         self.inherited: dict[str, Any] = {}
         self.runtime_env: dict[str, Any] = {}
         self.shapes: dict[Any, int] = {}
-        self.shapes_epoch = 0
+        self.shapes_epoch = self.shapes_limit = 0
         self.hooked = False
         self.other: Any = None
         """The module of the real Ray that has taken over, see `handover`."""
