@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -46,6 +47,29 @@ try:
     {}
 except KeyboardInterrupt:
     print("interrupted")
+"""
+
+TERMINABLE = """
+import atexit
+atexit.register(lambda: print("handler", flush=True))
+try:
+    print("blocking", flush=True)
+    {}
+except SystemExit:
+    print("leaving", flush=True)
+    raise
+finally:
+    print("finally", flush=True)
+"""
+
+HANDLING = """
+import signal
+handled = []
+signal.signal(signal.SIGTERM, lambda *_: handled.append(1))
+print("blocking", flush=True)
+while not handled:
+    time.sleep(0.01)
+print("handled", flush=True)
 """
 
 
@@ -126,6 +150,41 @@ def test_interrupt_of_a_blocking_wait(script: Script) -> None:
     os.kill(process.pid, signal.SIGINT)
     output, _ = process.communicate()
     assert "interrupted" in output
+
+
+@pytest.mark.parametrize("blocking", ["ray.get(ref)", "ray.wait([ref])", "time.sleep(60)"])
+def test_termination_is_a_system_exit_in_the_main_thread(script: Script, blocking: str) -> None:
+    process = script(BUSY + TERMINABLE.format(blocking))
+    pids = pids_of(process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "blocking\n"
+    os.kill(process.pid, signal.SIGTERM)
+    output, _ = process.communicate()
+    assert re.findall(r"leaving|finally|handler", output) == ["leaving", "finally", "handler"]
+    assert process.returncode != 0  # 15, but Ray aborts when it is at the end of some of these
+    wait_until(lambda: all(process_gone(pid) for pid in pids))
+
+
+def test_a_handler_of_the_programs_own_is_called_at_termination(script: Script) -> None:
+    process = script(BUSY + HANDLING)
+    pids_of(process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "blocking\n"
+    os.kill(process.pid, signal.SIGTERM)
+    output, _ = process.communicate()
+    assert "handled" in output
+    assert process.returncode == 0
+
+
+def test_after_the_session_termination_ends_the_process_at_once(script: Script) -> None:
+    process = script(BUSY + "\nray.shutdown()" + TERMINABLE.format("time.sleep(60)"))
+    pids_of(process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "blocking\n"
+    os.kill(process.pid, signal.SIGTERM)
+    output, _ = process.communicate()
+    assert "finally" not in output
+    assert process.returncode == -signal.SIGTERM
 
 
 def test_exit_handlers_of_the_driver_may_still_use_the_api(run_script: Run) -> None:

@@ -228,10 +228,11 @@ def _opened(
     plain: bool,
 ) -> RayContext:
     """Remember what was asked for, start the driver's thread, build the context."""
-    from whipray._private import hints, monitor
+    from whipray._private import hints, monitor, termination
     from whipray._private.context import RayContext
 
     _hook_once()
+    termination.begin()
     state.clear()
     state.opened = f"at {hints.place()}, by init() or the first use of the API"
     state.namespace = namespace
@@ -550,6 +551,9 @@ def _forget_session() -> None:
     completion = sys.modules.get("whipray._private.completion")
     metrics = sys.modules.get("whipray.util.metrics")
     monitor = sys.modules.get("whipray._private.monitor")
+    termination = sys.modules.get("whipray._private.termination")
+    if termination is not None:
+        termination.end()
     if monitor is not None:
         monitor.stop()
     if completion is not None:
