@@ -16,8 +16,8 @@
 #define WRPY_PICKLE 1           /* from an encoder of a part: this value must be pickled */
 #define WRPY_OUT_OF_LINE 4096u  /* bytes, text and pickles of this length leave the stream */
 #define WRPY_ARRAY_INLINE 96u   /* elements of an array up to this many bytes stay in it */
-#define WRPY_MAX_DEPTH 64       /* of containers when writing; more is left to pickle */
-#define WRPY_MAX_READ_DEPTH 200 /* when reading */
+#define WRPY_MAX_DEPTH 1024      /* of containers when writing, twice what pickle can do */
+#define WRPY_MAX_READ_DEPTH 1100 /* when reading */
 #define WRPY_MAX_NODES 1000000u
 
 #if PY_VERSION_HEX >= 0x030D0000

@@ -6,6 +6,7 @@ import collections
 import copyreg
 import dataclasses
 import gc
+import pickle
 import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -152,6 +153,45 @@ def test_cycle_through_a_tuple(ray: Ray) -> None:
     inner.append(outer)
     for back in trips(ray, outer):
         assert back[0][0] is back
+
+
+def nested(depth: int, wrap: Callable[[Any], Any]) -> Any:
+    value: Any = "core"
+    for _ in range(depth):
+        value = wrap(value)
+    return value
+
+
+WRAPS: list[Callable[[Any], Any]] = [lambda v: [v], lambda v: (v,), lambda v: {"k": v}]
+
+
+@pytest.mark.parametrize("wrap", WRAPS, ids=["list", "tuple", "dict"])
+def test_nesting_deeper_than_plain_pickle_writes(ray: Ray, wrap: Callable[[Any], Any]) -> None:
+    @ray.remote
+    def same(value: Any) -> Any:
+        return value
+
+    value = nested(900, wrap)
+    assert ray.get(ray.put(value)) == value
+    assert ray.get(same.remote(value)) == value
+
+
+@pytest.mark.parametrize("wrap", WRAPS, ids=["list", "tuple", "dict"])
+def test_nesting_that_is_too_deep(ray: Ray, wrap: Callable[[Any], Any]) -> None:
+    @ray.remote
+    def make() -> Any:
+        return nested(3000, wrap)
+
+    @ray.remote
+    def take(value: Any) -> None: ...
+
+    value = nested(3000, wrap)
+    with pytest.raises(pickle.PicklingError, match="deep recursion"):
+        ray.put(value)
+    with pytest.raises(pickle.PicklingError, match="deep recursion"):
+        take.remote(value)
+    with pytest.raises(pickle.PicklingError, match="deep recursion"):
+        ray.get(make.remote())
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,7 @@ def test_cycles():
     assert back[1]["self"] is back
 
 
-@pytest.mark.parametrize("depth", [60, 64, 65, 200])
+@pytest.mark.parametrize("depth", [60, 200, 900])
 @pytest.mark.parametrize("wrap", [lambda v: [v], lambda v: (v,), lambda v: {"k": v}])
 def test_deep_nesting(depth, wrap):
     value: Any = "core"
@@ -254,11 +254,11 @@ def test_deep_nesting(depth, wrap):
     assert roundtrip(value) == value
 
 
-def test_too_deep_for_pickle_is_a_recursion_error():
+def test_too_deep_for_pickle_is_said():
     value: Any = []
     for _ in range(100_000):
         value = [value]
-    with pytest.raises(RecursionError):
+    with pytest.raises(pickle.PicklingError, match="deep recursion"):
         _core.encode(value)
     while value:  # freed from the outside in
         value = value[0]

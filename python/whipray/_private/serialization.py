@@ -19,6 +19,9 @@ PROTOCOL = 5
 REFUSAL = "cannot pickle "
 """How pickle begins, and what the standard library writes in Python as well, such as sockets."""
 
+TOO_DEEP = "Could not pickle object as excessively deep recursion required."
+"""cloudpickle's words for it."""
+
 Reducer = Callable[[Any], tuple[Any, ...]]
 
 _reducers: dict[type, Reducer] = {}
@@ -110,6 +113,7 @@ def dump(value: object, buffers: list[pickle.PickleBuffer], about: int | str | N
 
     Raises:
         TypeError: something in value cannot be pickled; the text names it and where it is.
+        PicklingError: value is nested too deep.
         Exception: what a `__reduce__` or `__getstate__` of the user's raised, unchanged.
     """
     try:
@@ -120,6 +124,8 @@ def dump(value: object, buffers: list[pickle.PickleBuffer], about: int | str | N
         from whipray._private.serialize_check import explain
 
         raise TypeError(explain(value, about, error)) from error
+    except RecursionError as error:
+        raise pickle.PicklingError(TOO_DEEP) from error
 
 
 def _raised_by_pickler(traceback: TracebackType | None) -> bool:
