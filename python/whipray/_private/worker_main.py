@@ -45,6 +45,7 @@ def _prepare() -> None:
 
         worker.state.detached = job_config.apply_in_worker(os.environ[worker.JOB_CONFIG_KEY])
     signal.signal(signal.SIGINT, _interrupt)
+    _terminable()
     if "PYTHONBREAKPOINT" not in os.environ:
         sys.breakpointhook = _break
     _reseed()
@@ -98,6 +99,26 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
             return
         serving.cancel_children(job)
         raise KeyboardInterrupt
+
+
+_pid = 0
+
+
+def _terminable() -> None:
+    global _pid
+    _pid = os.getpid()
+    signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    """SIGTERM: what runs is left by SystemExit, and then this process, in order.
+
+    A child that a task has forked ends at once: the stack below it is not its own.
+    """
+    if os.getpid() != _pid:
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
+    raise SystemExit(1)
 
 
 IMPORT_SECONDS, LOOK_SECONDS = 30.0, 0.05
