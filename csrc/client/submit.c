@@ -27,14 +27,23 @@ static void set_call(wr_task_spec2 *to, const wr_task_spec *from) {
   }
 }
 
+/* A named actor can be found until its calls are done, though its last handle has gone before.
+ * Calls that may be made again have no such pin: what pins an actor is not kept as lineage. */
+static int pins_its_actor(const wr_client *c, const wr_task_spec *spec) {
+  if (!(spec->flags & WR_TF_CALL) || spec->retries) return 0;
+  const wr_actor *a = wr_actor_at(&c->seg, spec->actor.idx & ~WR_ACTOR_BIT);
+  return (wr_load32(&a->flags) & (WR_AF_NAMED | WR_AF_DETACHED)) == WR_AF_NAMED;
+}
+
 int wr_task_create(wr_client *c, const wr_task_spec *spec, size_t len, const wr_id *refs,
                    uint32_t nrefs, uint32_t ndeps, wr_id *out, uint8_t **dst) {
   if (WR_UNLIKELY(wr_over(c))) return WR_CLOSED;
-  uint32_t nout = spec->nreturns > 1 ? spec->nreturns : 1;
-  wr_idx small[64], *idx = nrefs + nout <= 64 ? small : wr_alloc(4ull * (nrefs + nout));
+  uint32_t nout = spec->nreturns > 1 ? spec->nreturns : 1, room = nrefs + 1 + nout;
+  wr_idx small[64], *idx = room <= 64 ? small : wr_alloc(4ull * room);
   if (!idx) return WR_NOMEM;
-  wr_idx *outs = idx + nrefs;
   for (uint32_t i = 0; i < nrefs; i++) idx[i] = refs[i].idx;
+  if (WR_UNLIKELY(pins_its_actor(c, spec))) idx[nrefs++] = spec->actor.idx | WR_ACTOR_BIT;
+  wr_idx *outs = idx + nrefs;
   wr_task_spec2 s;
   set_call(&s, spec);
   if (s.flags & WR_TF_CALL) wr_expect_write(&wr_actor_at(&c->seg, s.actor - 1)->mailbox);

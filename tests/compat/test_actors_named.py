@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
+import time
 import uuid
 from typing import Any
 
@@ -125,6 +127,34 @@ def test_name_is_free_after_the_last_handle_went(ray: Ray, name: str) -> None:
     pid = ray.get(counter.pid.remote())
     del counter
     gc.collect()
+    wait_until(lambda: process_gone(pid))
+    wait_until(lambda: free_again(ray, name))
+
+
+@pytest.mark.parametrize("when", ["it runs", "it is queued"])
+def test_name_finds_the_actor_until_its_last_call_is_done(ray: Ray, name: str, when: str) -> None:
+    """A service whose handle is dropped while its endless call runs goes on under its name."""
+
+    @ray.remote(num_cpus=0)
+    class Service:
+        def __init__(self) -> None:
+            self.stopped = asyncio.Event()
+
+        async def serve(self) -> None:
+            await self.stopped.wait()
+
+        async def stop(self) -> int:
+            self.stopped.set()
+            return os.getpid()
+
+    service = Service.options(name=name).remote()
+    if when == "it runs":
+        ray.get(service.__ray_ready__.remote())
+    service.serve.remote()
+    del service
+    gc.collect()
+    time.sleep(0.5)
+    pid = ray.get(ray.get_actor(name).stop.remote())
     wait_until(lambda: process_gone(pid))
     wait_until(lambda: free_again(ray, name))
 

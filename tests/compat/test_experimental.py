@@ -32,6 +32,14 @@ def test_put_and_get(kv: Any) -> None:
     assert kv._internal_kv_get("compat-a") == b"\x00bytes"
 
 
+def test_a_store_that_is_open_may_be_opened_again(kv: Any) -> None:
+    kv._internal_kv_put("compat-a", "1")
+    kv._initialize_internal_kv(kv.internal_kv_get_gcs_client())
+    assert kv._internal_kv_get("compat-a") == b"1"
+    with pytest.raises(AssertionError):
+        kv._initialize_internal_kv(None)
+
+
 def test_namespaces(kv: Any) -> None:
     kv._internal_kv_put("compat-a", "1", namespace="other")
     assert kv._internal_kv_get("compat-a") is None

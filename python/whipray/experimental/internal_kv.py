@@ -35,6 +35,16 @@ def _internal_kv_initialized() -> bool:
     return _core.attached()
 
 
+def _initialize_internal_kv(gcs_client: Any) -> None:
+    """Nothing to connect: the store is that of the open session."""
+    if gcs_client is None:
+        raise AssertionError("_initialize_internal_kv() takes a client of the store")
+
+
+def _internal_kv_reset() -> None:
+    """Nothing to forget: the store goes with the session."""
+
+
 def _internal_kv_get(key: Text, *, namespace: Text | None = None) -> bytes | None:
     found = _ask(MSG_KV_GET, namespace, _bytes(key))
     return found[0] if found else None
