@@ -288,14 +288,17 @@ static PyObject *m_group(PyObject *module, PyObject *obj) {
   return group_row(&l, id.idx, st);
 }
 
-static PyObject *m_groups(PyObject *module, PyObject *unused) {
-  (void)unused;
+/* Removed groups stay in the table for long: who wants those that stand makes no rows of them. */
+static PyObject *m_groups(PyObject *module, PyObject *args) {
   wrpy_look l;
-  PyObject *list = wrpy_look_open(module, &l) ? NULL : wrpy_made(&l, PyList_New(0));
+  int standing = 0;
+  if (!PyArg_ParseTuple(args, "|p", &standing) || wrpy_look_open(module, &l)) return NULL;
+  PyObject *list = wrpy_made(&l, PyList_New(0));
   uint32_t n = list ? wr_load32(&wrpy_sess.seg->h->ngroups) : 0;
   for (uint32_t i = 0; list && i < n && i < WR_MAX_GROUPS; i++) {
     uint64_t st = wr_load(&wrpy_sess.seg->groups[i].state);
-    PyObject *row = is_shown(st) ? group_row(&l, i, st) : NULL;
+    int wanted = standing ? WR_GROUP_PHASE(st) == WR_GROUP_CREATED : is_shown(st);
+    PyObject *row = wanted ? group_row(&l, i, st) : NULL;
     if (row ? PyList_Append(list, row) : PyErr_Occurred() != NULL) Py_CLEAR(list);
     Py_XDECREF(row);
   }
@@ -315,6 +318,7 @@ PyMethodDef wrpy_group_methods[] = {
      "group_ready(id, value) -> ObjectRef that gets the value once the group is created."},
     {"group", m_group, METH_O,
      "group(id) -> (id, phase, flags, strategy, job, name, [{resource: (has, free)}]) | None."},
-    {"groups", m_groups, METH_NOARGS, "groups() -> rows as of group()."},
+    {"groups", m_groups, METH_VARARGS,
+     "groups(standing=False) -> rows as of group(), of all or of those that have been created."},
     {NULL, NULL, 0, NULL},
 };

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import whipray
+from tests.compat.helpers import wait_until
 from tests.crash.record import in_use
+from whipray import _core
 from whipray._private import shapes
 from whipray.exceptions import RayError
 from whipray.util import placement_group, remove_placement_group
@@ -89,3 +91,16 @@ def test_what_is_over_leaves_nothing(use: Callable[[], None], times: int) -> Non
 
     before = blocks()
     assert blocks() < before + times
+
+
+def test_resources_are_listed_without_looking_at_removed_groups() -> None:
+    for _ in range(10):
+        groups()
+    group = placement_group([{"CPU": 1}])
+    assert group.wait(60)
+    assert [row[0] for row in _core.groups(True)] == [group.id.binary()]
+    assert len(_core.groups()) == 11
+    assert whipray.cluster_resources()[f"CPU_group_{group.id.hex()}"] == 1
+    remove_placement_group(group)
+    wait_until(lambda: not _core.groups(True))
+    assert not [name for name in whipray.cluster_resources() if "_group_" in name]

@@ -47,7 +47,7 @@ def _with_use(name: str, total: float, free: float) -> tuple[str, float, float]:
 
 def _group_rows() -> list[tuple[str, float, float]]:
     """The resources that placement groups have reserved, under the names that work in them uses."""
-    if not _core.groups():
+    if not _core.groups(True):
         return []
     from whipray.util.placement_group import resource_rows
 

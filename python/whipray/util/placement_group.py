@@ -266,8 +266,8 @@ def _bundles(row: Any) -> list[dict[str, float]]:
 
 def resource_rows() -> Iterator[tuple[str, float, float]]:
     """(name, total, available) of the resources that groups which stand have, by their names."""
-    for row in _core.groups():
-        if row[1] != CREATED:
+    for row in _core.groups(True):
+        if row[1] != CREATED:  # or its removal has begun
             continue
         group = row[0].hex()
         sums: dict[str, list[float]] = {}
