@@ -264,6 +264,8 @@ uint64_t node_growth_room(void); /* bytes that the store may grow by */
 int node_is_grown(const node *n);
 /* Somebody waits for so many bytes; enough: as much can be spilled.  1, or 0: it waits on. */
 int node_grow(node *n, uint64_t bytes, int enough);
+/* Grows at once for one value of so many bytes; 0: it may not, or memory is short. */
+int node_grow_for(node *n, uint64_t bytes);
 /* Every now and then: shrinks if what is in use fits into the store again; else how many bytes less
  * that would take. */
 uint64_t node_shrink(node *n);

@@ -34,6 +34,8 @@
 #define RETRY_NS UINT64_C(1000000000)      /* after a failed write */
 #define READ_RETRY_NS UINT64_C(100000000) /* after a read for which something was short */
 #define MAX_REFUSED 100u                  /* such reads in a row */
+#define REVIEW_NS UINT64_C(1000000000) /* between looks at all that is on disk, */
+#define REVIEW_SHARE 1000u             /* and so many times as long as one takes */
 #define MAX_NESTED 64u                    /* values inside values that are let go of at once */
 
 typedef struct {
@@ -85,6 +87,7 @@ struct node_spill {
   uv_timer_t tick;
   node_errands errands;
   uint32_t dropped, sweeps; /* of the header, at the last review of the pieces */
+  uint64_t review_at;       /* the next one, if nothing comes before */
   wr_a32 stop;
 };
 
@@ -249,10 +252,21 @@ static void start_write(node *n, node_spilled *v, size_t count) {
 
 /* ---- making room ----------------------------------------------------------------------------- */
 
+/* What is in the store may stay there: even all of its room would not do. */
+static int admit(node *n, uint64_t bytes) {
+  n->spill->want = n->spill->largest = 0;
+  if (!node_grow_for(n, bytes)) return 0;
+  tick_on(n);
+  wake_asking(n);
+  return 1;
+}
+
 /* Makes room for what was asked for since the last time.  1: there is some already. */
 static int pass(node *n, int may_grow) {
   struct node_spill *sp = n->spill;
-  if (!sp->want || sp->writing || sp->off || n->ending) return 0;
+  if (!sp->want || n->ending) return 0;
+  if (may_grow && sp->largest >= n->seg.store_chunks * WR_CHUNK) return admit(n, sp->largest);
+  if (sp->writing || sp->off) return 0;
   uint64_t want = sp->want, largest = sp->largest;
   uint64_t bytes = want + n->seg.store_chunks * WR_CHUNK / MARGIN;
   int grown = 0;
@@ -431,17 +445,28 @@ static void fit_again(node *n) {
   n->spill->want = n->spill->largest = 0;
 }
 
+/* Drops what nobody needs any more from the disk.  Nobody tells that a value has been freed which had
+ * come back and left its copy there: there is a look without a reason every now and then. */
+static void review(node *n) {
+  struct node_spill *sp = n->spill;
+  uint64_t start = wr_os_now_ns();
+  int due = sp->pieces.n && start >= sp->review_at;
+  for (uint32_t k = 0; k < MAX_NESTED; k++, due = 0) {
+    uint32_t dropped = wr_load32(&n->seg.h->files_dropped), sweeps = wr_load32(&n->seg.h->sweeps);
+    if (!due && dropped == sp->dropped && sweeps == sp->sweeps) return;
+    sp->dropped = dropped;
+    sp->sweeps = sweeps;
+    node_pieces_review(&sp->pieces, still_wanted, n); /* they may refer to what is on disk, too */
+    uint64_t now = wr_os_now_ns(), took = now - start;
+    sp->review_at = now + (took * REVIEW_SHARE > REVIEW_NS ? took * REVIEW_SHARE : REVIEW_NS);
+  }
+}
+
 static void on_tick(uv_timer_t *timer) {
   node *n = timer->data;
   struct node_spill *sp = n->spill;
-  uint32_t dropped = wr_load32(&n->seg.h->files_dropped), sweeps = wr_load32(&n->seg.h->sweeps);
   if (n->ending) return;
-  for (uint32_t k = 0; k < MAX_NESTED && (dropped != sp->dropped || sweeps != sp->sweeps); k++) {
-    sp->dropped = dropped;
-    sp->sweeps = sweeps;
-    node_pieces_review(&sp->pieces, still_wanted, n);
-    dropped = wr_load32(&n->seg.h->files_dropped); /* what they referred to may be on disk, too */
-  }
+  review(n);
   if (sp->nfetches) serve_fetches(n);
   fit_again(n);
   keep_ahead(n);

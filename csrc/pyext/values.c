@@ -95,15 +95,33 @@ static void describe_trouble(char *out, size_t cap, int trouble) {
              kept ? " but what RAY_local_fs_capacity_threshold keeps free" : "");
 }
 
+/* The store grows for one that is larger than itself, but not beyond the machine's memory. */
+static int too_large(wrpy_state *st, size_t len) {
+  size_t store = wrpy_sess.seg->store_chunks * WR_CHUNK, all = wrpy_sess.seg->heap_chunks * WR_CHUNK;
+  if (len < all) return 0;
+  if (all > store)
+    return wrpy_raise(st, "ObjectStoreFullError",
+                      "an object of %zu bytes can never fit: the object store and the memory that it "
+                      "may grow into have %zu bytes", len, all);
+  return wrpy_raise(st, "ObjectStoreFullError",
+                    "an object of %zu bytes can never fit into an object store of %zu bytes: give "
+                    "init() a larger object_store_memory", len, store);
+}
+
 static int no_room(wrpy_state *st, const char *what, size_t len) {
   int trouble = (int)wr_load32(&wrpy_sess.seg->h->spill_trouble);
+  size_t store = wrpy_sess.seg->store_chunks * WR_CHUNK;
   char why[720] = "";
+  if (len >= store)
+    return wrpy_raise(st, "ObjectStoreFullError",
+                      "no room %s %zu bytes: that is more than the object store has, %zu bytes, and "
+                      "memory is too short for it to grow (waited %d s)",
+                      what, len, store, (int)(PATIENCE_NS / 1000000000));
   describe_trouble(why, sizeof why, trouble);
   return wrpy_raise(st, wr_os_disk_is_full(trouble) ? "OutOfDiskError" : "ObjectStoreFullError",
                     "no room %s %zu bytes in an object store of %zu bytes: the rest of it is in "
                     "use by arrays that live, or can not be spilled%s (waited %d s)",
-                    what, len, (size_t)(wrpy_sess.seg->store_chunks * WR_CHUNK), why,
-                    (int)(PATIENCE_NS / 1000000000));
+                    what, len, store, why, (int)(PATIENCE_NS / 1000000000));
 }
 
 static uint32_t steps(void) { return wr_load32(&wrpy_sess.seg->h->spill_steps); }
@@ -127,11 +145,7 @@ static int still_patient(wrpy_room *room, uint64_t nap_ns) {
 /* whiprayd spills what it can.  Readers elsewhere may let go of something soon; so may garbage in
  * cycles here. */
 int wrpy_room_wait(wrpy_state *st, wrpy_room *room, size_t len) {
-  size_t store = wrpy_sess.seg->store_chunks * WR_CHUNK;
-  if (len >= store)
-    return wrpy_raise(st, "ObjectStoreFullError",
-                      "an object of %zu bytes can never fit into an object store of %zu bytes: "
-                      "give init() a larger object_store_memory", len, store);
+  if (too_large(st, len)) return -1;
   if (wr_client_ended(wrpy_sess.client)) return wrpy_fail(st, WR_CLOSED, "waiting for room");
   int first = !room->since;
   uint32_t epoch = wrpy_sess.epoch;
