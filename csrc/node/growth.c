@@ -1,7 +1,8 @@
-/* The store grows for a value that is as large as itself, since no spilling makes room for that; and
- * when nothing else helps: it is full of values that are viewed, so that too little of it may go to
- * disk, and somebody waits for room.  Those who hold the views may let go of them soon, so they are
- * given a while; what has been granted is taken back once the values fit into the store again.  The machine's memory is the limit, as for everything else that processes take.
+/* The store grows for a value that is as large as itself, since no spilling makes room for that;
+ * and when nothing else helps: it is full of values that are viewed, so that too little of it may
+ * go to disk, and somebody waits for room.  Those who hold the views may let go of them soon, so
+ * they are given a while; what has been granted is taken back once the values fit into the store
+ * again.  The machine's memory is the limit, as for everything else that processes take.
  *
  * `heap_limit` is a hint that this alone writes: what somebody claims beyond it after it has been
  * lowered is memory like any other. */
@@ -52,7 +53,8 @@ int node_grow(node *n, uint64_t bytes, int enough) {
 }
 
 int node_grow_for(node *n, uint64_t bytes) {
-  uint64_t limit = wr_load(&n->seg.h->heap_limit), chunks = bytes / WR_CHUNK + 2; /* its head, too */
+  uint64_t limit = wr_load(&n->seg.h->heap_limit);
+  uint64_t chunks = bytes / WR_CHUNK + 2; /* its head, too */
   if (limit > n->seg.heap_chunks || chunks > n->seg.heap_chunks - limit) return 0;
   if (!node_memory_has(n, bytes)) return 0;
   if (!node_is_grown(n))

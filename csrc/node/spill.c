@@ -445,8 +445,8 @@ static void fit_again(node *n) {
   n->spill->want = n->spill->largest = 0;
 }
 
-/* Drops what nobody needs any more from the disk.  Nobody tells that a value has been freed which had
- * come back and left its copy there: there is a look without a reason every now and then. */
+/* Drops what nobody needs any more from the disk.  Nobody tells that a value has been freed that
+ * had come back and left its copy there: there is a look without a reason every now and then. */
 static void review(node *n) {
   struct node_spill *sp = n->spill;
   uint64_t start = wr_os_now_ns();

@@ -97,12 +97,13 @@ static void describe_trouble(char *out, size_t cap, int trouble) {
 
 /* The store grows for one that is larger than itself, but not beyond the machine's memory. */
 static int too_large(wrpy_state *st, size_t len) {
-  size_t store = wrpy_sess.seg->store_chunks * WR_CHUNK, all = wrpy_sess.seg->heap_chunks * WR_CHUNK;
+  size_t store = wrpy_sess.seg->store_chunks * WR_CHUNK;
+  size_t all = wrpy_sess.seg->heap_chunks * WR_CHUNK;
   if (len < all) return 0;
   if (all > store)
     return wrpy_raise(st, "ObjectStoreFullError",
-                      "an object of %zu bytes can never fit: the object store and the memory that it "
-                      "may grow into have %zu bytes", len, all);
+                      "an object of %zu bytes can never fit: the object store and the memory that "
+                      "it may grow into have %zu bytes", len, all);
   return wrpy_raise(st, "ObjectStoreFullError",
                     "an object of %zu bytes can never fit into an object store of %zu bytes: give "
                     "init() a larger object_store_memory", len, store);
@@ -114,8 +115,8 @@ static int no_room(wrpy_state *st, const char *what, size_t len) {
   char why[720] = "";
   if (len >= store)
     return wrpy_raise(st, "ObjectStoreFullError",
-                      "no room %s %zu bytes: that is more than the object store has, %zu bytes, and "
-                      "memory is too short for it to grow (waited %d s)",
+                      "no room %s %zu bytes: that is more than the object store has, %zu bytes, "
+                      "and memory is too short for it to grow (waited %d s)",
                       what, len, store, (int)(PATIENCE_NS / 1000000000));
   describe_trouble(why, sizeof why, trouble);
   return wrpy_raise(st, wr_os_disk_is_full(trouble) ? "OutOfDiskError" : "ObjectStoreFullError",

@@ -387,7 +387,7 @@ def test_files_of_values_that_came_back_go_with_the_values(start: Start) -> None
 def test_more_than_the_machine_has_is_refused_at_once(start: Start, tmp_path: Path) -> None:
     start()
     sparse = np.memmap(tmp_path / "sparse", mode="w+", shape=(1 << 42,), dtype=np.uint8)
-    with pytest.raises(ObjectStoreFullError, match="can never fit: .* memory that it may grow"):
+    with pytest.raises(ObjectStoreFullError, match=r"can never fit: .* memory that it may grow"):
         whipray.put(np.asarray(sparse))
 
 
