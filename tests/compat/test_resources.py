@@ -331,3 +331,7 @@ def test_an_actor_that_wishes_for_memory_holds_it(start: Any, engine: Ray) -> No
     assert engine.wait([third], timeout=0.5) == ([], [third])
     del actors
     assert engine.get(third) == {"memory": 200 << 20}
+
+
+def test_memory_comes_in_whole_bytes(ray: Ray) -> None:
+    assert ray.cluster_resources()["memory"] % 1 == 0

@@ -134,6 +134,12 @@ def test_num_returns_out_of_range_is_refused(ray: Ray, count: int) -> None:
 TAKES = r"wait\(\) expected a list of ray.ObjectRef or ray.ObjectRefGenerator"
 
 
+@pytest.mark.parametrize("count", [True, 1.0], ids=repr)
+def test_num_returns_may_be_what_equals_a_number(ray: Ray, count: Any) -> None:
+    ready, rest = ray.wait([ray.put(1), ray.put(2)], num_returns=count)
+    assert len(ready) == len(rest) == 1
+
+
 def test_single_reference_instead_of_a_list_is_refused(ray: Ray) -> None:
     with pytest.raises(TypeError, match=f"{TAKES}, got a single"):
         ray.wait(ray.put(1))

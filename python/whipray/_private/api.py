@@ -159,8 +159,8 @@ def _check_types(refs: list[Any]) -> None:
 
 
 def _whole(num_returns: Any) -> int:
-    """A float counts as far as it is whole, as in Ray."""
-    if isinstance(num_returns, bool) or not isinstance(num_returns, (int, float)):
+    """A float counts as far as it is whole, and True as one, as in Ray."""
+    if not isinstance(num_returns, (int, float)):
         raise TypeError(f"num_returns must be an int, not {num_returns!r}")
     return int(num_returns)
 

@@ -40,7 +40,7 @@ def config(
     if memory_amount is not None:
         options.check_amount("_memory", memory_amount)
         custom["memory"] = float(memory_amount)
-    custom.setdefault("memory", float(int(memory * (1 - STORE_SHARE))))
+    custom.setdefault("memory", float(int(memory * (1 - STORE_SHARE)) >> 20 << 20))  # whole MiB
     return {
         "num_cpus": float(usable_cpus() if num_cpus is None else num_cpus),
         "resources": custom,
