@@ -16,6 +16,7 @@
 #define GRACE_NS UINT64_C(1000000000) /* for views to go */
 #define GAP_NS UINT64_C(500000000)    /* clients ask again more often than that */
 #define LOOK_NS UINT64_C(500000000)   /* between looks at what is in use */
+#define WRITE_NS UINT64_C(5000000000) /* after that what was granted is written, or never will be */
 #define LEAST (UINT64_C(32) << 20)    /* bytes at once */
 #define SLACK 16u                     /* one part in so many of the store is free when it shrinks */
 
@@ -52,15 +53,24 @@ int node_grow(node *n, uint64_t bytes, int enough) {
   return 1;
 }
 
+/* Bytes that have been granted to others just now and are not written yet. */
+static uint64_t owed(node *n, uint64_t there) {
+  if (n->growth.due <= there || wr_os_now_ns() - n->growth.granted > WRITE_NS) n->growth.due = 0;
+  return n->growth.due ? n->growth.due - there : 0;
+}
+
 int node_grow_for(node *n, uint64_t bytes) {
-  uint64_t limit = wr_load(&n->seg.h->heap_limit);
+  uint64_t limit = wr_load(&n->seg.h->heap_limit), there = wr_os_allocated(n->seg.fd);
   uint64_t chunks = bytes / WR_CHUNK + 2; /* its head, too */
   if (limit > n->seg.heap_chunks || chunks > n->seg.heap_chunks - limit) return 0;
+  bytes += owed(n, there);
   if (!node_memory_has(n, bytes)) return 0;
   if (!node_is_grown(n))
     node_note("a value of %llu MiB is larger than the store of %llu MiB: it grows",
-              (unsigned long long)(bytes >> 20),
+              (unsigned long long)(chunks * WR_CHUNK >> 20),
               (unsigned long long)(n->seg.store_chunks * WR_CHUNK >> 20));
+  n->growth.due = there + bytes;
+  n->growth.granted = wr_os_now_ns();
   wr_store(&n->seg.h->heap_limit, limit + chunks);
   return 1;
 }
@@ -70,6 +80,9 @@ uint64_t node_shrink(node *n) {
   if (!node_is_grown(n) || now - n->growth.looked < LOOK_NS) return 0;
   n->growth.looked = now;
   uint64_t used = wr_heap_chunks_used(&n->seg);
-  if (used <= most) wr_store(&n->seg.h->heap_limit, n->seg.store_chunks);
+  if (used <= most) {
+    wr_store(&n->seg.h->heap_limit, n->seg.store_chunks);
+    n->growth.due = 0;
+  }
   return used > most ? (used - most) * WR_CHUNK : 0;
 }

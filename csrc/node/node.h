@@ -157,6 +157,7 @@ struct node {
   struct node_spill *spill;
   struct {
     uint64_t since, asked, looked; /* when: too little could be spilled from then on; last; last */
+    uint64_t granted, due; /* for one value: when, last; bytes of the segment then; 0: written */
   } growth;
   struct node_remakes *remakes;
   uv_timer_t remake_tick, lineage_look;

@@ -35,6 +35,7 @@ from whipray.exceptions import (
 MIB = 1 << 20
 STORE = 48 * MIB
 DAEMON = 1  # enum wr_role
+ROOM = 23  # wire/messages.h
 
 Start = Callable[..., Path]
 
@@ -389,6 +390,19 @@ def test_more_than_the_machine_has_is_refused_at_once(start: Start, tmp_path: Pa
     sparse = np.memmap(tmp_path / "sparse", mode="w+", shape=(1 << 42,), dtype=np.uint8)
     with pytest.raises(ObjectStoreFullError, match=r"can never fit: .* memory that it may grow"):
         whipray.put(np.asarray(sparse))
+
+
+def test_what_is_asked_for_at_once_is_granted_as_far_as_memory_goes(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "memory.max").write_text(f"{1000 * MIB}\n")
+    (tmp_path / "memory.current").write_text(f"{100 * MIB}\n")
+    start(env={"WHIPRAY_MEMORY_CGROUP": str(tmp_path)})
+    for size in (600 * MIB, 600 * MIB, 1 << 62, (1 << 64) - 1):
+        _core.notify(ROOM, _core.pack([size, 0]))
+    whipray_stats()  # the daemon has seen them
+    assert _core.stats()["store_limit"] <= STORE + 601 * MIB
+    wait_until(lambda: _core.stats()["store_limit"] == STORE)
 
 
 def test_damaged_and_missing_files(start: Start) -> None:
