@@ -331,9 +331,10 @@ static PyObject *m_shape_row(PyObject *module, PyObject *arg) {
   if (i >= WR_MAX_SHAPES) Py_RETURN_NONE;
   const wr_shape *sh = &wrpy_sess.seg->shapes[i];
   if (wr_load32(&sh->state) == WR_SHAPE_FREE) Py_RETURN_NONE;
+  uint32_t env = sh->pool < WR_MAX_POOLS ? wrpy_sess.seg->pools[sh->pool].env : 0;
   PyObject *needs = needs_of(&l, sh);
   if (!needs) return NULL;
-  return wrpy_made(&l, Py_BuildValue("(NINi)", needs, (unsigned)sh->pool,
+  return wrpy_made(&l, Py_BuildValue("(NINi)", needs, (unsigned)env,
                                      wrpy_group_id(sh->group, sh->group_gen),
                                      (int)sh->bundle - 1));
 }
@@ -421,7 +422,8 @@ PyMethodDef wrpy_inspect_methods[] = {
     {"object_size", m_object_size, METH_O, "object_size(ref): bytes; None while it is pending."},
     {"gpu_ids", m_gpu_ids, METH_NOARGS, "gpu_ids() -> numbers of the GPUs that this process has."},
     {"shape_row", m_shape_row, METH_O,
-     "shape_row(number) -> ({resource: amount}, pool, id of its group, bundle), or None."},
+     "shape_row(number) -> ({resource: amount}, number of its environment, id of its group, "
+     "bundle), or None."},
     {"resources", m_resources, METH_NOARGS, "resources() -> [(name, total, available)]."},
     {"audit", m_audit, METH_NOARGS,
      "audit() -> dict: whether the records of a quiescent session agree, and how many there are."},

@@ -13,6 +13,7 @@ import pytest
 import whipray as ray
 from tests.compat.helpers import Gate, wait_until
 from whipray import _core
+from whipray.experimental.internal_kv import _internal_kv_put
 from whipray.util import state
 from whipray.util.state import common
 from whipray.util.state.exception import RayStateApiException
@@ -246,6 +247,16 @@ def test_an_actor_that_can_not_be_placed():
 
 
 # ---- objects, processes, jobs --------------------------------------------------------------------
+
+
+def test_an_environment_is_that_of_the_work_and_not_of_what_had_its_place(gate):
+    for number in range(1, 32):  # as if pools with these numbers had been there
+        key = number.to_bytes(4, "little")
+        _internal_kv_put(key, _core.pack("old"), namespace="whipray.environments")
+    coloured = wait.options(runtime_env={"env_vars": {"COLOUR": "red"}})
+    refs = [wait.remote(gate), coloured.remote(gate)]
+    texts = [one(ref).runtime_env_info["serialized_runtime_env"] for ref in refs]
+    assert texts == ["{}", '{"env_vars": {"COLOUR": "red"}}']
 
 
 def test_objects(gate):

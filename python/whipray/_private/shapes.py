@@ -74,7 +74,7 @@ def _is_of_use(group: bytes, ticket: int) -> bool:
 
 
 _SPACE = "whipray.environments"
-"""Where the text of each pool's environment is kept, for listings."""
+"""Where the texts of environments are kept by number, for listings."""
 _MSG_KV_PUT, _MSG_KV_GET = 14, 15
 
 
@@ -85,9 +85,11 @@ def _publish(ticket: int, text: str) -> None:
         _core.rpc(_MSG_KV_PUT, _core.pack(body))
 
 
-def env_text(pool: int) -> str:
-    """The resolved environment of a pool as JSON."""
-    body = [_SPACE, pool.to_bytes(4, "little")]
+def env_text(number: int) -> str:
+    """A resolved environment as JSON; 0: that of workers without any."""
+    if not number:  # what a pool had whose number has been used again says nothing
+        return "{}"
+    body = [_SPACE, number.to_bytes(4, "little")]
     found = _core.unpack(_core.rpc(_MSG_KV_GET, _core.pack(body)))
     return str(_core.unpack(found[0])) if found else "{}"
 

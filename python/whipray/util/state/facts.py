@@ -61,11 +61,11 @@ class Session:
             row = _core.shape_row(shape)
             if row is None:
                 return _NOTHING
-            resources, pool, raw, bundle = row
-            if pool not in self._envs:
-                self._envs[pool] = shapes.env_text(pool)
+            resources, env, raw, bundle = row
+            if env not in self._envs:
+                self._envs[env] = shapes.env_text(env)
             group = raw.hex() if raw else None
-            self._demands[shape] = Demand(_named(resources, group, bundle), group, self._envs[pool])
+            self._demands[shape] = Demand(_named(resources, group, bundle), group, self._envs[env])
         return self._demands[shape]
 
 
