@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-import threading
 from types import FrameType
 from typing import NoReturn
 
@@ -19,11 +18,11 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def begin() -> None:
-    """From now on, if this is the main thread: no other one may say what a signal does."""
-    if threading.current_thread() is not threading.main_thread():
-        return
+    """From now on, if this is the main thread of the main interpreter: no other may say what a
+    signal does."""
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _leave)
+        with contextlib.suppress(ValueError):
+            signal.signal(signal.SIGTERM, _leave)
 
 
 def end() -> None:
