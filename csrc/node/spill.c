@@ -34,8 +34,8 @@
 #define RETRY_NS UINT64_C(1000000000)      /* after a failed write */
 #define READ_RETRY_NS UINT64_C(100000000) /* after a read for which something was short */
 #define MAX_REFUSED 100u                  /* such reads in a row */
-#define REVIEW_NS UINT64_C(1000000000) /* between looks at all that is on disk, */
-#define REVIEW_SHARE 1000u             /* and so many times as long as one takes */
+#define REVIEW_NS UINT64_C(1000000000)    /* between looks at all that is on disk, */
+#define REVIEW_SHARE 1000u                /* and so many times as long as one takes */
 #define MAX_NESTED 64u                    /* values inside values that are let go of at once */
 
 typedef struct {

@@ -235,7 +235,7 @@ static PyObject *m_group_ready(PyObject *module, PyObject *args) {
 
 static double amount_of(int64_t fixed, uint32_t res) {
   uint32_t shift = wrpy_sess.seg->resources[res % WR_MAX_RESOURCES].unit_shift;
-  return (double)fixed / WR_RES_SCALE * (double)(UINT64_C(1) << (shift & 63));
+  return wr_ledger_amount(fixed, shift);
 }
 
 /* {name: (has, free)} */

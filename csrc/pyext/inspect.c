@@ -3,6 +3,7 @@
 #include "os/os.h"
 #include "pyext/module.h"
 #include "sched/audit.h"
+#include "sched/ledger.h"
 #include "store/away.h"
 #include "store/heap.h"
 #include "store/records.h"
@@ -288,10 +289,6 @@ static PyObject *m_stored_bytes(PyObject *module, PyObject *arg) {
 
 /* ---- resources and counters ----------------------------------------------------------------- */
 
-static double amount(int64_t fixed, uint32_t shift) {
-  return (double)fixed / WR_RES_SCALE * (double)(UINT64_C(1) << (shift & 63));
-}
-
 static PyObject *m_resources(PyObject *module, PyObject *unused) {
   (void)unused;
   wrpy_look l;
@@ -300,8 +297,8 @@ static PyObject *m_resources(PyObject *module, PyObject *unused) {
   for (uint32_t i = 0; list && i < n && i < WR_MAX_RESOURCES; i++) {
     const wr_resource *r = &wrpy_sess.seg->resources[i];
     if (!r->name[0]) continue;
-    double total = amount(wr_load32(&r->total), r->unit_shift);
-    double left = amount((int32_t)wr_tag_value(wr_load(&r->avail)), r->unit_shift);
+    double total = wr_ledger_amount(wr_load32(&r->total), r->unit_shift);
+    double left = wr_ledger_amount((int32_t)wr_tag_value(wr_load(&r->avail)), r->unit_shift);
     PyObject *name = wrpy_shared_text(r->name, sizeof r->name);
     PyObject *row = name ? wrpy_made(&l, Py_BuildValue("(Ndd)", name, total, left)) : NULL;
     if (append(list, row)) Py_CLEAR(list);
@@ -316,7 +313,7 @@ static PyObject *needs_of(const wrpy_look *l, const wr_shape *sh) {
     if (sh->need[i].res >= WR_MAX_RESOURCES) continue;
     const wr_resource *r = &wrpy_sess.seg->resources[sh->need[i].res];
     PyObject *name = wrpy_shared_text(r->name, sizeof r->name);
-    PyObject *n = PyFloat_FromDouble(amount(sh->need[i].amount, r->unit_shift));
+    PyObject *n = PyFloat_FromDouble(wr_ledger_amount(sh->need[i].amount, r->unit_shift));
     if (!name || !n || PyDict_SetItem(d, name, n)) Py_CLEAR(d);
     Py_XDECREF(name);
     Py_XDECREF(n);

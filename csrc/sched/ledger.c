@@ -195,6 +195,10 @@ uint32_t wr_ledger_fixed(double amount, uint32_t shift) {
   return v >= (double)INT32_MAX ? INT32_MAX : (uint32_t)v;
 }
 
+double wr_ledger_amount(int64_t fixed, uint32_t shift) {
+  return (double)fixed / WR_RES_SCALE * (double)(UINT64_C(1) << (shift & 63));
+}
+
 int wr_ledger_fits(const wr_seg *s, uint32_t shape) {
   const wr_shape *sh = wr_shape_at(s, shape);
   if (WR_UNLIKELY(sh->group || sh->gpu)) return wr_ledger_times(s, shape, 1) != 0;

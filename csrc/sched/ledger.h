@@ -41,6 +41,8 @@ int64_t wr_ledger_claimed(const wr_seg *s, const wr_a64 *word);
 uint32_t wr_ledger_intent(const wr_seg *s, uint32_t slot);
 /* Fixed point, rounded to the nearest, in units of 2^shift; INT32_MAX stands for more. */
 uint32_t wr_ledger_fixed(double amount, uint32_t shift);
+/* And back. */
+double wr_ledger_amount(int64_t fixed, uint32_t shift);
 
 /* For the sweep: returns what process record `slot` holds, in-flight operation included. */
 void wr_ledger_return_dead(wr_self *me, uint32_t slot);
