@@ -23,7 +23,7 @@ import pytest
 import whipray
 from tests.crash.helpers import wait_until
 from whipray import _core
-from whipray._private import machine
+from whipray._private import machine, session_kv
 from whipray.experimental import internal_kv
 from whipray.testing import assert_no_leaks
 
@@ -138,7 +138,7 @@ def test_a_request_for_which_the_socket_has_no_room_is_abandoned() -> None:
     with stopped(info["daemon_pid"]), interrupted():
         while not is_full(info["socket"]):
             body = _core.pack([b"", b"k%d" % count, b"v" * 1000, True])
-            _core.notify(internal_kv.MSG_KV_PUT, body)
+            _core.notify(session_kv.MSG_KV_PUT, body)
             count += 1
         internal_kv._internal_kv_put("key", "x" * 1000)
     assert len(internal_kv._internal_kv_list("k")) == count

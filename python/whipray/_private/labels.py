@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from whipray import _core
+from whipray._private import session_kv
 
 NODE_ID = "ray.io/node-id"
 _NAME = r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
 _SPACE, _KEY = "whipray.node", b"labels"
 """Where the labels given to init are kept for all processes of the session."""
-_MSG_KV_PUT, _MSG_KV_GET = 14, 15
 
 _known: dict[int, dict[str, str]] = {}
 
@@ -18,8 +18,7 @@ _known: dict[int, dict[str, str]] = {}
 def publish(labels: dict[str, str]) -> None:
     """Make labels known to the whole session, just after its start."""
     if labels:
-        body = [_SPACE, _KEY, _core.pack(labels), True]
-        _core.rpc(_MSG_KV_PUT, _core.pack(body))
+        session_kv.publish(_SPACE, _KEY, labels)
 
 
 def of_node() -> dict[str, str]:
@@ -28,10 +27,10 @@ def of_node() -> dict[str, str]:
     if epoch not in _known:
         from whipray._private.ids import node_id_of
 
-        found = _core.unpack(_core.rpc(_MSG_KV_GET, _core.pack([_SPACE, _KEY])))
+        found = session_kv.published(_SPACE, _KEY)
         _known.clear()
         _known[epoch] = {
-            **(dict(_core.unpack(found[0])) if found else {}),
+            **(found or {}),
             NODE_ID: node_id_of(str(_core.info()["session"])).hex(),
         }
     return _known[epoch]

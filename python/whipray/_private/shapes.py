@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from whipray import _core
-from whipray._private import worker
+from whipray._private import session_kv, worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,23 +75,19 @@ def _is_of_use(group: bytes, ticket: int) -> bool:
 
 _SPACE = "whipray.environments"
 """Where the texts of environments are kept by number, for listings."""
-_MSG_KV_PUT, _MSG_KV_GET = 14, 15
 
 
 def _publish(ticket: int, text: str) -> None:
     row = _core.shape_row(ticket & 0xFFF)
     if row is not None:
-        body = [_SPACE, row[1].to_bytes(4, "little"), _core.pack(text), True]
-        _core.rpc(_MSG_KV_PUT, _core.pack(body))
+        session_kv.publish(_SPACE, row[1].to_bytes(4, "little"), text)
 
 
 def env_text(number: int) -> str:
     """A resolved environment as JSON; 0: that of workers without any."""
     if not number:  # what a pool had whose number has been used again says nothing
         return "{}"
-    body = [_SPACE, number.to_bytes(4, "little")]
-    found = _core.unpack(_core.rpc(_MSG_KV_GET, _core.pack(body)))
-    return str(_core.unpack(found[0])) if found else "{}"
+    return str(session_kv.published(_SPACE, number.to_bytes(4, "little")) or "{}")
 
 
 def say_hopeless(who: str, wanted: Any, there: str) -> None:

@@ -8,9 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from whipray import _core
-from whipray._private import worker
-
-MSG_KV_PUT, MSG_KV_GET, MSG_KV_DEL, MSG_KV_KEYS = 14, 15, 16, 17
+from whipray._private import session_kv, worker
 
 Text = str | bytes
 
@@ -27,8 +25,7 @@ def _bytes(text: Text | None) -> bytes:
 
 def _ask(message: int, namespace: Text | None, *fields: Any) -> list[Any]:
     worker.require_attached("the key-value store")
-    body = _core.pack([_bytes(namespace), *fields])
-    return list(_core.unpack(_core.rpc(message, body)))
+    return session_kv.ask(message, _bytes(namespace), *fields)
 
 
 def _internal_kv_initialized() -> bool:
@@ -46,31 +43,33 @@ def _internal_kv_reset() -> None:
 
 
 def _internal_kv_get(key: Text, *, namespace: Text | None = None) -> bytes | None:
-    found = _ask(MSG_KV_GET, namespace, _bytes(key))
+    found = _ask(session_kv.MSG_KV_GET, namespace, _bytes(key))
     return found[0] if found else None
 
 
 def _internal_kv_exists(key: Text, *, namespace: Text | None = None) -> bool:
-    return bool(_ask(MSG_KV_GET, namespace, _bytes(key)))
+    return bool(_ask(session_kv.MSG_KV_GET, namespace, _bytes(key)))
 
 
 def _internal_kv_put(
     key: Text, value: Text, overwrite: bool = True, *, namespace: Text | None = None
 ) -> bool:
     """True if the key was there before; its value is kept then unless `overwrite`."""
-    return bool(_ask(MSG_KV_PUT, namespace, _bytes(key), _bytes(value), bool(overwrite))[0])
+    return bool(
+        _ask(session_kv.MSG_KV_PUT, namespace, _bytes(key), _bytes(value), bool(overwrite))[0]
+    )
 
 
 def _internal_kv_del(
     key: Text, *, del_by_prefix: bool = False, namespace: Text | None = None
 ) -> int:
     """How many keys were deleted: that one, or all that begin so."""
-    return int(_ask(MSG_KV_DEL, namespace, _bytes(key), bool(del_by_prefix))[0])
+    return int(_ask(session_kv.MSG_KV_DEL, namespace, _bytes(key), bool(del_by_prefix))[0])
 
 
 def _internal_kv_list(prefix: Text, *, namespace: Text | None = None) -> list[bytes]:
     """The keys that begin so."""
-    return _ask(MSG_KV_KEYS, namespace, _bytes(prefix))
+    return _ask(session_kv.MSG_KV_KEYS, namespace, _bytes(prefix))
 
 
 def _pin_runtime_env_uri(uri: str, *, expiration_s: int) -> None:
@@ -79,7 +78,7 @@ def _pin_runtime_env_uri(uri: str, *, expiration_s: int) -> None:
 
 def put_later(key: Text, value: bytes, namespace: Text) -> None:
     """Set a value without waiting until that is done."""
-    _core.notify(MSG_KV_PUT, _core.pack([_bytes(namespace), _bytes(key), value, True]))
+    _core.notify(session_kv.MSG_KV_PUT, _core.pack([_bytes(namespace), _bytes(key), value, True]))
 
 
 def internal_kv_get_gcs_client() -> Any:
