@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from whipray.cli import accepted, joining
+from whipray.cli.values import json_object
 
 if TYPE_CHECKING:
     from whipray.job_submission import JobStatus, JobSubmissionClient
@@ -85,12 +86,12 @@ def _submit(options: argparse.Namespace) -> int:
         entrypoint=shlex.join(command) if len(command) > 1 else command[0],
         submission_id=options.submission_id,
         runtime_env=_runtime_env(options),
-        metadata=_json("--metadata-json", options.metadata_json),
+        metadata=json_object("--metadata-json", options.metadata_json),
         entrypoint_num_cpus=options.entrypoint_num_cpus,
         entrypoint_num_gpus=options.entrypoint_num_gpus,
         entrypoint_memory=options.entrypoint_memory,
-        entrypoint_resources=_json("--entrypoint-resources", options.entrypoint_resources),
-        entrypoint_label_selector=_json(
+        entrypoint_resources=json_object("--entrypoint-resources", options.entrypoint_resources),
+        entrypoint_label_selector=json_object(
             "--entrypoint-label-selector", options.entrypoint_label_selector
         )
         or None,
@@ -105,22 +106,12 @@ def _submit(options: argparse.Namespace) -> int:
 
 
 def _runtime_env(options: argparse.Namespace) -> dict[str, Any]:
-    found = _json("--runtime-env-json", options.runtime_env_json)
+    found = json_object("--runtime-env-json", options.runtime_env_json)
     if options.runtime_env:
         with open(options.runtime_env, encoding="utf-8") as file:
-            found = {**_json(options.runtime_env, file.read()), **found}
+            found = {**json_object(options.runtime_env, file.read()), **found}
     if options.working_dir:
         found["working_dir"] = os.path.abspath(options.working_dir)
-    return found
-
-
-def _json(name: str, text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{name} is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{name} must be a JSON object")
     return found
 
 

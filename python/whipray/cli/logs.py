@@ -6,6 +6,7 @@ import argparse
 import fnmatch
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from whipray.cli import accepted, joining
@@ -60,10 +61,14 @@ def _show(path: str, options: argparse.Namespace) -> int:
     from whipray.util.state import logs
 
     seconds = options.interval or logs.LOOK_SECONDS
-    for text in logs.read_tail(path, options.tail, options.follow, seconds):
+    _write(logs.read_tail(path, options.tail, options.follow, seconds))
+    return 0
+
+
+def _write(texts: Iterable[Any]) -> None:
+    for text in texts:
         sys.stdout.buffer.write(text)
         sys.stdout.flush()
-    return 0
 
 
 def _of(options: argparse.Namespace) -> int:
@@ -74,10 +79,7 @@ def _of(options: argparse.Namespace) -> int:
     wanted = {WHO[options.name]: options.id} if options.id else {"pid": options.pid}
     with joining.joined(options.address):
         try:
-            texts = logs.get_log(follow=options.follow, tail=options.tail, encoding=None, **wanted)
-            for text in texts:
-                sys.stdout.buffer.write(text)
-                sys.stdout.flush()
+            _write(logs.get_log(follow=options.follow, tail=options.tail, encoding=None, **wanted))
         except RayStateApiException as error:
             raise ValueError(str(error)) from None
     return 0

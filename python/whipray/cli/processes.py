@@ -12,8 +12,6 @@ from whipray import _core
 from whipray.cli import accepted, joining
 
 COMPONENTS = ("ray_client_server", "serve")
-DRIVER, WORKER = 2, 3
-"""Roles of processes, of shm/layout.h."""
 
 
 def add_commands(commands: Any) -> None:
@@ -53,6 +51,8 @@ def _stack(options: argparse.Namespace) -> int:
             "debug dump` shows what each process waits for"
         )
     with joining.joined(options.address):
+        from whipray.util.state.rows import DRIVER, WORKER
+
         own = _core.info().get("pid")
         pids = [row["pid"] for row in _core.procs() if row["role"] in (DRIVER, WORKER)]
     failed = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import signal
@@ -15,6 +14,7 @@ from whipray import _core
 from whipray._private import discovery, machine
 from whipray._private import labels as labels_of_node
 from whipray.cli import accepted
+from whipray.cli.values import json_object
 
 PATIENCE = 16
 """Seconds that a session has to end before `stop` kills its daemon."""
@@ -74,7 +74,7 @@ def _start(options: argparse.Namespace) -> int:
     config = machine.config(
         options.num_cpus,
         options.num_gpus,
-        _json("--resources", options.resources),
+        json_object("--resources", options.resources, " of names and amounts"),
         options.object_store_memory,
         options.memory,
     )
@@ -92,19 +92,10 @@ def _start(options: argparse.Namespace) -> int:
     return 0
 
 
-def _json(option: str, text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{option} is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{option} must be a JSON object of names and amounts")
-    return found
-
-
 def _private(options: argparse.Namespace) -> dict[str, Any]:
     """What init takes about spilling."""
-    found: dict[str, Any] = {"_system_config": _json("--system-config", options.system_config)}
+    system_config = json_object("--system-config", options.system_config)
+    found: dict[str, Any] = {"_system_config": system_config}
     if options.object_spilling_directory:
         found["object_spilling_directory"] = os.path.abspath(options.object_spilling_directory)
     return {name: value for name, value in found.items() if value}
@@ -117,7 +108,7 @@ def _labels(options: argparse.Namespace) -> dict[str, str]:
         with open(options.labels_file, encoding="utf-8") as file:
             text = file.read()
         if text.lstrip().startswith("{"):
-            found.update(_json("--labels-file", text))
+            found.update(json_object("--labels-file", text))
         else:
             lines = [line for line in text.splitlines() if line.split("#")[0].strip()]
             found.update(_pair("--labels-file", line, ":") for line in lines)
