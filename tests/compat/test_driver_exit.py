@@ -84,6 +84,15 @@ def pids_of(process: subprocess.Popen[str]) -> list[int]:
     raise AssertionError("".join(seen))
 
 
+def after_signal(process: subprocess.Popen[str], number: int) -> tuple[list[int], str]:
+    """The pids of its workers, and what it has written since it got the signal as it blocked."""
+    pids = pids_of(process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "blocking\n"
+    os.kill(process.pid, number)
+    return pids, process.communicate()[0]
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_workers_end_when_the_driver_is_killed(script: Script, number: signal.Signals) -> None:
     process = script(BUSY + "\nsys.stdin.read()\n")
@@ -133,33 +142,21 @@ def test_uncaught_remote_error_ends_the_driver_with_its_text(run_script: Run) ->
 
 def test_interrupt_of_a_blocking_get(script: Script) -> None:
     process = script(BUSY + INTERRUPTIBLE.format("ray.get(ref)"))
-    pids_of(process)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "blocking\n"
-    os.kill(process.pid, signal.SIGINT)
-    output, _ = process.communicate()
+    _, output = after_signal(process, signal.SIGINT)
     assert "interrupted" in output
     assert process.returncode == 0
 
 
 def test_interrupt_of_a_blocking_wait(script: Script) -> None:
     process = script(BUSY + INTERRUPTIBLE.format("ray.wait([ref])"))
-    pids_of(process)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "blocking\n"
-    os.kill(process.pid, signal.SIGINT)
-    output, _ = process.communicate()
+    _, output = after_signal(process, signal.SIGINT)
     assert "interrupted" in output
 
 
 @pytest.mark.parametrize("blocking", ["ray.get(ref)", "ray.wait([ref])", "time.sleep(60)"])
 def test_termination_is_a_system_exit_in_the_main_thread(script: Script, blocking: str) -> None:
     process = script(BUSY + TERMINABLE.format(blocking))
-    pids = pids_of(process)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "blocking\n"
-    os.kill(process.pid, signal.SIGTERM)
-    output, _ = process.communicate()
+    pids, output = after_signal(process, signal.SIGTERM)
     assert re.findall(r"leaving|finally|handler", output) == ["leaving", "finally", "handler"]
     assert process.returncode != 0  # 15, but Ray aborts when it is at the end of some of these
     wait_until(lambda: all(process_gone(pid) for pid in pids))
@@ -167,22 +164,14 @@ def test_termination_is_a_system_exit_in_the_main_thread(script: Script, blockin
 
 def test_a_handler_of_the_programs_own_is_called_at_termination(script: Script) -> None:
     process = script(BUSY + HANDLING)
-    pids_of(process)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "blocking\n"
-    os.kill(process.pid, signal.SIGTERM)
-    output, _ = process.communicate()
+    _, output = after_signal(process, signal.SIGTERM)
     assert "handled" in output
     assert process.returncode == 0
 
 
 def test_after_the_session_termination_ends_the_process_at_once(script: Script) -> None:
     process = script(BUSY + "\nray.shutdown()" + TERMINABLE.format("time.sleep(60)"))
-    pids_of(process)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "blocking\n"
-    os.kill(process.pid, signal.SIGTERM)
-    output, _ = process.communicate()
+    _, output = after_signal(process, signal.SIGTERM)
     assert "finally" not in output
     assert process.returncode == -signal.SIGTERM
 
