@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -146,3 +148,22 @@ def test_nothing_of_a_setup_outlives_the_session(tmp_path: Path) -> None:
         wait_until(mark.exists)
         assert whipray.wait([ref], timeout=0)[0] == []
     wait_until(lambda: all(process_gone(int(pid)) for pid in mark.read_text().split()))
+
+
+def test_nothing_of_a_step_outlives_a_worker_that_dies_as_it_starts_one(tmp_path: Path) -> None:
+    """The step kills its worker as soon as it runs, and has started something by then."""
+    step = tmp_path / "step"
+    step.write_text("#!/bin/sh\nsleep 600 &\necho $$ $! > $1\nkill -9 $PPID\nwait\n")
+    step.chmod(0o755)
+    program = (  # a worker that is slow to fork by itself
+        "import os, sys, time\nfrom whipray._private.envs.interpreter import Setup\n"
+        "fork = os.fork\nos.fork = lambda: (time.sleep(0.3), fork())[1]\n"
+        "Setup({}, sys.argv[1], None)._run(sys.argv[2:])\n"
+    )
+    marks = [tmp_path / f"pids{i}" for i in range(3)]
+    for mark in marks:
+        command = [sys.executable, "-c", program, str(tmp_path), str(step), str(mark)]
+        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    pids = [int(pid) for mark in marks for pid in mark.read_text().split()]
+    assert len(pids) == 2 * len(marks)
+    wait_until(lambda: all(map(process_gone, pids)))

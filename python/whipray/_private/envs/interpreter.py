@@ -200,19 +200,20 @@ class Setup:
         """
         with open(self._log, "w+b") as log:
             try:
-                step = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    cwd=self.cwd,
-                    env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
-                    process_group=0,
-                    preexec_fn=_core.die_with_parent,
-                )
-                with step, _ending(step.pid):
+                with _ending_group() as group:
+                    step = subprocess.Popen(
+                        command,
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        cwd=self.cwd,
+                        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+                        process_group=group,
+                        preexec_fn=_core.die_with_parent,
+                    )
                     code = step.wait(self._left())
             except subprocess.TimeoutExpired:
+                step.wait()  # it has ended with its group
                 raise enter.SetupFailed(
                     f"it took longer than setup_timeout_seconds={self._seconds:g}: "
                     f"{shlex.join(command)}\n{_tail(self._log)}"
@@ -228,29 +229,35 @@ class Setup:
 
 
 @contextlib.contextmanager
-def _ending(group: int) -> Iterator[None]:
-    """End the process group with this block, or with this process.
+def _ending_group() -> Iterator[int]:
+    """A process group that ends with this block, or with this process.
 
-    A child of our own does it, when the pipe of which we alone have the other end is closed.
+    Its first member does it, when the pipe of which we alone have the other end is closed: it is
+    there before anything else joins the group.  A step that is being started has that end too,
+    until it has joined.
     """
     told, alive = os.pipe()
     guard = os.fork()
     if guard == 0:
-        _wait_and_end(told, group)
+        _wait_and_end_group(told)
     os.close(told)
     try:
-        yield
+        os.setpgid(guard, guard)
+        yield guard
     finally:
         os.close(alive)
         os.waitpid(guard, 0)
 
 
-def _wait_and_end(told: int, group: int) -> NoReturn:
+def _wait_and_end_group(told: int) -> NoReturn:
     try:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        os.setpgid(0, 0)
         os.dup2(told, 0)
         os.closerange(1, os.sysconf("SC_OPEN_MAX"))
         os.read(0, 1)
-        os.killpg(group, signal.SIGKILL)
+        os.killpg(0, signal.SIGKILL)  # this process with it
     finally:  # whatever happens: what the worker does next is not for this process
         os._exit(0)
 
