@@ -133,7 +133,7 @@ def _counted_python(home: Path) -> Path:
     script = home / "python"
     script.write_text(
         "#!/bin/sh\n"
-        "exec valgrind --tool=callgrind --instr-atstart=no --separate-threads=yes "
+        "exec valgrind --tool=callgrind --vgdb=no --instr-atstart=no --separate-threads=yes "
         f"--log-file='{home}/valgrind.log.%p' --callgrind-out-file='{home}/counts.%p' "
         f"'{sys.executable}' \"$@\"\n"
     )

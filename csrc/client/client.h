@@ -220,6 +220,8 @@ typedef struct {
   wr_id parent; /* the task that submits this one; idx 0: none */
   wr_id group;  /* placement group of the shape, its number plus one; idx 0: none */
   uint32_t room; /* WR_TF_STREAM: items that may be yielded and not read; 0: any number */
+  uint32_t name_len;   /* at most WR_TASK_NAME */
+  const uint8_t *name; /* of this task or call alone; NULL: it has none */
 } wr_task_spec;
 
 /* Makes a task with room for `len` bytes of arguments at *dst.  refs[0..ndeps) are arguments to be

@@ -19,6 +19,8 @@ static void set_call(wr_task_spec2 *to, const wr_task_spec *from) {
   to->group = from->group.idx;
   to->group_gen = from->group.gen;
   to->room = from->room;
+  to->name = from->name;
+  to->name_len = from->name_len;
   to->actor = 0;
   to->actor_gen = 0;
   if (from->flags & (WR_TF_CALL | WR_TF_CREATION)) {

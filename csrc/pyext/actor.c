@@ -207,7 +207,8 @@ static PyObject *m_actor_state(PyObject *module, PyObject *handle) {
 
 /* ---- ActorMethod ---------------------------------------------------------------------------- */
 
-/* What is said about the call travels behind its positional arguments. */
+/* What is said about the call travels behind its positional arguments, but a name that its record
+ * has room for. */
 static PyObject *submit_told(wrpy_state *st, wrpy_method *m, wr_task_spec *spec,
                               PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
   size_t npos = (size_t)nargs, nkw = kwnames ? (size_t)PyTuple_GET_SIZE(kwnames) : 0;
@@ -241,8 +242,9 @@ static PyObject *method_remote(PyObject *self, PyObject *const *args, Py_ssize_t
                        .parent = wrpy_parent(st)};
   (void)wrpy_spec_returns(&spec, info.nreturns, info.room);
   if (info.retry_exceptions) spec.flags |= WR_TF_RETRY_EXC;
-  return m->said ? submit_told(st, m, &spec, args, nargs, kwnames)
-                      : wrpy_submit(st, &spec, args, nargs, kwnames);
+  if (WR_LIKELY(!m->said) || wrpy_spec_name(&spec, m->said))
+    return wrpy_submit(st, &spec, args, nargs, kwnames);
+  return submit_told(st, m, &spec, args, nargs, kwnames);
 }
 
 static PyObject *method_call(PyObject *self, PyObject *args, PyObject *kwargs) {

@@ -4,6 +4,7 @@
 #include "pyext/module.h"
 #include "sched/audit.h"
 #include "sched/ledger.h"
+#include "sched/task.h"
 #include "store/away.h"
 #include "store/heap.h"
 #include "store/records.h"
@@ -165,6 +166,12 @@ static uint32_t job_of(uint32_t slot) {
   return slot < WR_MAX_PROCS ? wrpy_sess.seg->procs[slot].job : 0;
 }
 
+static int set_name(PyObject *d, const wr_task *t) {
+  uint32_t n;
+  const uint8_t *name = wr_tasks_name(t, &n);
+  return set_item(d, "name", name ? wrpy_shared_text((const char *)name, n) : Py_NewRef(Py_None));
+}
+
 static PyObject *task_fields(const wrpy_look *l, wr_idx i, const wr_task *t, uint64_t state) {
   PyObject *d = wrpy_made(l, PyDict_New());
   if (!d) return NULL;
@@ -175,6 +182,7 @@ static PyObject *task_fields(const wrpy_look *l, wr_idx i, const wr_task *t, uin
       set_uint(d, "slot", WR_TASK_SLOT(state)) || set_uint(d, "shape", WR_TASK_SHAPE(state)) ||
       set_uint(d, "flags", t->flags) ||
       set_uint(d, "method", is_call ? t->fn : 0) ||
+      set_name(d, t) ||
       set_id(d, "fn", is_call ? 0 : t->fn, WRPY_ID_BYTES) ||
       set_actor(d, "actor", t->actor, t->actor_gen) || set_uint(d, "submitter", t->submitter) ||
       set_uint(d, "job", job_of(t->submitter)) ||

@@ -1,6 +1,7 @@
 /* Job: a task, creation or call that this process has taken, from its arguments to its result. */
 #include "os/os.h"
 #include "pyext/module.h"
+#include "sched/task.h"
 #include "store/objects.h"
 
 wrpy_job *wrpy_job_new(wrpy_state *st, const wr_job *job) {
@@ -9,6 +10,16 @@ wrpy_job *wrpy_job_new(wrpy_state *st, const wr_job *job) {
   j->fn = j->name = j->wanted = NULL;
   wrpy_job_take(j, job);
   return j;
+}
+
+static void take_name(wrpy_job *j, const wr_task *t) {
+  uint32_t n;
+  const uint8_t *name = wr_tasks_name(t, &n);
+  j->named = name != NULL;
+  if (WR_LIKELY(!name)) return;
+  Py_XSETREF(j->name, PyUnicode_DecodeUTF8((const char *)name, n, "replace"));
+  PyErr_Clear(); /* no memory: it goes by what it runs */
+  j->named = j->name != NULL;
 }
 
 void wrpy_job_take(wrpy_job *j, const wr_job *job) {
@@ -23,7 +34,7 @@ void wrpy_job_take(wrpy_job *j, const wr_job *job) {
   j->nreturns = t->flags & WR_TF_STREAM ? 1 : t->nreturns; /* its items apart */
   j->options = t->options & (uint16_t)~WRPY_TOLD;
   j->told = (t->options & WRPY_TOLD) != 0;
-  j->named = 0;
+  take_name(j, t);
   Py_CLEAR(j->wanted);
   j->flags = t->flags;
   j->retries = t->retries;
@@ -159,8 +170,9 @@ static void hear(wrpy_job *j, PyObject *said) {
     name = PyTuple_GET_ITEM(said, 0);
     Py_XSETREF(j->wanted, Py_NewRef(PyTuple_GET_ITEM(said, 1)));
   }
-  j->named = name != Py_None;
-  if (j->named) Py_XSETREF(j->name, Py_NewRef(name));
+  if (name == Py_None) return;
+  j->named = 1;
+  Py_XSETREF(j->name, Py_NewRef(name));
 }
 
 /* Moves what it says behind all arguments; the positional ones that are left. */
@@ -506,7 +518,7 @@ static PyMemberDef members[] = {
     {"nreturns", T_USHORT, offsetof(wrpy_job, nreturns), READONLY, NULL},
     {"options", T_USHORT, offsetof(wrpy_job, options), READONLY, NULL},
     {"retries", T_SHORT, offsetof(wrpy_job, retries), READONLY, "left; -1: endless"},
-    {"named", T_BOOL, offsetof(wrpy_job, named), READONLY, "whether the caller named it"},
+    {"named", T_BOOL, offsetof(wrpy_job, named), READONLY, "whether `name` is its own"},
     {"returned", T_BOOL, offsetof(wrpy_job, returned), READONLY, "whether only values are left"},
     {"name", T_OBJECT, offsetof(wrpy_job, name), READONLY, "display name"},
     {"fn", T_OBJECT, offsetof(wrpy_job, fn), READONLY, "the function or class"},

@@ -296,6 +296,8 @@ PyObject *wrpy_submit(wrpy_state *st, const wr_task_spec *spec, PyObject *const 
 #define WRPY_STREAMING (-1)
 #define WRPY_DYNAMIC (-2)
 int wrpy_spec_rare_returns(wr_task_spec *spec, long nreturns, long room);
+/* Gives the task that name, whose text it borrows; 0: a record has no room for it. */
+int wrpy_spec_name(wr_task_spec *spec, PyObject *name);
 static inline int wrpy_spec_returns(wr_task_spec *spec, long nreturns, long room) {
   if (WR_UNLIKELY(nreturns < 0 || nreturns > UINT16_MAX))
     return wrpy_spec_rare_returns(spec, nreturns, room);
@@ -335,11 +337,11 @@ typedef struct {
   char ends;       /* is cancelled, and what it had submitted too */
   char hides;      /* that it is cancelled */
   char told;       /* what its caller says about it stands behind its positional arguments */
-  char named;      /* it says a name */
+  char named;      /* it has a name of its own */
   char returned;   /* what fails from now on is not its own failure: no reason to run it again */
   char leaves;     /* has ended its actor: what it returns nobody gets */
   int cancelled;       /* as it was when the job ended */
-  PyObject *fn, *name; /* what load() returned; NULL for calls */
+  PyObject *fn, *name; /* what load() returned, NULL for calls; but a name of its own goes first */
   PyObject *wanted;    /* the exceptions to retry, where its caller says that; or NULL */
 } wrpy_job;
 #define WRPY_TOLD 0x8000u /* in the options of a task: see `told` */
@@ -401,7 +403,7 @@ int wrpy_cancel_children(wrpy_state *st, wr_id parent);
 
 extern PyMethodDef wrpy_group_methods[], wrpy_cancel_methods[];
 extern PyMethodDef wrpy_session_methods[], wrpy_daemon_methods[], wrpy_inspect_methods[],
-    wrpy_pack_methods[];
+    wrpy_pack_methods[], wrpy_submit_methods[];
 PyObject *wrpy_unpack(const uint8_t *data, size_t len); /* one msgpack value */
 
 #endif

@@ -51,6 +51,28 @@ int wrpy_spec_rare_returns(wr_task_spec *spec, long nreturns, long room) {
   return 0;
 }
 
+int wrpy_spec_name(wr_task_spec *spec, PyObject *name) {
+  Py_ssize_t n;
+  const char *utf8 = PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, &n) : NULL;
+  PyErr_Clear(); /* with lone surrogates it has none */
+  if (!utf8 || n > (Py_ssize_t)WR_TASK_NAME) return 0;
+  spec->name = (const uint8_t *)utf8;
+  spec->name_len = (uint32_t)n;
+  return 1;
+}
+
+static PyObject *m_task_name_fits(PyObject *module, PyObject *name) {
+  wr_task_spec spec;
+  (void)module;
+  return PyBool_FromLong(wrpy_spec_name(&spec, name));
+}
+
+PyMethodDef wrpy_submit_methods[] = {
+    {"task_name_fits", m_task_name_fits, METH_O,
+     "task_name_fits(name): whether tasks of their own name can have that one."},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyObject *wrap_returns(wrpy_state *st, const wr_task_spec *spec, const wr_id *ids,
                               uint32_t epoch) {
   uint32_t n = spec->nreturns;
@@ -145,6 +167,7 @@ typedef struct {
   vectorcallfunc call;
   PyObject *owner, *names, *fn;
   PyObject *function; /* what is submitted: for whoever looks at the submitter */
+  PyObject *name;     /* of the tasks themselves, or NULL */
   int nmin, nmax;
   int shape, nreturns, room, retries, options;
   char retry_exceptions;
@@ -215,6 +238,7 @@ static int submitter_spec(wrpy_state *st, wrpy_submitter *s, wr_task_spec *spec)
                          .options = (uint16_t)s->options,
                          .parent = wrpy_parent(st),
                          .group = {s->group, s->group_gen}};
+  if (WR_UNLIKELY(s->name && s->name != Py_None)) (void)wrpy_spec_name(spec, s->name);
   return wrpy_spec_returns(spec, s->nreturns, s->room);
 }
 
@@ -270,6 +294,7 @@ static int submitter_traverse(PyObject *self, visitproc visit, void *arg) {
   Py_VISIT(s->names);
   Py_VISIT(s->fn);
   Py_VISIT(s->function);
+  Py_VISIT(s->name);
   return 0;
 }
 
@@ -279,6 +304,7 @@ static int submitter_clear(PyObject *self) {
   Py_CLEAR(s->names);
   Py_CLEAR(s->fn);
   Py_CLEAR(s->function);
+  Py_CLEAR(s->name);
   return 0;
 }
 
@@ -298,6 +324,7 @@ static PyMemberDef submitter_members[] = {
     {"nmax", T_INT, offsetof(wrpy_submitter, nmax), 0, "most of them; -1: no bound"},
     {"__wrapped__", T_OBJECT, offsetof(wrpy_submitter, function), READONLY, NULL},
     {"fn", T_OBJECT, offsetof(wrpy_submitter, fn), 0, "ObjectRef of the exported function"},
+    {"name", T_OBJECT, offsetof(wrpy_submitter, name), 0, "of the tasks themselves, or None"},
     {"shape", T_INT, offsetof(wrpy_submitter, shape), 0, "ticket of the resources and the pool"},
     {"nreturns", T_INT, offsetof(wrpy_submitter, nreturns), 0, "-1: streaming, -2: dynamic"},
     {"room", T_INT, offsetof(wrpy_submitter, room), 0, "items not read; 0: no bound"},

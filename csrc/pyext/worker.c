@@ -27,8 +27,9 @@ typedef struct wrpy_worker {
   int retire;       /* as an actor, for good */
   int serving;      /* Python takes the jobs */
   uint32_t jobs;    /* so far: every now and then something rare is looked after */
-  wr_idx titled;    /* function whose name listings show */
-  uint32_t shown;   /* what `ps` shows: NOTHING, RESTING, or the number of a method or function */
+  wr_idx titled;    /* function whose name listings show, or OWN */
+  uint32_t shown;   /* what `ps` shows: NOTHING, RESTING, OWN (a name of a task), or the number of a
+                     * method or function */
   char rest[64];    /* what it shows at rest */
   char (*titles)[TITLE]; /* and while a method of the actor runs, by number; NULL: none */
   cached_fn cache[CACHE];
@@ -60,6 +61,7 @@ static wrpy_job *job_for(wrpy_worker *w, const wr_job *raw) {
 
 #define NOTHING UINT32_MAX
 #define RESTING (UINT32_MAX - 1)
+#define OWN (UINT32_MAX - 2)
 
 static void show(wrpy_worker *w, uint32_t number, const char *title) {
   if (WR_LIKELY(w->shown == number)) return;
@@ -131,6 +133,18 @@ static int load_fn(wrpy_worker *w, wr_id id, int kind, cached_fn *c) {
   return 0;
 }
 
+/* A task that has a name of its own; the next one shows another. */
+static void show_own(wrpy_worker *w, const wrpy_job *j) {
+  char title[TITLE];
+  const char *name = PyUnicode_AsUTF8(j->name);
+  PyErr_Clear();
+  w->titled = NOTHING;
+  show_title(w, OWN, j->name);
+  PyOS_snprintf(title, sizeof title, "ray::%s()", name ? name : "");
+  w->shown = NOTHING;
+  show(w, OWN, title);
+}
+
 /* Sets the job's fn and name. */
 static int find_fn(wrpy_worker *w, wrpy_job *j) {
   wr_id id = {j->number, wrpy_gen_of(j->number)};
@@ -138,6 +152,10 @@ static int find_fn(wrpy_worker *w, wrpy_job *j) {
   if ((c->id.idx != id.idx || c->id.gen != id.gen || !c->fn) && load_fn(w, id, j->kind, c))
     return -1;
   Py_XSETREF(j->fn, Py_NewRef(c->fn));
+  if (WR_UNLIKELY(j->named)) {
+    show_own(w, j);
+    return 0;
+  }
   Py_XSETREF(j->name, Py_NewRef(c->name));
   show_title(w, id.idx, c->name);
   show(w, id.idx, c->title);
@@ -231,7 +249,7 @@ static int run_task(wrpy_worker *w, wrpy_job *j) {
 }
 
 static int run_call(wrpy_worker *w, wrpy_job *j) {
-  Py_XSETREF(j->name, Py_XNewRef(w->name));
+  if (WR_LIKELY(!j->named)) Py_XSETREF(j->name, Py_XNewRef(w->name));
   if (w->titles && j->number < (size_t)PyList_GET_SIZE(w->table))
     show(w, j->number, w->titles[j->number]);
   PyObject *result = wrpy_job_call_method(w->st, j, w->table);

@@ -28,6 +28,7 @@ int wr_remake_build(wr_self *me, wr_idx task, wr_idx *out) {
                         .retries = t->retries,
                         .parent = t->parent,
                         .parent_gen = t->parent_gen};
+  spec.name = wr_tasks_name(t, &spec.name_len);
   if (WR_GUARDED && (spec.flags & WR_TF_CALL ? spec.actor - 1 >= WR_MAX_ACTORS
                                              : WR_TASK_SHAPE(st) >= WR_MAX_SHAPES))
     return WR_INVAL;

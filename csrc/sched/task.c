@@ -21,15 +21,24 @@ static size_t extra_size(const wr_task *t) {
   return t->flags & WR_TF_STREAM ? sizeof(wr_stream) : 4ull * wr_tasks_nextra(t);
 }
 
-/* Finds room for pins, extra returns and arguments: in the record, or in a block of the heap.
- * Nothing is pinned and no return is there when the task comes to name it: a sweep believes what it
- * finds in an area that a task names. */
-static int place_args(wr_self *me, wr_idx i, uint32_t gen, const wr_idx *refs, uint32_t nrefs,
-                      size_t len) {
+/* Writes the name to the start of the record's area; the bytes it takes there. */
+static uint32_t place_name(wr_task *t, const wr_task_spec2 *spec) {
+  if (WR_LIKELY(!spec->name)) return 0;
+  t->inl[0] = (uint8_t)spec->name_len;
+  memcpy(t->inl + 1, spec->name, spec->name_len);
+  t->flags |= WR_TF_NAMED;
+  return (1 + spec->name_len + 7) / 8 * 8;
+}
+
+/* Finds room for pins, extra returns and arguments: in the record, from byte `from` of its area, or
+ * in a block of the heap.  Nothing is pinned and no return is there when the task comes to name it:
+ * a sweep believes what it finds in an area that a task names. */
+static int place_args(wr_self *me, wr_idx i, uint32_t gen, uint32_t from, const wr_idx *refs,
+                      uint32_t nrefs, size_t len) {
   wr_task *t = wr_task_at(me->s, i);
   size_t extra = extra_size(t);
-  uint64_t head = sizeof(wr_pins) + 4ull * nrefs + extra, off = wr_off(me->s, t->inl);
-  int in_record = head + len <= WR_INLINE_ARGS;
+  uint64_t head = sizeof(wr_pins) + 4ull * nrefs + extra, off = wr_off(me->s, t->inl + from);
+  int in_record = from + head + len <= WR_INLINE_ARGS;
   if (!in_record) {
     head = (head + 63) / 64 * 64;
     int rc = wr_heap_alloc(me, head + len, i, gen, &off);
@@ -83,7 +92,7 @@ static void expect_next(wr_self *me) {
 
 int wr_tasks_build(wr_self *me, const wr_task_spec2 *spec, size_t len, const wr_idx *refs,
                    uint32_t nrefs, uint32_t ndeps, wr_idx *out, uint8_t **dst) {
-  if (len > UINT32_MAX / 2 || ndeps > UINT16_MAX) return WR_LIMIT;
+  if (len > UINT32_MAX / 2 || ndeps > UINT16_MAX || spec->name_len > WR_TASK_NAME) return WR_LIMIT;
   wr_idx i;
   int rc = wr_rec_alloc(me, WR_REC_TASKS, &i);
   if (rc < 0) return rc;
@@ -111,7 +120,7 @@ int wr_tasks_build(wr_self *me, const wr_task_spec2 *spec, size_t len, const wr_
   wr_store32(&t->cancel, 0);
   wr_store(&t->wait, WR_WAIT(spec->flags & WR_TF_CALL ? me->calls++ : 0, gen));
   out[0] = i;
-  rc = place_args(me, i, gen, refs, nrefs, len);
+  rc = place_args(me, i, gen, place_name(t, spec), refs, nrefs, len);
   if (rc == WR_OK) rc = make_extra(me, t, i, out);
   if (rc == WR_OK && (t->flags & WR_TF_STREAM)) wr_stream_of(me->s, t)->room = spec->room;
   if (rc == WR_OK && nrefs) rc = wr_pins_take(me, wr_tasks_pins(me->s, t));

@@ -19,14 +19,26 @@ typedef struct {
   uint32_t parent, parent_gen; /* task that submits this one, or 0 */
   uint32_t group, group_gen;   /* of its shape: placement group plus one, or 0 */
   uint32_t room;               /* of its stream */
+  const uint8_t *name;         /* its own name; NULL: it goes by that of what it runs */
+  uint32_t name_len;
 } wr_task_spec2;
 
 /* Builds a task: see wr_task_create in client/client.h.  out[] gets the idx of the returns.
- * WR_STALE: the ticket is of a former round, or the placement group has been removed. */
+ * WR_STALE: the ticket is of a former round, or the placement group has been removed.  WR_LIMIT:
+ * the name is longer than WR_TASK_NAME. */
 int wr_tasks_build(wr_self *me, const wr_task_spec2 *spec, size_t len, const wr_idx *refs,
                    uint32_t nrefs, uint32_t ndeps, wr_idx *out, uint8_t **dst);
 void wr_tasks_discard(wr_self *me, wr_idx task);
 int wr_tasks_submit(wr_self *me, wr_idx task);
+
+/* The name that the task has of its own, and its length; NULL: none.  Whoever looks at a record
+ * that others may change looks at its state afterwards. */
+static inline const uint8_t *wr_tasks_name(const wr_task *t, uint32_t *len) {
+  if (!(t->flags & WR_TF_NAMED)) return NULL;
+  uint32_t n = t->inl[0];
+  *len = n < WR_TASK_NAME ? n : WR_TASK_NAME;
+  return t->inl + 1;
+}
 
 /* A call in a mailbox, or on its way there or from there. */
 static inline int wr_tasks_call_waits(const wr_task *t, uint64_t st) {

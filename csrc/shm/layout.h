@@ -41,7 +41,7 @@
 #include "shm/atomic.h"
 
 #define WR_SEGMENT_MAGIC UINT64_C(0x3179617270696877) /* "whipray1" */
-#define WR_SEGMENT_VERSION 7u
+#define WR_SEGMENT_VERSION 8u
 
 #define WR_CHUNK_SHIFT 16
 #define WR_CHUNK ((uint64_t)1 << WR_CHUNK_SHIFT)
@@ -69,6 +69,7 @@
 #define WR_SPILL_MIN 1024u  /* bytes: smaller values are never spilled, and need no view */
 #define WR_INLINE_VALUE 32u /* bytes of a value inside an object record */
 #define WR_INLINE_ARGS 120u /* bytes of encoded arguments inside a task record */
+#define WR_TASK_NAME 112u   /* bytes of the longest name that a task record has room for */
 #define WR_RES_SCALE 10000  /* resource amounts are fixed point, 1/10000 */
 #define WR_MAX_GROUPS 4096u
 #define WR_MAX_BUNDLES 16384u
@@ -256,6 +257,7 @@ enum wr_task_phase {
 #define WR_TF_UNPLACED 0x1000u /* was KEPT, until its placement group was removed */
 #define WR_TF_OWNERLESS 0x2000u /* was KEPT, until its job ended, and its pool with it */
 #define WR_TF_AGAIN 0x4000u    /* a first try has failed; what that has submitted may still run */
+#define WR_TF_NAMED 0x8000u    /* inl starts with its name: a byte that says its length, the text */
 
 #define WR_CANCEL_WANTED 1u
 #define WR_CANCEL_FORCE 2u
@@ -282,7 +284,8 @@ typedef struct {
   uint32_t args_pos;  /* where they start, from the start of the argument area */
   uint64_t args;      /* offset of the argument area in the segment */
   uint32_t parent, parent_gen; /* task that submitted it, 0: none; a hint for recursive cancels */
-  /* argument area: wr_pins, extra returns (uint32_t each), padding, encoded arguments */
+  /* argument area: wr_pins, extra returns (uint32_t each), padding, encoded arguments; here, behind
+   * a name that the task may have, or in a block */
   uint8_t inl[WR_INLINE_ARGS];
 } wr_task;
 _Static_assert(sizeof(wr_task) == 256, "shared layout: bump WR_SEGMENT_VERSION");

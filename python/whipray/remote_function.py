@@ -183,6 +183,7 @@ def prepare(
     target = strategies.target_of(task_options, resources, {}, name)
     if target.unschedulable or target.is_removed():
         return _failing(target, nreturns)
+    submitter.name = exporting.own_name(task_options)
     submitter.fn = exports.ref(task_options, target.capture if target.group else None)
     try:
         submitter.shape = shapes.shape_of(resources, env, target)

@@ -65,6 +65,12 @@ static void again(wr_id id, wr_idx out[3]) {
   session_work(&x);
 }
 
+static void check_name(wr_idx task, const char *name) {
+  uint32_t n = 0;
+  const uint8_t *found = wr_tasks_name(wr_task_at(&x.seg, task), &n);
+  CHECK(found && n == strlen(name) && memcmp(found, name, n) == 0);
+}
+
 static void drop_copy(const wr_idx *out, uint32_t n) {
   for (uint32_t k = 0; k < n; k++)
     wr_refs_clear(&x.sweeper.self, out[k], wr_gen_of(&x.seg, out[k]), WR_REF_CREATOR);
@@ -101,7 +107,8 @@ TEST(arguments_stay_without_their_values) {
 TEST(small_arguments_keep_their_values) {
   begin();
   wr_id small = pattern_put(d, 700, 3, NULL, 0), out;
-  out = submit(ECHO(4, 5000), (wr_task_spec)ALWAYS, &small, 1);
+  wr_task_spec named = {.retries = -1, .name = (const uint8_t *)"made", .name_len = 4};
+  out = submit(ECHO(4, 5000), named, &small, 1);
   session_work(&x);
   wr_creator_drop(d, small);
   CHECK_EQ(refs(small), WR_REF_LINEAGE);
@@ -110,6 +117,7 @@ TEST(small_arguments_keep_their_values) {
   lose(out);
   wr_idx copy[3];
   again(out, copy);
+  check_name(copy[0], "made");
   CHECK_EQ(wr_remake_put(&x.sweeper.self, copy[0], out.idx), WR_OK);
   drop_copy(copy, 1);
   CHECK(pattern_is(d, out, 5000, 4));

@@ -1,4 +1,6 @@
 /* The life of a task: built, discarded, claimed, finished, failed, run again. */
+#include <string.h>
+
 #include "base/status.h"
 #include "sched/task.h"
 #include "session.h"
@@ -41,6 +43,50 @@ TEST(arguments_of_any_size_arrive_whole) {
       }
     }
   wr_creator_drop(d, ref);
+  close_empty();
+}
+
+/* A name takes room that arguments had: they move behind it, or into a block. */
+TEST(arguments_of_named_tasks_arrive_whole) {
+  uint8_t name[WR_TASK_NAME];
+  memset(name, 'n', sizeof name);
+  open_session();
+  wr_id ref = pattern_put(d, 100, 1, NULL, 0), out[2];
+  for (uint32_t len = 0; len <= WR_TASK_NAME; len++)
+    for (uint32_t padding = 0; padding <= 96; padding += 12) {
+      wr_id refs[2] = {ref, ref};
+      task_plan p = {.o = {ORDER_ECHO, 7, 8, 0}, .padding = padding, .refs = refs,
+                     .nrefs = len % 3, .spec = {.nreturns = 2, .name = name, .name_len = len}};
+      plan_submit(d, &p, out);
+      CHECK_EQ(work_all(w), 1); /* it checks the arguments */
+      uint32_t n = UINT32_MAX;
+      const uint8_t *found = wr_tasks_name(wr_task_at(&x.seg, out[0].idx), &n);
+      CHECK(found && n == len && memcmp(found, name, n) == 0); /* also when it is done */
+      for (uint32_t k = 0; k < 2; k++) {
+        CHECK(pattern_is(d, out[k], 8, 7 + k));
+        wr_creator_drop(d, out[k]);
+      }
+    }
+  wr_creator_drop(d, ref);
+  close_empty();
+}
+
+TEST(names_of_tasks_do_not_stay_in_the_record) {
+  open_session();
+  wr_id out;
+  uint32_t n;
+  const uint8_t name[] = "once";
+  task_plan p = {.o = {ORDER_ECHO, 7, 8, 0}, .spec = {.name = name, .name_len = 4}};
+  for (int named = 1; named >= 0; named--) {
+    plan_submit(d, &p, &out);
+    CHECK_EQ(wr_tasks_name(wr_task_at(&x.seg, out.idx), &n) != NULL, named);
+    CHECK_EQ(work_all(w), 1);
+    wr_creator_drop(d, out);
+    p.spec.name = NULL;
+  }
+  uint8_t *dst, longer[WR_TASK_NAME + 1] = {0};
+  wr_task_spec spec = {.nreturns = 1, .name = longer, .name_len = sizeof longer};
+  CHECK_EQ(wr_task_create(d, &spec, 8, NULL, 0, 0, &out, &dst), WR_LIMIT);
   close_empty();
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,48 @@ def test_task_name_is_the_function_or_the_option(ray: Ray) -> None:
 
     assert ray.get(whoami.remote()) == "whoami"
     assert ray.get(whoami.options(name="given").remote()) == "given"
+    assert ray.get(whoami.remote()) == "whoami"
+    assert ray.get([whoami.options(name=f"{i}").remote() for i in range(3)]) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("name", ["ö" * 50, "n" * 112, "n" * 113, "long" * 500, "a b\tc"])
+def test_tasks_may_have_any_name(ray: Ray, name: str) -> None:
+    @ray.remote(max_retries=0)
+    def whoami(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        if not args:
+            raise KeyError("none")
+        return str(ray.get_runtime_context().get_task_name()), args, kwargs
+
+    named = whoami.options(name=name)
+    assert ray.get(named.remote(1, x=2)) == (name, (1,), {"x": 2})
+    big = bytes(1 << 20)
+    assert ray.get(named.remote(ray.put(3), big, x=bytes(300))) == (
+        name,
+        (3, big),
+        {"x": bytes(300)},
+    )
+    with pytest.raises(KeyError) as caught:
+        ray.get(named.remote())
+    assert f"ray::{name}()" in str(caught.value)
+
+
+def test_retries_and_generators_keep_their_name(ray: Ray, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+
+    @ray.remote(max_retries=1)
+    def dies_once() -> str:
+        if not mark.exists():
+            mark.touch()
+            os._exit(1)
+        return str(ray.get_runtime_context().get_task_name())
+
+    @ray.remote
+    def items() -> Iterator[str]:
+        for _ in range(2):
+            yield str(ray.get_runtime_context().get_task_name())
+
+    assert ray.get(dies_once.options(name="again").remote()) == "again"
+    assert [ray.get(ref) for ref in items.options(name="items of").remote()] == ["items of"] * 2
 
 
 def test_task_function_name_is_qualified(ray: Ray) -> None:

@@ -92,7 +92,7 @@ def test_an_actor_that_a_task_waits_for_is_created_first() -> None:
 @ray.remote(max_calls=1)
 def in_a_process_of_its_own(n: int) -> int:
     """Its worker exports `leaf` and an alias of it, and is gone."""
-    return len(ray.get([leaf.remote(), leaf.options(name="another").remote()])) + n
+    return len(ray.get([leaf.remote(), leaf.options(retry_exceptions=[KeyError]).remote()])) + n
 
 
 def test_the_functions_of_short_lived_workers_are_kept_once() -> None:

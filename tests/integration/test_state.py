@@ -311,6 +311,38 @@ def test_filters():
     assert state.list_workers(filters=[("pid", "=", str(os.getpid()))])
 
 
+def test_names_of_tasks_and_calls(gate):
+    """Of those that wait, run and are done, with arguments in their records and outside."""
+    actor = ray.remote(Thing).remote()
+    large = [bytes(2000)] * 2
+    refs = [
+        *(take.options(name="t").remote(value) for value in (1, large)),
+        actor.quick.options(name="c").remote(),
+        actor.quick.remote(),
+    ]
+    runs = wait.options(name="rünning").remote(gate)
+    waits = take.options(name="w" * 112).remote(runs)
+    ray.get(refs)
+    assert [one(ref).name for ref in refs] == ["t", "t", "c", "Thing.quick"]
+    own = ["take", "take", "Thing.quick", "Thing.quick"]
+    assert [one(ref).func_or_class_name for ref in refs] == own
+    assert [one(ref).name for ref in (runs, waits)] == ["rünning", "w" * 112]
+    gate.open()
+    ray.get(waits)
+    assert one(waits).name == "w" * 112
+
+
+def test_names_of_tasks_leave_nothing():
+    def functions():
+        return int(_core.audit()["functions"])
+
+    ray.get([take.options(name="first").remote(1), take.remote(1)])
+    before = functions()
+    for start in range(0, 3000, 1000):
+        ray.get([take.options(name=f"task {i}").remote(1) for i in range(start, start + 1000)])
+    assert functions() == before
+
+
 def test_wrong_filters():
     with pytest.raises(ValueError, match="predicate"):
         state.list_tasks(filters=[("name", "<", "x")])

@@ -1,8 +1,8 @@
 """Functions and classes on their way to the workers.
 
 A definition is pickled once per session and stored in it; tasks name it by its reference.  A
-function under another display name or with other exceptions to retry is a small alias of the
-first.  The payloads are read by `whipray._private.loading`.
+function with other exceptions to retry, say, is a small alias of the first; so is one under a name
+that the records of tasks have no room for.  The payloads are read by `whipray._private.loading`.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _cells_of(named: Any) -> dict[str, Any]:
 def task_extras(options: dict[str, Any]) -> dict[str, Any]:
     """Options that only the worker needs."""
     extras: dict[str, Any] = {}
-    if options.get("name"):
+    if options.get("name") and own_name(options) is None:
         extras["name"] = options["name"]
     retry = options.get("retry_exceptions")
     if isinstance(retry, list | tuple):
@@ -128,6 +128,12 @@ def task_extras(options: dict[str, Any]) -> dict[str, Any]:
     if claimed != DEFAULT_CLAIM:
         extras["resources"] = claimed
     return {**extras, **labels_asked(options)}
+
+
+def own_name(options: dict[str, Any]) -> str | None:
+    """The name that tasks carry themselves; None: they have none, or an alias has to say it."""
+    name = options.get("name")
+    return name if name and _core.task_name_fits(name) else None
 
 
 def labels_asked(options: dict[str, Any]) -> dict[str, Any]:

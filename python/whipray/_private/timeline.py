@@ -58,7 +58,7 @@ def timed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
             try:
                 return await function(*args, **kwargs)
             finally:
-                _note(name, start)
+                _note(_shown(name), start)
 
         return call_async
 
@@ -68,9 +68,15 @@ def timed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs)
         finally:
-            _note(name, start)
+            _note(_shown(name), start)
 
     return call
+
+
+def _shown(name: str) -> str:
+    """The name of the task or call that runs if it has one of its own."""
+    job = _core.current_job()
+    return job.name if job is not None and job.named else name
 
 
 def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:

@@ -189,7 +189,7 @@ def tasks() -> Iterator[Row]:
         yield {
             "task_id": row["id"].hex(),
             "attempt_number": 0,  # records do not count them
-            "name": name,
+            "name": row["name"] or name,
             "state": state,
             "job_id": JobID.from_int(row["job"]).hex(),
             "actor_id": _actor_id(row["actor"]) if row["actor"] else None,
