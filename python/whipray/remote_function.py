@@ -57,7 +57,7 @@ class RemoteFunction(Generic[R]):
         self._default_options = task_options
         self._exports = exporting.FunctionExports(function)
         self._function_name = exporting.full_name(function)
-        self._plain = "runtime_env" not in task_options
+        self._configured: dict[tuple[Any, ...], ConfiguredFunction[R]] = {}
         _dress(self, function)
         self.remote = _submitter(self, function)
 
@@ -97,11 +97,23 @@ class RemoteFunction(Generic[R]):
     @overload
     def options(self, **task_options: Any) -> ConfiguredFunction[R]: ...
     def options(self, **task_options: Any) -> Any:
-        """A wrapper with `.remote` under other options; this function stays as it is."""
+        """A wrapper with `.remote` under other options; this function stays as it is.
+
+        Programs ask for the same few again and again: those are kept, ready for the session.
+        """
+        key = _key_of(task_options)
+        found = self._configured.get(key) if key else None
+        if found is not None:
+            return found
         options.check_task(task_options, in_options=True)
         options.check_per_yield(task_options, self._default_options)
         options.check_returns(task_options, signatures.is_generator(self._function))
-        return ConfiguredFunction(self, options.merge_task(self._default_options, task_options))
+        made = ConfiguredFunction(self, options.merge_task(self._default_options, task_options))
+        if key:
+            if len(self._configured) >= KEPT_CONFIGURATIONS:
+                self._configured.clear()
+            self._configured[key] = made
+        return made
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
         """The task as a node of a graph, see whipray.dag."""
@@ -122,6 +134,17 @@ class RemoteFunction(Generic[R]):
 
     def _check_args(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         signatures.check(self._function, self._function_name, args, kwargs)
+
+
+KEPT_CONFIGURATIONS = 64
+"""How many wrappers made by `.options` a function keeps at most."""
+_KEPT_TYPES = frozenset((int, float, bool, type(None)))
+
+
+def _key_of(task_options: dict[str, Any]) -> tuple[Any, ...] | None:
+    """What finds the wrapper for these options again, if they are numbers; None: it is not kept."""
+    types = tuple(map(type, task_options.values()))
+    return (*task_options.items(), types) if _KEPT_TYPES.issuperset(types) else None
 
 
 class ConfiguredFunction(Generic[R]):

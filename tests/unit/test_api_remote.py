@@ -13,7 +13,7 @@ from whipray import cloudpickle
 from whipray._private import loading
 from whipray._private.exporting import FUNCTION, dumps_definition, full_name, task_extras
 from whipray.actor import ActorClass, ActorClassInheritanceException
-from whipray.remote_function import RemoteFunction
+from whipray.remote_function import KEPT_CONFIGURATIONS, RemoteFunction
 
 
 def add(a: int, b: int = 1) -> int:
@@ -169,6 +169,27 @@ def test_extras_are_what_only_the_worker_needs() -> None:
         assert task_extras({"name": name}) == {"name": name}
     assert task_extras({"retry_exceptions": True, "max_calls": 0}) == {}
     assert task_extras({"num_cpus": 2}) == {"resources": {"CPU": 2.0}}
+
+
+def test_wrappers_of_the_same_few_options_are_kept() -> None:
+    @whipray.remote(num_cpus=2)
+    def f() -> None:
+        pass
+
+    assert f.options(num_cpus=1) is f.options(num_cpus=1)
+    assert f.options(num_cpus=1)._options["num_cpus"] == 1
+    assert f.options()._options == f._default_options
+    assert f.options(num_cpus=1, max_retries=0) is not f.options(num_cpus=1)
+    for other in ({"name": "n"}, {"resources": {"a": 1}}, {"scheduling_strategy": "SPREAD"}):
+        assert f.options(**other) is not f.options(**other)
+    for _ in range(2):  # equal to what is kept, but not the same
+        with pytest.raises(TypeError, match="num_cpus"):
+            f.options(num_cpus="1")
+        with pytest.raises(ValueError, match="max_retries"):
+            f.options(max_retries=-2)
+    for n in range(3 * KEPT_CONFIGURATIONS):
+        assert f.options(num_cpus=n)._options["num_cpus"] == n
+    assert len(f._configured) <= KEPT_CONFIGURATIONS
 
 
 def test_public_names_exist() -> None:
