@@ -207,8 +207,8 @@ static PyObject *m_actor_state(PyObject *module, PyObject *handle) {
 
 /* ---- ActorMethod ---------------------------------------------------------------------------- */
 
-/* What is said about the call travels behind its positional arguments, but a name that its record
- * has room for. */
+/* What is said about the call, other than a name that its record has room for, travels behind its
+ * positional arguments. */
 static PyObject *submit_told(wrpy_state *st, wrpy_method *m, wr_task_spec *spec,
                               PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
   size_t npos = (size_t)nargs, nkw = kwnames ? (size_t)PyTuple_GET_SIZE(kwnames) : 0;
@@ -242,9 +242,12 @@ static PyObject *method_remote(PyObject *self, PyObject *const *args, Py_ssize_t
                        .parent = wrpy_parent(st)};
   (void)wrpy_spec_returns(&spec, info.nreturns, info.room);
   if (info.retry_exceptions) spec.flags |= WR_TF_RETRY_EXC;
-  if (WR_LIKELY(!m->said) || wrpy_spec_name(&spec, m->said))
-    return wrpy_submit(st, &spec, args, nargs, kwnames);
-  return submit_told(st, m, &spec, args, nargs, kwnames);
+  if (WR_LIKELY(!m->said)) return wrpy_submit(st, &spec, args, nargs, kwnames);
+  PyObject *name = PyTuple_Check(m->said) ? PyTuple_GET_ITEM(m->said, 0) : m->said;
+  int fits = wrpy_spec_name(&spec, name);
+  if (fits < 0) return NULL;
+  return fits && name == m->said ? wrpy_submit(st, &spec, args, nargs, kwnames)
+                                 : submit_told(st, m, &spec, args, nargs, kwnames);
 }
 
 static PyObject *method_call(PyObject *self, PyObject *args, PyObject *kwargs) {
@@ -288,7 +291,7 @@ static PyObject *method_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
   if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OUO|O", names, &handle, &name, &info, &said))
     return NULL;
   if (said == Py_None) said = NULL;
-  if (said && !PyUnicode_Check(said) && !PyTuple_Check(said)) {
+  if (said && !PyUnicode_Check(said) && !(PyTuple_Check(said) && PyTuple_GET_SIZE(said) == 2)) {
     PyErr_SetString(PyExc_TypeError, "calls are told their name, or it and exceptions to retry");
     return NULL;
   }

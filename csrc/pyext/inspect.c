@@ -167,9 +167,12 @@ static uint32_t job_of(uint32_t slot) {
 }
 
 static int set_name(PyObject *d, const wr_task *t) {
+  char copy[WR_TASK_NAME];
   uint32_t n;
   const uint8_t *name = wr_tasks_name(t, &n);
-  return set_item(d, "name", name ? wrpy_shared_text((const char *)name, n) : Py_NewRef(Py_None));
+  if (!name) return set_item(d, "name", Py_NewRef(Py_None));
+  memcpy(copy, name, n);
+  return set_item(d, "name", PyUnicode_DecodeUTF8(copy, (Py_ssize_t)n, "replace"));
 }
 
 static PyObject *task_fields(const wrpy_look *l, wr_idx i, const wr_task *t, uint64_t state) {

@@ -296,7 +296,8 @@ PyObject *wrpy_submit(wrpy_state *st, const wr_task_spec *spec, PyObject *const 
 #define WRPY_STREAMING (-1)
 #define WRPY_DYNAMIC (-2)
 int wrpy_spec_rare_returns(wr_task_spec *spec, long nreturns, long room);
-/* Gives the task that name, whose text it borrows; 0: a record has no room for it. */
+/* Gives the task that name, whose text it borrows.  0: it is None, or a record has no room for it;
+ * -1 with an exception: it is not text, or has lone surrogates. */
 int wrpy_spec_name(wr_task_spec *spec, PyObject *name);
 static inline int wrpy_spec_returns(wr_task_spec *spec, long nreturns, long room) {
   if (WR_UNLIKELY(nreturns < 0 || nreturns > UINT16_MAX))

@@ -53,9 +53,10 @@ int wrpy_spec_rare_returns(wr_task_spec *spec, long nreturns, long room) {
 
 int wrpy_spec_name(wr_task_spec *spec, PyObject *name) {
   Py_ssize_t n;
-  const char *utf8 = PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, &n) : NULL;
-  PyErr_Clear(); /* with lone surrogates it has none */
-  if (!utf8 || n > (Py_ssize_t)WR_TASK_NAME) return 0;
+  if (name == Py_None) return 0;
+  const char *utf8 = PyUnicode_AsUTF8AndSize(name, &n);
+  if (!utf8) return -1;
+  if (n > (Py_ssize_t)WR_TASK_NAME) return 0;
   spec->name = (const uint8_t *)utf8;
   spec->name_len = (uint32_t)n;
   return 1;
@@ -64,7 +65,8 @@ int wrpy_spec_name(wr_task_spec *spec, PyObject *name) {
 static PyObject *m_task_name_fits(PyObject *module, PyObject *name) {
   wr_task_spec spec;
   (void)module;
-  return PyBool_FromLong(wrpy_spec_name(&spec, name));
+  int fits = wrpy_spec_name(&spec, name);
+  return fits < 0 ? NULL : PyBool_FromLong(fits);
 }
 
 PyMethodDef wrpy_submit_methods[] = {
@@ -238,7 +240,7 @@ static int submitter_spec(wrpy_state *st, wrpy_submitter *s, wr_task_spec *spec)
                          .options = (uint16_t)s->options,
                          .parent = wrpy_parent(st),
                          .group = {s->group, s->group_gen}};
-  if (WR_UNLIKELY(s->name && s->name != Py_None)) (void)wrpy_spec_name(spec, s->name);
+  if (WR_UNLIKELY(s->name != NULL) && wrpy_spec_name(spec, s->name) < 0) return -1;
   return wrpy_spec_returns(spec, s->nreturns, s->room);
 }
 

@@ -147,6 +147,22 @@ def test_tasks_may_have_any_name(ray: Ray, name: str) -> None:
     assert f"ray::{name}()" in str(caught.value)
 
 
+def test_names_that_can_not_be_encoded_are_refused(ray: Ray) -> None:
+    @ray.remote
+    def task() -> None: ...
+
+    @ray.remote
+    class Actor:
+        def call(self) -> None: ...
+
+    actor = Actor.remote()
+    for name in ("\ud800", "n" * 200 + "\ud800"):
+        for named in (task, actor.call):
+            with pytest.raises(UnicodeEncodeError, match="surrogates"):
+                named.options(name=name).remote()
+    ray.get([task.remote(), actor.call.remote()])
+
+
 def test_retries_and_generators_keep_their_name(ray: Ray, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
 

@@ -73,6 +73,18 @@ def test_auto_insists_on_a_session(shell: Shell) -> None:
     assert "CPUs" in shell.driver("print('CPUs')", "num_cpus=1")
 
 
+def test_who_finds_no_session_is_told_those_of_programs(shell: Shell) -> None:
+    say = "print(whipray.init().address_info['address'], flush=True)"
+    with shell.background("-c", f"import whipray\n{say}\ninput()") as driver:
+        assert driver.stdout is not None
+        address = driver.stdout.readline().strip()
+        said = shell.whipray("status", code=1)
+        assert "Could not find any running session" in said and said.strip().endswith(address)
+        assert "drivers: 1" in shell.whipray("status", "--address", address)
+        driver.communicate("\n")
+    assert address not in shell.whipray("status", code=1)
+
+
 def test_the_session_of_a_killed_daemon_is_not_found(started: Shell) -> None:
     daemon = discovery.daemon_of(str(started.session_dir()))
     assert daemon is not None

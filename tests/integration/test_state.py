@@ -318,13 +318,15 @@ def test_names_of_tasks_and_calls(gate):
     refs = [
         *(take.options(name="t").remote(value) for value in (1, large)),
         actor.quick.options(name="c").remote(),
+        actor.quick.options(name="r", retry_exceptions=[KeyError]).remote(),
+        take.options(name="a\0b").remote(1),
         actor.quick.remote(),
     ]
     runs = wait.options(name="rünning").remote(gate)
     waits = take.options(name="w" * 112).remote(runs)
     ray.get(refs)
-    assert [one(ref).name for ref in refs] == ["t", "t", "c", "Thing.quick"]
-    own = ["take", "take", "Thing.quick", "Thing.quick"]
+    assert [one(ref).name for ref in refs] == ["t", "t", "c", "r", "a\0b", "Thing.quick"]
+    own = ["take", "take", "Thing.quick", "Thing.quick", "take", "Thing.quick"]
     assert [one(ref).func_or_class_name for ref in refs] == own
     assert [one(ref).name for ref in (runs, waits)] == ["rünning", "w" * 112]
     gate.open()

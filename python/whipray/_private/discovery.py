@@ -93,6 +93,17 @@ def started() -> list[str]:
     return found
 
 
+def of_programs() -> list[str]:
+    """Directories of the sessions that run and that `whipray start` has not started."""
+    folder, noted = runtime_dir(), started()
+    paths: list[str] = []
+    with contextlib.suppress(FileNotFoundError):
+        paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+    # the socket comes after the lock that `daemon_of` tries: it is not to be in the way of that
+    there = [path for path in paths if os.path.exists(socket_of(path)) and path not in noted]
+    return [path for path in there if daemon_of(path) is not None]
+
+
 def forget_dead() -> None:
     """Remove the notes about sessions that have ended."""
     folder = os.path.join(runtime_dir(), STARTED)
