@@ -142,9 +142,13 @@ _KEPT_TYPES = frozenset((int, float, bool, type(None)))
 
 
 def _key_of(task_options: dict[str, Any]) -> tuple[Any, ...] | None:
-    """What finds the wrapper for these options again, if they are numbers; None: it is not kept."""
+    """What finds the wrapper for these options again, if they are numbers; None: it is not kept.
+
+    Nor are those with options that warn: they do so each time.
+    """
     types = tuple(map(type, task_options.values()))
-    return (*task_options.items(), types) if _KEPT_TYPES.issuperset(types) else None
+    kept = _KEPT_TYPES.issuperset(types) and strategies.DEPRECATED.isdisjoint(task_options)
+    return (*task_options.items(), types) if kept else None
 
 
 class ConfiguredFunction(Generic[R]):

@@ -453,3 +453,14 @@ def test_names_of_strategies(machine: Ray) -> None:
     strategy = module.PlacementGroupSchedulingStrategy(None)
     assert strategy.placement_group_bundle_index == -1
     assert strategy.placement_group_capture_child_tasks is None
+
+
+def test_options_that_are_deprecated_say_so_each_time(machine: Ray) -> None:
+    @machine.remote
+    def task() -> int:
+        return 1
+
+    for _ in range(2):
+        with pytest.warns(DeprecationWarning, match="capture_child_tasks parameter is deprecated"):
+            ref = task.options(placement_group_capture_child_tasks=True).remote()
+        assert machine.get(ref) == 1

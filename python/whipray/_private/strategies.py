@@ -24,6 +24,8 @@ _GROUP_OPTIONS = (
     ("placement_group_bundle_index", -1),
     ("placement_group_capture_child_tasks", None),
 )
+DEPRECATED = frozenset(option for option, _ in _GROUP_OPTIONS)
+"""Options that warn of their use."""
 
 
 class Target:
