@@ -134,6 +134,7 @@ static int handle_traverse(PyObject *self, visitproc visit, void *arg) {
   Py_VISIT(h->methods);
   Py_VISIT(h->info);
   Py_VISIT(h->creation);
+  Py_VISIT(h->shapes);
   return 0;
 }
 
@@ -143,6 +144,7 @@ static int handle_clear(PyObject *self) {
   Py_CLEAR(h->methods);
   Py_CLEAR(h->info);
   Py_CLEAR(h->creation);
+  Py_CLEAR(h->shapes);
   return 0;
 }
 
@@ -231,9 +233,10 @@ static PyObject *method_remote(PyObject *self, PyObject *const *args, Py_ssize_t
   wr_id actor;
   if (parse_info(m->info, &info)) return NULL;
   int plain = !kwnames && nargs >= info.nmin && (info.nmax < 0 || nargs <= info.nmax);
-  if (WR_UNLIKELY(!plain) && wrpy_check_args(st, m->handle, m->name, args, nargs, kwnames))
-    return NULL;
   if (handle_id(st, m->handle, &actor)) return NULL;
+  PyObject **known = &((wrpy_handle *)m->handle)->shapes;
+  if (WR_UNLIKELY(!plain) && wrpy_check_args(st, m->handle, m->name, known, args, nargs, kwnames))
+    return NULL;
   wr_task_spec spec = {.fn = (uint32_t)info.number,
                        .flags = WR_TF_CALL,
                        .retries = wrpy_retries(info.retries),

@@ -276,7 +276,7 @@ extern PyMethodDef wrpy_shared_methods[];
 
 extern PyMethodDef wrpy_object_methods[];
 
-/* ---- submit.c, actor.c, handles.c ------------------------------------------------------------ */
+/* ---- submit.c, call_shape.c, actor.c, handles.c ---------------------------------------------- */
 
 extern PyType_Spec wrpy_submitter_spec, wrpy_handle_spec, wrpy_method_spec;
 typedef struct {
@@ -284,6 +284,7 @@ typedef struct {
   PyObject *methods;           /* {name: MethodInfo} */
   PyObject *info;              /* facts about the class */
   PyObject *creation; /* ref of the creation task, where the actor was created: keeps its error */
+  PyObject *shapes; /* of calls that fit, by method; see call_shape.c */
   PyObject *weakrefs;
   uint64_t meta; /* of a handle that does not count: the object that describes the class; else 0 */
 } wrpy_handle;
@@ -311,9 +312,10 @@ static inline int16_t wrpy_retries(long n) {
 /* Vectorcall's arguments as a tuple and a dict. */
 PyObject *wrpy_args_tuple(PyObject *const *args, Py_ssize_t n);
 PyObject *wrpy_kwargs_dict(PyObject *const *values, PyObject *kwnames);
-/* Asks owner._check_args([name,] args, kwargs): 0, or -1 with its TypeError. */
-int wrpy_check_args(wrpy_state *st, PyObject *owner, PyObject *name, PyObject *const *args,
-                    Py_ssize_t nargs, PyObject *kwnames);
+/* Asks owner._check_args([name,] args, kwargs): 0, or -1 with its TypeError.  *known remembers for
+ * the owner which calls fit; NULL at first. */
+int wrpy_check_args(wrpy_state *st, PyObject *owner, PyObject *name, PyObject **known,
+                    PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 /* An actor's id as its handles have it, from the id of its ref, which it takes over. */
 PyObject *wrpy_actor_bytes(PyObject *id);
 /* A handle around a ref with WR_ACTOR_BIT, which it takes over. */

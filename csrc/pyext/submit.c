@@ -167,9 +167,10 @@ PyObject *wrpy_submit(wrpy_state *st, const wr_task_spec *spec, PyObject *const 
 typedef struct {
   PyObject_HEAD
   vectorcallfunc call;
-  PyObject *owner, *names, *fn;
+  PyObject *owner, *fn;
   PyObject *function; /* what is submitted: for whoever looks at the submitter */
   PyObject *name;     /* of the tasks themselves, or NULL */
+  PyObject *shapes;   /* of calls that fit, see call_shape.c */
   int nmin, nmax;
   int shape, nreturns, room, retries, options;
   char retry_exceptions;
@@ -211,21 +212,6 @@ PyObject *wrpy_args_tuple(PyObject *const *args, Py_ssize_t n) {
   return tuple;
 }
 
-/* Asks Python about arguments that are not plainly right: 0, or -1 with a TypeError. */
-int wrpy_check_args(wrpy_state *st, PyObject *owner, PyObject *name, PyObject *const *args,
-                    Py_ssize_t nargs, PyObject *kwnames) {
-  PyObject *tuple = wrpy_args_tuple(args, nargs);
-  PyObject *dict = wrpy_kwargs_dict(args + nargs, kwnames);
-  PyObject *ok = NULL;
-  if (tuple && dict)
-    ok = name ? PyObject_CallMethodObjArgs(owner, st->s_check_args, name, tuple, dict, NULL)
-              : PyObject_CallMethodObjArgs(owner, st->s_check_args, tuple, dict, NULL);
-  Py_XDECREF(tuple);
-  Py_XDECREF(dict);
-  Py_XDECREF(ok);
-  return ok ? 0 : -1;
-}
-
 static int submitter_spec(wrpy_state *st, wrpy_submitter *s, wr_task_spec *spec) {
   wr_id fn;
   if (!s->fn || s->fn == Py_None) {
@@ -262,7 +248,9 @@ static PyObject *submitter_call(PyObject *self, PyObject *const *args, size_t na
     if (other) return call_other(other, args, nargsf, kwnames);
   }
   int plain = !kwnames && nargs >= s->nmin && (nargs <= s->nmax || s->nmax < 0);
-  if (WR_UNLIKELY(!plain) && wrpy_check_args(st, s->owner, NULL, args, nargs, kwnames)) return NULL;
+  if (WR_UNLIKELY(!plain) &&
+      wrpy_check_args(st, s->owner, NULL, &s->shapes, args, nargs, kwnames))
+    return NULL;
   wr_task_spec spec;
   if (submitter_spec(st, s, &spec)) return NULL;
   PyObject *refs = wrpy_submit(st, &spec, args, nargs, kwnames);
@@ -275,16 +263,15 @@ static PyObject *submitter_call(PyObject *self, PyObject *const *args, size_t na
 }
 
 static int submitter_init(PyObject *self, PyObject *args, PyObject *kwargs) {
-  static char *names[] = {"owner", "nmin", "nmax", "names", "function", NULL};
+  static char *names[] = {"owner", "nmin", "nmax", "function", NULL};
   wrpy_submitter *s = (wrpy_submitter *)self;
-  PyObject *owner, *params = Py_None, *function = Py_None;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oii|OO", names, &owner, &s->nmin, &s->nmax,
-                                   &params, &function))
+  PyObject *owner, *function = Py_None;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oii|O", names, &owner, &s->nmin, &s->nmax,
+                                   &function))
     return -1;
   s->call = submitter_call;
   s->nreturns = 1;
   Py_XSETREF(s->owner, Py_NewRef(owner));
-  Py_XSETREF(s->names, Py_NewRef(params));
   Py_XSETREF(s->function, Py_NewRef(function));
   return 0;
 }
@@ -293,7 +280,7 @@ static int submitter_traverse(PyObject *self, visitproc visit, void *arg) {
   wrpy_submitter *s = (wrpy_submitter *)self;
   Py_VISIT(Py_TYPE(self));
   Py_VISIT(s->owner);
-  Py_VISIT(s->names);
+  Py_VISIT(s->shapes);
   Py_VISIT(s->fn);
   Py_VISIT(s->function);
   Py_VISIT(s->name);
@@ -303,7 +290,7 @@ static int submitter_traverse(PyObject *self, visitproc visit, void *arg) {
 static int submitter_clear(PyObject *self) {
   wrpy_submitter *s = (wrpy_submitter *)self;
   Py_CLEAR(s->owner);
-  Py_CLEAR(s->names);
+  Py_CLEAR(s->shapes);
   Py_CLEAR(s->fn);
   Py_CLEAR(s->function);
   Py_CLEAR(s->name);
@@ -321,7 +308,6 @@ static void submitter_dealloc(PyObject *self) {
 static PyMemberDef submitter_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(wrpy_submitter, call), READONLY, NULL},
     {"owner", T_OBJECT, offsetof(wrpy_submitter, owner), READONLY, NULL},
-    {"names", T_OBJECT, offsetof(wrpy_submitter, names), READONLY, NULL},
     {"nmin", T_INT, offsetof(wrpy_submitter, nmin), 0, "fewest positional arguments"},
     {"nmax", T_INT, offsetof(wrpy_submitter, nmax), 0, "most of them; -1: no bound"},
     {"__wrapped__", T_OBJECT, offsetof(wrpy_submitter, function), READONLY, NULL},

@@ -56,9 +56,7 @@ class TaskSubmitter(Generic[_T]):
     group: int
     group_gen: int
     __wrapped__: Any
-    def __init__(
-        self, owner: Any, nmin: int, nmax: int, names: tuple[str, ...], function: Any = None
-    ) -> None: ...
+    def __init__(self, owner: Any, nmin: int, nmax: int, function: Any = None) -> None: ...
     def __call__(self, *args: Any, **kwargs: Any) -> ObjectRef[_T]: ...
 
 class ActorHandle:

@@ -254,8 +254,7 @@ def default_retries() -> int:
 
 def _submitter(owner: Any, function: Any) -> Any:
     least, most = signatures.bounds(function)
-    names = signatures.names(function)
-    submitter: Any = _core.TaskSubmitter(owner, least, most, names, function)
+    submitter: Any = _core.TaskSubmitter(owner, least, most, function)
     decorator = getattr(function, "__ray_invocation_decorator__", None)
     return submitter if decorator is None else _decorated(submitter, decorator)
 

@@ -61,6 +61,27 @@ def test_call_that_does_not_fit_fails_in_the_caller(
         ray.remote(function).remote(*args, **kwargs)
 
 
+def test_calls_are_judged_one_by_one(ray: Ray) -> None:
+    """Whatever calls of the function fitted before."""
+    functions = (shapes, positional_only, keyword_only)
+    tasks = {function: ray.remote(function) for function in functions}
+    for _ in range(2):
+        for args, kwargs in GOOD_CALLS:
+            assert ray.get(tasks[shapes].remote(*args, **kwargs)) == shapes(*args, **kwargs)
+        assert ray.get(tasks[positional_only].remote(1, 2, c=3)) == (1, 2, 3)
+        assert ray.get(tasks[keyword_only].remote(b=1, a=2)) == (2, 1)
+        for function, args, kwargs in BAD_CALLS:
+            with pytest.raises(TypeError):
+                tasks[function].remote(*args, **kwargs)
+
+
+def test_keywords_of_many_shapes(ray: Ray) -> None:
+    task = ray.remote(collect)
+    calls = [((0,) * n, {f"k{k}": k for k in range(n % 7)}) for n in range(70)]
+    calls += [((), {f"other{n}": n}) for n in range(100)]
+    assert ray.get([task.remote(*args, **kwargs) for args, kwargs in calls]) == calls
+
+
 def test_no_arguments(ray: Ray) -> None:
     assert ray.get(ray.remote(collect).remote()) == ((), {})
 
@@ -248,6 +269,9 @@ def test_wrong_method_call_fails_in_the_caller(ray: Ray) -> None:
         def call(self, a: int) -> int:
             return a
 
+        def other(self, b: int) -> int:
+            return b
+
     actor = ray.remote(Calls).remote()
     with pytest.raises(TypeError):
         actor.call.remote()
@@ -255,6 +279,12 @@ def test_wrong_method_call_fails_in_the_caller(ray: Ray) -> None:
         actor.call.remote(1, 2)
     with pytest.raises(TypeError):
         actor.call.remote(b=1)
+    assert ray.get([actor.call.remote(a=n) for n in range(3)]) == [0, 1, 2]
+    for _ in range(2):
+        with pytest.raises(TypeError):
+            actor.call.remote(1, a=1)
+        with pytest.raises(TypeError):
+            actor.other.remote(a=1)
 
 
 def test_text_of_the_signature_error_says_what_is_missing(ray: Ray) -> None:

@@ -31,14 +31,6 @@ def bounds(function: Any, skip: int = 0) -> tuple[int, int]:
     return least, -1 if code.co_flags & VARARGS else most
 
 
-def names(function: Any, skip: int = 0) -> tuple[str, ...]:
-    """Names of the parameters that can be given by position or by keyword."""
-    if type(function) is not FunctionType or hasattr(function, "__wrapped__"):
-        return ()
-    code = function.__code__
-    return code.co_varnames[skip : code.co_argcount + code.co_kwonlyargcount]
-
-
 def flags(function: Any) -> int:
     """Flags of the code object behind `function`, 0 where there is none."""
     inner = getattr(function, "__func__", function)
