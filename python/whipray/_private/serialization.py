@@ -82,6 +82,7 @@ def _tell_codec() -> None:
 @functools.cache
 def _pickler_class() -> type[pickle.Pickler]:
     from whipray import cloudpickle
+    from whipray._private import by_value
 
     base: type[Any] = cloudpickle.Pickler
 
@@ -93,6 +94,10 @@ def _pickler_class() -> type[pickle.Pickler]:
 
         dispatch_table: ClassVar[Any] = ChainMap(_reducers, base.dispatch_table)
         dump = pickle.Pickler.dump
+
+        def reducer_override(self, obj: Any) -> Any:
+            made = by_value.reduced(obj) if type(obj) is type else None
+            return super().reducer_override(obj) if made is None else made
 
     return Pickler
 

@@ -1,0 +1,324 @@
+"""Classes that go by value, as those of a script or a notebook do, and what is known of them.
+
+cloudpickle writes such a class out, with the code of its methods, beside each of its instances, and
+whoever reads one makes all methods anew.  For a class that is as it was when it went the last time
+that is not needed: the same bytes go once more, under a name that both sides remember, and a reader
+who has made the class from them takes that.
+
+It must not be seen.  So a class is remembered only if everything that its pickle depends on can be
+watched: functions that assign no globals and whose globals, defaults and closures are constants,
+importable things or such classes and functions themselves.  `Watch` notes where all of it was
+found, and `holds` looks whether it is there still: on the side of the writer and on that of the
+reader, who may have changed the class meanwhile, and then gets it as it was sent.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import dis
+import functools
+import hashlib
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from itertools import repeat
+from operator import attrgetter, is_
+from typing import Any
+
+import cloudpickle as _plain
+
+from whipray import cloudpickle
+
+MOST = 256
+"""How many classes a process remembers."""
+MOST_WATCHED = 500
+"""Functions and classes that one class may depend on."""
+
+_inner = _plain.cloudpickle
+_MISSING = object()
+_ATOMS = frozenset(
+    (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range)
+)
+_FIXED = frozenset(
+    (
+        types.WrapperDescriptorType,
+        types.MethodDescriptorType,
+        types.ClassMethodDescriptorType,
+        types.GetSetDescriptorType,
+        types.MemberDescriptorType,
+        typing.ForwardRef,
+        type(typing.Union),
+        type(collections.namedtuple("pair", "a").a),  # type: ignore[attr-defined]
+    )
+)
+"""Types of what never changes and depends on nothing."""
+_OF_PYTHON = frozenset(("__dict__", "__weakref__", "__module__", "__doc__", "__slotnames__"))
+"""What Python notes at a class; the last one when an instance is pickled."""
+_STORES = frozenset(("STORE_GLOBAL", "DELETE_GLOBAL"))
+_STORES_FREE = frozenset(("STORE_DEREF", "DELETE_DEREF"))
+_parts_of = attrgetter("__code__", "__defaults__", "__kwdefaults__")
+
+
+class CannotWatch(Exception):
+    """The class depends on this, which may change without being seen."""
+
+
+class Watch:
+    """Where everything was found that the pickle of a class depends on."""
+
+    def __init__(self, cls: type) -> None:
+        self._seen: set[int] = set()
+        self._classes: list[tuple[type, tuple[type, ...], tuple[str, ...], tuple[Any, ...]]] = []
+        self._names: dict[int, tuple[Mapping[str, Any], list[str], list[Any]]] = {}
+        self._functions: list[types.FunctionType] = []
+        self._parts: list[Any] = []
+        self._cells: list[tuple[types.CellType, Any]] = []
+        self._registry = _plain.list_registry_pickle_by_value()
+        self._todo: list[Any] = [cls]
+        while self._todo:
+            self._value(self._todo.pop())
+
+    def holds(self) -> bool:
+        """All of it is where it was."""
+        for cls, bases, names, values in self._classes:
+            own = vars(cls)
+            if len(own) != len(names) or cls.__bases__ is not bases:
+                return False
+            if not all(map(is_, map(own.get, names), values)):
+                return False
+        for mapping, keys, found in self._names.values():
+            if not all(map(is_, map(mapping.get, keys, repeat(_MISSING)), found)):
+                return False
+        parts = [part for function in self._functions for part in _parts_of(function)]
+        if not all(map(is_, parts, self._parts)):
+            return False
+        for cell, content in self._cells:
+            if _content(cell) is not content:
+                return False
+        return bool(_plain.list_registry_pickle_by_value() == self._registry)
+
+    def _new(self, thing: object) -> bool:
+        if id(thing) in self._seen:
+            return False
+        if len(self._seen) >= MOST_WATCHED:
+            raise CannotWatch(thing)
+        self._seen.add(id(thing))
+        return True
+
+    def _class(self, cls: type) -> None:
+        if not self._new(cls) or _goes_by_name(cls):
+            return
+        if type(cls) is not type:
+            raise CannotWatch(cls)
+        own = vars(cls)
+        self._classes.append((cls, cls.__bases__, tuple(own), tuple(own.values())))
+        self._todo.extend(cls.__bases__)
+        for name, value in own.items():
+            if name == "__annotations__":
+                self._annotations(value)
+            elif name == "__dataclass_fields__":
+                for field in value.values():
+                    self._field(field)
+            elif name == "_field_defaults" and issubclass(cls, tuple):
+                self._mapping(value, tuple(value))
+            elif name != "__dataclass_params__" and name not in _OF_PYTHON:
+                self._todo.append(value)
+
+    def _field(self, field: Any) -> None:
+        if type(field) is not dataclasses.Field or field.metadata:
+            raise CannotWatch(field)
+        self._todo += field.default, field.default_factory
+        self._annotation(field.type)
+
+    def _annotations(self, found: Any) -> None:
+        if type(found) is not dict:
+            raise CannotWatch(found)
+        for value in self._found(found, tuple(found)):
+            self._annotation(value)
+
+    def _annotation(self, value: Any) -> None:
+        """A type, or one with arguments; typing's own are not changed by anybody."""
+        args = getattr(value, "__args__", None)
+        if args is None or isinstance(value, type):
+            self._todo.append(value)
+            return
+        if type(value).__module__ not in ("typing", "types", "collections.abc"):
+            raise CannotWatch(value)
+        self._todo.append(typing.get_origin(value))
+        for arg in args:
+            self._annotation(arg)
+
+    def _value(self, value: Any) -> None:
+        kind = type(value)
+        if kind in _ATOMS or kind in _FIXED or _is_mark(value):
+            return
+        look = _LOOKS.get(kind)
+        if look is not None:
+            self._todo.extend(look(value))
+        elif kind is types.FunctionType:
+            self._function(value)
+        elif kind is types.BuiltinFunctionType:
+            self._todo.append(value.__self__)  # what it is bound to: a module or a class
+        elif isinstance(value, types.ModuleType):
+            if sys.modules.get(value.__name__) is not value or _is_script(value.__name__):
+                raise CannotWatch(value)
+        elif isinstance(value, type):
+            self._class(value)
+        else:
+            raise CannotWatch(value)
+
+    def _function(self, function: types.FunctionType) -> None:
+        if not self._new(function) or _goes_by_name(function):
+            return
+        code = function.__code__
+        if any(_assigns(each) for each in _codes(code)):
+            raise CannotWatch(function)
+        self._functions.append(function)
+        self._parts.extend(_parts_of(function))
+        self._todo.extend(function.__defaults__ or ())
+        for mapping in (function.__kwdefaults__, function.__dict__):
+            if mapping:
+                self._mapping(mapping, tuple(mapping))
+        self._annotations(function.__annotations__)
+        self._mapping(function.__globals__, tuple(_inner._extract_code_globals(code)))
+        for cell in function.__closure__ or ():
+            content = _content(cell)
+            self._cells.append((cell, content))
+            if content is not _MISSING and not _marks_recursion(content, function):
+                self._todo.append(content)
+
+    def _mapping(self, mapping: Mapping[str, Any], names: tuple[str, ...]) -> None:
+        found = self._found(mapping, names)
+        self._todo.extend(value for value in found if value is not _MISSING)
+
+    def _found(self, mapping: Mapping[str, Any], names: tuple[str, ...]) -> list[Any]:
+        """What stands there under the names, from now on watched."""
+        values = [mapping.get(name, _MISSING) for name in names]
+        if names:
+            _, before, known = self._names.setdefault(id(mapping), (mapping, [], []))
+            before.extend(names)
+            known.extend(values)
+        return values
+
+
+def _is_mark(value: Any) -> bool:
+    """What data classes have for "none given" and the like."""
+    return type(value).__module__ == "dataclasses" and not getattr(value, "__dict__", True)
+
+
+def _is_script(module: str) -> bool:
+    return module in ("__main__", "__mp_main__")
+
+
+def _goes_by_name(thing: Any) -> bool:
+    return bool(_inner._should_pickle_by_reference(thing))
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # it is empty
+        return _MISSING
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for part in code.co_consts:
+        if isinstance(part, types.CodeType):
+            yield from _codes(part)
+
+
+def _assigns(code: types.CodeType) -> bool:
+    """Whether it assigns what outlives its calls."""
+    return any(
+        step.opname in _STORES or (step.opname in _STORES_FREE and step.argval in code.co_freevars)
+        for step in dis.get_instructions(code)
+    )
+
+
+def _marks_recursion(content: Any, function: types.FunctionType) -> bool:
+    """The set in which the `__repr__` of a data class notes that it runs."""
+    made_by = function.__globals__.get("__name__")
+    return type(content) is set and not content and made_by in ("dataclasses", "reprlib")
+
+
+_LOOKS: dict[type, Callable[[Any], Any]] = {
+    tuple: tuple,
+    frozenset: tuple,
+    staticmethod: lambda found: (found.__func__,),
+    classmethod: lambda found: (found.__func__,),
+    property: lambda found: (found.fget, found.fset, found.fdel),
+    functools.cached_property: lambda found: (found.func,),
+}
+
+
+# ---- what is remembered --------------------------------------------------------------------------
+
+
+class Known:
+    """A class, its pickle, and what that depends on."""
+
+    def __init__(self, cls: type, digest: bytes, pickled: bytes) -> None:
+        self.cls = cls
+        self.digest = digest
+        self.pickled = pickled
+        self.watch = Watch(cls)
+
+
+_by_class: dict[type, Known | None] = {}
+"""None: it can not be watched."""
+_by_digest: dict[bytes, Known] = {}
+
+
+def reduced(cls: type) -> tuple[Any, ...] | None:
+    """What stands for the class in a pickle; None: cloudpickle knows better."""
+    known = _by_class.get(cls)
+    if known is None:
+        by_value = _is_script(cls.__module__) or "<locals>" in cls.__qualname__
+        known = _learn(cls) if by_value and cls not in _by_class else None
+    elif not known.watch.holds():
+        known = _learn(cls)
+    return None if known is None else (revived, (known.digest, known.pickled))
+
+
+def revived(digest: bytes, pickled: bytes) -> Any:
+    """The class that `pickled` makes, as it makes it."""
+    known = _by_digest.get(digest)
+    if known is not None and known.watch.holds():
+        return known.cls
+    cls = cloudpickle.loads(pickled)
+    _remember(cls, digest, pickled)
+    return cls
+
+
+def _learn(cls: type) -> Known | None:
+    if _goes_by_name(cls):
+        return None
+    try:
+        Watch(cls)
+    except CannotWatch:
+        _keep(_by_class, cls, None)
+        return None
+    pickled = cloudpickle.dumps(cls, protocol=5)
+    return _remember(cls, hashlib.blake2b(pickled, digest_size=16).digest(), pickled)
+
+
+def _remember(cls: type, digest: bytes, pickled: bytes) -> Known | None:
+    try:
+        known = Known(cls, digest, pickled)
+    except CannotWatch:
+        _keep(_by_class, cls, None)
+        _by_digest.pop(digest, None)
+        return None
+    _keep(_by_class, cls, known)
+    _keep(_by_digest, digest, known)
+    return known
+
+
+def _keep(table: dict[Any, Any], key: Any, value: Any) -> None:
+    table.pop(key, None)
+    while len(table) >= MOST:
+        table.pop(next(iter(table)), None)
+    table[key] = value

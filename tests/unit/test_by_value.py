@@ -1,0 +1,217 @@
+"""What is remembered of classes that go by value, and what is not."""
+
+from __future__ import annotations
+
+import abc
+import collections
+import dataclasses
+import enum
+import functools
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import typing
+from typing import Any, ClassVar
+
+import pytest
+
+from whipray import cloudpickle
+from whipray._private import by_value, serialization
+
+LIMIT = 5
+
+
+def known(cls: type) -> by_value.Known | None:
+    """What is remembered of the class after one of its instances has gone twice."""
+    for _ in range(2):  # the first time, Python notes something at the class
+        serialization.dumps(cls)
+    return by_value._by_class.get(cls)
+
+
+def of_every_kind() -> dict[str, type]:
+    number = 1
+
+    class Base:
+        def base(self) -> int:
+            return number
+
+    @dataclasses.dataclass(order=True)
+    class Data(Base):
+        a: int
+        b: list[typing.Optional[int]] = dataclasses.field(default_factory=list)  # noqa: UP045
+
+        def method(self, other: int = 3, *, more: str = "m") -> Any:
+            return os.path.join("a", more), other, LIMIT, Helper, helper()
+
+    def helper() -> str:
+        return json_text
+
+    json_text = "{}"
+
+    class Helper:
+        __slots__ = ("x",)
+        count: ClassVar[int] = 0
+
+        @property
+        def p(self) -> int:
+            return self.x  # type: ignore[no-any-return, attr-defined]
+
+        @functools.cached_property
+        def c(self) -> int:
+            return 1
+
+        @staticmethod
+        def s() -> None: ...
+
+        @classmethod
+        def k(cls) -> None: ...
+
+        def data(self) -> Any:
+            return Data(1)
+
+    pair = collections.namedtuple("pair", "a b", module="__main__")
+    return {"base": Base, "data": Data, "helper": Helper, "pair": pair}
+
+
+@pytest.mark.parametrize("kind", of_every_kind())
+def test_usual_classes_are_remembered(kind: str) -> None:
+    cls = of_every_kind()[kind]
+    first = known(cls)
+    assert first is not None and first.watch.holds()
+    assert serialization.dumps(cls) == serialization.dumps(cls)
+    assert by_value._by_class[cls] is first
+    assert pickle.loads(serialization.dumps(cls)) is cls
+
+
+def test_a_reader_makes_the_class_once() -> None:
+    data = of_every_kind()["data"]
+    known(data)
+    program = (
+        "import pickle, sys\n"
+        "from whipray import cloudpickle\n"
+        "from whipray._private import by_value\n"
+        "made, loads = [], cloudpickle.loads\n"
+        "cloudpickle.loads = lambda text: made.append(1) or loads(text)\n"
+        "text = sys.stdin.buffer.read()\n"
+        "values = [pickle.loads(text) for _ in range(4)]\n"
+        "assert len({type(value) for value in values}) == 1 and values[0].base() == 1\n"
+        "print(len(made))\n"
+        "type(values[0]).__mro__[1].base = None\n"
+        "assert pickle.loads(text).base() == 1\n"
+        "print(len(made))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], input=serialization.dumps(data(1)), capture_output=True
+    )
+    assert (ran.stdout.split(), ran.stderr) == ([b"1", b"2"], b"")
+
+
+def refused() -> dict[str, type]:
+    items: list[int] = []
+    count = 0
+
+    class Mutable:
+        items: ClassVar[list[int]] = []
+
+    class Closure:
+        def method(self) -> Any:
+            return items
+
+    class Counts:
+        def method(self) -> None:
+            nonlocal count
+            count += 1
+
+    class Assigns:
+        def method(self) -> None:
+            global LIMIT
+            LIMIT = 6
+
+    class Nested:
+        def method(self) -> Any:
+            return [lambda: items]
+
+    class Default:
+        def method(self, found: Any = items) -> Any:
+            return found
+
+    class Bound:
+        method = items.append
+
+    class Lock:
+        lock = threading.Lock
+
+        def method(self) -> Any:
+            return Mutable
+
+    class Cached:
+        @functools.lru_cache  # noqa: B019
+        def method(self) -> None: ...
+
+    class Colour(enum.Enum):
+        RED = 1
+
+    class Abstract(abc.ABC):  # noqa: B024
+        pass
+
+    @dataclasses.dataclass
+    class Noted:
+        a: int = dataclasses.field(default=1, metadata={"unit": items})
+
+    return {
+        cls.__name__: cls
+        for cls in (
+            Mutable, Closure, Counts, Assigns, Nested, Default, Bound, Lock, Cached, Colour,
+            Abstract, Noted,
+        )
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", refused())
+def test_what_can_not_be_watched_goes_anew_each_time(kind: str) -> None:
+    cls = refused()[kind]
+    with pytest.raises(by_value.CannotWatch):
+        by_value.Watch(cls)
+    if kind not in ("Lock",):
+        assert known(cls) is None
+
+
+def test_classes_that_workers_find_are_not_looked_at() -> None:
+    class Here:
+        pass
+
+    for cls in (collections.OrderedDict, by_value.Watch, int):
+        assert by_value.reduced(cls) is None and cls not in by_value._by_class
+    assert by_value.reduced(Here) is not None
+
+
+def test_only_so_many_are_remembered() -> None:
+    for _ in range(by_value.MOST + 20):
+        known(of_every_kind()["base"])
+    assert len(by_value._by_class) <= by_value.MOST
+    assert len(by_value._by_digest) <= by_value.MOST
+
+
+def test_one_class_may_not_depend_on_thousands() -> None:
+    scope: dict[str, Any] = {"__name__": "__main__"}
+    lines = [f"def f{n}(): return f{n + 1}" for n in range(by_value.MOST_WATCHED + 5)]
+    exec("\n".join(lines) + "\nclass Deep:\n    def method(self): return f0()\n", scope)
+    with pytest.raises(by_value.CannotWatch):
+        by_value.Watch(scope["Deep"])
+
+
+def test_modules_that_go_by_value_from_now_on() -> None:
+    class Uses:
+        def method(self) -> Any:
+            return collections.OrderedDict
+
+    found = known(Uses)
+    assert found is not None and found.watch.holds()
+    cloudpickle.register_pickle_by_value(collections)
+    try:
+        assert not found.watch.holds()
+    finally:
+        cloudpickle.unregister_pickle_by_value(collections)
+    assert found.watch.holds()
