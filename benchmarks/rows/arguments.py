@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from benchmarks.rows.micro import numpy
@@ -73,6 +74,35 @@ def small_row(where: str, argument: Any) -> RowFunction:
     return run
 
 
+def object_row(where: str) -> RowFunction:
+    def run(bench: Bench) -> Values:
+        @dataclasses.dataclass
+        class Reading:  # defined here, so that no worker can import it
+            sensor: str
+            value: float
+
+            def scaled(self, factor: float) -> float:
+                return self.value * factor
+
+        return small_row(where, Reading("north", 1.5))(bench)
+
+    return run
+
+
+def keyword_row(where: str) -> RowFunction:
+    def run(bench: Bench) -> Values:
+        ray, (take, _) = bench.ray, TAKERS[where](bench.ray)
+
+        def batch() -> Any:
+            return ray.get([take.remote(_argument=1) for _ in range(BATCH)])
+
+        if batch() != [b"ok"] * BATCH:
+            raise AssertionError("a call gave a wrong result")
+        return bench.rate(batch, BATCH)
+
+    return run
+
+
 def array_row(where: str, size: int) -> RowFunction:
     def run(bench: Bench) -> Values:
         np = numpy()
@@ -99,6 +129,18 @@ def declare_rows(where: str) -> None:
                 limit="pipelined rate" if label == "int" else "pipelined rate with argument",
             ),
         )(small_row(where, argument))
+    SECTION.row(
+        f"{where}-arg-object",
+        f"{where} calls with an instance of a data class of the script",
+        f"get of {BATCH} calls that take it; the class goes by value",
+        Figure("rate", "calls/s", limit="pipelined rate with argument"),
+    )(object_row(where))
+    SECTION.row(
+        f"{where}-arg-keyword",
+        f"{where} calls with a keyword",
+        f"get of {BATCH} calls f.remote(name=1)",
+        Figure("rate", "calls/s", limit="pipelined rate with argument"),
+    )(keyword_row(where))
     for label, size in ARRAYS.items():
         key = label.replace(" ", "").lower()
         SECTION.row(

@@ -122,7 +122,8 @@ static int add_functions(PyObject *module) {
                            wrpy_inspect_methods, wrpy_pack_methods,    wrpy_codec_methods,
                            wrpy_wait_methods,    wrpy_serve_methods,   wrpy_group_methods,
                            wrpy_stream_methods,  wrpy_cancel_methods,  wrpy_coroutine_methods,
-                           wrpy_handle_methods,  wrpy_shared_methods,  wrpy_submit_methods};
+                           wrpy_handle_methods,  wrpy_shared_methods,  wrpy_submit_methods,
+                           wrpy_unchanged_methods};
   for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
     if (PyModule_AddFunctions(module, tables[i])) return -1;
   return 0;

@@ -406,7 +406,7 @@ int wrpy_cancel_children(wrpy_state *st, wr_id parent);
 
 extern PyMethodDef wrpy_group_methods[], wrpy_cancel_methods[];
 extern PyMethodDef wrpy_session_methods[], wrpy_daemon_methods[], wrpy_inspect_methods[],
-    wrpy_pack_methods[], wrpy_submit_methods[];
+    wrpy_pack_methods[], wrpy_submit_methods[], wrpy_unchanged_methods[];
 PyObject *wrpy_unpack(const uint8_t *data, size_t len); /* one msgpack value */
 
 #endif

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from whipray import cloudpickle
+from whipray import _core, cloudpickle
 from whipray._private import by_value, serialization
 
 LIMIT = 5
@@ -200,6 +200,14 @@ def test_one_class_may_not_depend_on_thousands() -> None:
     exec("\n".join(lines) + "\nclass Deep:\n    def method(self): return f0()\n", scope)
     with pytest.raises(by_value.CannotWatch):
         by_value.Watch(scope["Deep"])
+
+
+@pytest.mark.parametrize(
+    "part", [(), (1,), ({}, ("a",), ()), ({}, "a", "b"), (int, (), ("a",), ()), ([], 1), None]
+)
+def test_a_look_at_what_is_no_part(part: Any) -> None:
+    with pytest.raises(TypeError):
+        _core.unchanged((part,), None)
 
 
 def test_modules_that_go_by_value_from_now_on() -> None:

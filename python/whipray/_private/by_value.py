@@ -22,14 +22,12 @@ import hashlib
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
-from itertools import repeat
-from operator import attrgetter, is_
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cloudpickle as _plain
 
-from whipray import cloudpickle
+from whipray import _core, cloudpickle
 
 MOST = 256
 """How many classes a process remembers."""
@@ -58,7 +56,6 @@ _OF_PYTHON = frozenset(("__dict__", "__weakref__", "__module__", "__doc__", "__s
 """What Python notes at a class; the last one when an instance is pickled."""
 _STORES = frozenset(("STORE_GLOBAL", "DELETE_GLOBAL"))
 _STORES_FREE = frozenset(("STORE_DEREF", "DELETE_DEREF"))
-_parts_of = attrgetter("__code__", "__defaults__", "__kwdefaults__")
 
 
 class CannotWatch(Exception):
@@ -70,33 +67,17 @@ class Watch:
 
     def __init__(self, cls: type) -> None:
         self._seen: set[int] = set()
-        self._classes: list[tuple[type, tuple[type, ...], tuple[str, ...], tuple[Any, ...]]] = []
-        self._names: dict[int, tuple[Mapping[str, Any], list[str], list[Any]]] = {}
-        self._functions: list[types.FunctionType] = []
-        self._parts: list[Any] = []
-        self._cells: list[tuple[types.CellType, Any]] = []
-        self._registry = _plain.list_registry_pickle_by_value()
+        self._parts: list[tuple[Any, ...]] = []
         self._todo: list[Any] = [cls]
         while self._todo:
             self._value(self._todo.pop())
+        self._found = tuple(self._parts)
+        self._registry = _plain.list_registry_pickle_by_value()
 
     def holds(self) -> bool:
         """All of it is where it was."""
-        for cls, bases, names, values in self._classes:
-            own = vars(cls)
-            if len(own) != len(names) or cls.__bases__ is not bases:
-                return False
-            if not all(map(is_, map(own.get, names), values)):
-                return False
-        for mapping, keys, found in self._names.values():
-            if not all(map(is_, map(mapping.get, keys, repeat(_MISSING)), found)):
-                return False
-        parts = [part for function in self._functions for part in _parts_of(function)]
-        if not all(map(is_, parts, self._parts)):
+        if not _core.unchanged(self._found, _MISSING):
             return False
-        for cell, content in self._cells:
-            if _content(cell) is not content:
-                return False
         return bool(_plain.list_registry_pickle_by_value() == self._registry)
 
     def _new(self, thing: object) -> bool:
@@ -113,7 +94,7 @@ class Watch:
         if type(cls) is not type:
             raise CannotWatch(cls)
         own = vars(cls)
-        self._classes.append((cls, cls.__bases__, tuple(own), tuple(own.values())))
+        self._parts.append((cls, cls.__bases__, tuple(own), tuple(own.values())))
         self._todo.extend(cls.__bases__)
         for name, value in own.items():
             if name == "__annotations__":
@@ -135,7 +116,7 @@ class Watch:
     def _annotations(self, found: Any) -> None:
         if type(found) is not dict:
             raise CannotWatch(found)
-        for value in self._found(found, tuple(found)):
+        for value in self._items(found, tuple(found)):
             self._annotation(value)
 
     def _annotation(self, value: Any) -> None:
@@ -175,8 +156,7 @@ class Watch:
         code = function.__code__
         if any(_assigns(each) for each in _codes(code)):
             raise CannotWatch(function)
-        self._functions.append(function)
-        self._parts.extend(_parts_of(function))
+        self._parts.append((function, code, function.__defaults__, function.__kwdefaults__))
         self._todo.extend(function.__defaults__ or ())
         for mapping in (function.__kwdefaults__, function.__dict__):
             if mapping:
@@ -185,21 +165,19 @@ class Watch:
         self._mapping(function.__globals__, tuple(_inner._extract_code_globals(code)))
         for cell in function.__closure__ or ():
             content = _content(cell)
-            self._cells.append((cell, content))
+            self._parts.append((cell, content))
             if content is not _MISSING and not _marks_recursion(content, function):
                 self._todo.append(content)
 
-    def _mapping(self, mapping: Mapping[str, Any], names: tuple[str, ...]) -> None:
-        found = self._found(mapping, names)
+    def _mapping(self, mapping: dict[str, Any], names: tuple[str, ...]) -> None:
+        found = self._items(mapping, names)
         self._todo.extend(value for value in found if value is not _MISSING)
 
-    def _found(self, mapping: Mapping[str, Any], names: tuple[str, ...]) -> list[Any]:
+    def _items(self, found: dict[str, Any], names: tuple[str, ...]) -> tuple[Any, ...]:
         """What stands there under the names, from now on watched."""
-        values = [mapping.get(name, _MISSING) for name in names]
+        values = tuple(found.get(name, _MISSING) for name in names)
         if names:
-            _, before, known = self._names.setdefault(id(mapping), (mapping, [], []))
-            before.extend(names)
-            known.extend(values)
+            self._parts.append((found, names, values))
         return values
 
 

@@ -97,7 +97,9 @@ def _pickler_class() -> type[pickle.Pickler]:
 
         def reducer_override(self, obj: Any) -> Any:
             made = by_value.reduced(obj) if type(obj) is type else None
-            return super().reducer_override(obj) if made is None else made
+            if made is not None:
+                return made
+            return NotImplemented if obj is by_value.revived else super().reducer_override(obj)
 
     return Pickler
 
