@@ -213,25 +213,36 @@ def test_init_is_abandoned_while_the_daemon_starts(
         whipray.shutdown()
 
 
-def test_who_has_joined_may_abandon_its_shutdown() -> None:
+LEAVE = """
+try:
+    whipray.shutdown()
+except KeyboardInterrupt:
+    print("interrupted", whipray.is_initialized(), flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("leave", "number", "said"),
+    [(LEAVE, signal.SIGINT, "interrupted False\n"), ("sys.exit()", signal.SIGTERM, "")],
+    ids=["shutdown", "exit"],
+)
+def test_who_has_joined_may_abandon_its_shutdown(leave: str, number: int, said: str) -> None:
     """The session goes on for the others."""
     whipray.init(num_cpus=1)
-    program = """
+    program = f"""
 import sys, whipray
 whipray.init(sys.argv[1], log_to_driver=False)
 print("ready", flush=True)
 sys.stdin.readline()
 print("leaving", flush=True)
-try:
-    whipray.shutdown()
-except KeyboardInterrupt:
-    print("interrupted", whipray.is_initialized(), flush=True)
+{leave}
 """
     address = whipray.get_runtime_context().gcs_address
     other = subprocess.Popen(
         [sys.executable, "-c", program, address],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
     assert other.stdin is not None and other.stdout is not None
@@ -242,10 +253,11 @@ except KeyboardInterrupt:
             other.stdin.flush()
             assert other.stdout.readline() == "leaving\n"
             wait_until_asleep(f"/proc/{other.pid}")
-            other.send_signal(signal.SIGINT)
-            assert other.communicate()[0] == "interrupted False\n"
+            other.send_signal(number)
+            assert other.communicate()[0] == said
     finally:
         other.kill()
         other.wait()
+    assert other.returncode == 0
     assert whipray.get(double.remote(5)) == 10
     wait_until(lambda: len([row for row in _core.procs() if row["role"] == DRIVER]) == 1)

@@ -579,7 +579,10 @@ def _exit() -> None:
     """The program ends: its session does, too."""
     global _exiting
     _exiting = True
-    shutdown(_exiting_interpreter=True)
+    try:
+        shutdown(_exiting_interpreter=True)
+    except SystemExit:  # SIGTERM came meanwhile: the session has been left, the program ends
+        return
 
 
 def end_daemon_thread() -> None:
