@@ -98,6 +98,8 @@ def _chain(error: BaseException) -> list[tuple[str, BaseException, bool]]:
 
 def survives(error: BaseException) -> BaseException | None:
     """None if `error` can be pickled and rebuilt, else what went wrong."""
+    if _is_simple(error):
+        return None
     import pickle
 
     from whipray import cloudpickle
@@ -111,6 +113,16 @@ def survives(error: BaseException) -> BaseException | None:
     except Exception as failure:
         return failure
     return None if isinstance(again, BaseException) else TypeError("not an exception any more")
+
+
+def _is_simple(error: BaseException) -> bool:
+    """One of Python's own, made of constants: it is known to survive."""
+    kind = type(error)
+    own = not kind.__flags__ & _HEAP_TYPE and kind.__module__ == "builtins"
+    return own and not error.__dict__ and all(type(part) in _CONSTANTS for part in error.args)
+
+
+_CONSTANTS = frozenset((str, int, float, bool, bytes, type(None)))
 
 
 class Unpicklable(Exception):
@@ -197,7 +209,22 @@ def _linked(dual: Any, cause: BaseException) -> Any:
 
 
 def dual_class(cause_cls: type[BaseException]) -> Any:
-    """A fresh class (RayTaskError, cause_cls); TypeError when cause_cls can not be a base."""
+    """A class (RayTaskError, cause_cls); TypeError when cause_cls can not be a base.
+
+    Those for Python's own classes are kept; the others are fresh, and go with what they are of.
+    """
+    found = _dual_classes.get(cause_cls)
+    if found is None:
+        found = _make_dual_class(cause_cls)
+        if not cause_cls.__flags__ & _HEAP_TYPE:
+            _dual_classes[cause_cls] = found
+    return found
+
+
+_dual_classes: dict[type[BaseException], Any] = {}
+
+
+def _make_dual_class(cause_cls: type[BaseException]) -> Any:
     from whipray.exceptions import RayTaskError
 
     body: dict[str, Any] = {
