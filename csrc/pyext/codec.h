@@ -22,6 +22,7 @@
 /* Part of the module state. */
 typedef struct {
   PyTypeObject *ref_type;                 /* ObjectRef, set by the module; may be NULL */
+  PyTypeObject *handle_type;              /* base of the handles of actors, likewise */
   int (*ref_id)(PyObject *ref, wr_id *out); /* id of an ObjectRef: 0, or -1 with an error set */
   PyTypeObject *region_type;              /* exports bytes of the segment as a buffer */
   PyObject *plain_dumps, *loads;          /* of _pickle; NULL until needed */

@@ -1,6 +1,6 @@
 /* Which values pickle alone writes as cloudpickle would: those made of exact types that neither
- * treats in a way of its own, in any arrangement, also with cycles.  Classes, functions and
- * instances of what a program defines are never among them. */
+ * treats in a way of its own, and handles of actors, in any arrangement, also with cycles.
+ * Classes, functions and instances of what a program defines are never among them. */
 #include "pyext/codec_parts.h"
 #include "pyext/npy.h"
 
@@ -124,6 +124,7 @@ static int plain(check *c, PyObject *v) {
       type == &PySet_Type || type == &PyFrozenSet_Type || type == &PySlice_Type)
     return plain_container(c, v);
   if (wrpy_np_maybe(v)) return wrpy_np_is_data(v);
+  if (c->cs->handle_type && PyType_IsSubtype(type, c->cs->handle_type)) return 1;
   return plain_library(v);
 }
 

@@ -135,6 +135,7 @@ static int module_exec(PyObject *module) {
       add_names(st) || add_functions(module))
     return -1;
   st->codec.ref_type = st->ref_type;
+  st->codec.handle_type = st->handle_type;
   st->codec.ref_id = wrpy_ref_id_of;
   if (PyModule_AddObjectRef(module, "job_context", st->job_context)) return -1;
   st->ref_at = PyObject_GetAttrString(module, "_ref_at");

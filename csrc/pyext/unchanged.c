@@ -3,6 +3,7 @@
  *
  * A part is a tuple of something and what was found in it:
  *   (dict, keys, values)         what stands under the keys; there may be others
+ *   (dict, None, keys, values)   all that there is
  *   (class, bases, keys, values) its own attributes, all of them
  *   (function, code, defaults, kwdefaults)
  *   (cell, content)
@@ -47,6 +48,9 @@ static int is_same(PyObject *part, PyObject *missing) {
   int pairs = n > 2 && are_pairs(PyTuple_GET_ITEM(part, n - 2), PyTuple_GET_ITEM(part, n - 1));
   if (n == 3 && PyDict_Check(of) && pairs)
     return same_items(of, PyTuple_GET_ITEM(part, 1), PyTuple_GET_ITEM(part, 2), missing);
+  if (n == 4 && PyDict_Check(of) && pairs)
+    return PyDict_GET_SIZE(of) == PyTuple_GET_SIZE(PyTuple_GET_ITEM(part, 2)) &&
+           same_items(of, PyTuple_GET_ITEM(part, 2), PyTuple_GET_ITEM(part, 3), missing);
   if (n == 4 && PyType_Check(of) && pairs) return same_class((PyTypeObject *)of, part, missing);
   if (n == 4 && PyFunction_Check(of)) return same_function((PyFunctionObject *)of, part);
   if (n == 2 && PyCell_Check(of))

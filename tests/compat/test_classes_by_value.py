@@ -138,6 +138,20 @@ def test_closures_that_change(told: Callable[[Any], Any]) -> None:
     assert [told(Told()), told(Told()), told(Items())] == [2, 2, [1, 2]]
 
 
+def test_registered_with_an_abstract_class(told: Callable[[Any], Any]) -> None:
+    class Abstract(abc.ABC):
+        @abc.abstractmethod
+        def tell(self) -> Any: ...
+
+    class Told(Abstract):
+        def tell(self) -> Any:
+            return isinstance(5, Abstract)
+
+    assert [told(Told()) for _ in range(2)] == [False] * 2
+    Abstract.register(int)
+    assert [told(Told()) for _ in range(2)] == [True] * 2
+
+
 # ---- what changes in the worker ------------------------------------------------------------------
 
 

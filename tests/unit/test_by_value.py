@@ -21,6 +21,7 @@ from whipray import _core, cloudpickle
 from whipray._private import by_value, serialization
 
 LIMIT = 5
+T = typing.TypeVar("T")
 
 
 def known(cls: type) -> by_value.Known | None:
@@ -71,8 +72,33 @@ def of_every_kind() -> dict[str, type]:
         def data(self) -> Any:
             return Data(1)
 
+    class Colour(enum.Enum):
+        RED = 1
+        BLUE = ("b", 2.0)
+
+        @classmethod
+        def _missing_(cls, value: object) -> Any:
+            return cls.RED
+
+    class Right(enum.IntFlag):
+        READ = enum.auto()
+        WRITE = enum.auto()
+
+    class Abstract(abc.ABC):
+        @abc.abstractmethod
+        def method(self) -> int: ...
+
+    class Concrete(Abstract):
+        def method(self) -> int:
+            return 1
+
+    class Box(typing.Generic[T]):
+        def method(self) -> list[T]:
+            return []
+
     pair = collections.namedtuple("pair", "a b", module="__main__")
-    return {"base": Base, "data": Data, "helper": Helper, "pair": pair}
+    classes = (Base, Data, Helper, Colour, Right, Abstract, Concrete, Box, pair)
+    return {cls.__name__.lower(): cls for cls in classes}
 
 
 @pytest.mark.parametrize("kind", of_every_kind())
@@ -150,11 +176,14 @@ def refused() -> dict[str, type]:
         @functools.lru_cache  # noqa: B019
         def method(self) -> None: ...
 
-    class Colour(enum.Enum):
-        RED = 1
-
-    class Abstract(abc.ABC):  # noqa: B024
+    class Meta(type):
         pass
+
+    class WithMeta(metaclass=Meta):
+        pass
+
+    class Colour(enum.Enum):
+        RED = items
 
     @dataclasses.dataclass
     class Noted:
@@ -164,7 +193,7 @@ def refused() -> dict[str, type]:
         cls.__name__: cls
         for cls in (
             Mutable, Closure, Counts, Assigns, Nested, Default, Bound, Lock, Cached, Colour,
-            Abstract, Noted,
+            WithMeta, Noted,
         )
     }  # fmt: skip
 
@@ -176,6 +205,22 @@ def test_what_can_not_be_watched_goes_anew_each_time(kind: str) -> None:
         by_value.Watch(cls)
     if kind not in ("Lock",):
         assert known(cls) is None
+
+
+def test_a_class_that_is_registered_with_an_abstract_one() -> None:
+    abstract: Any = of_every_kind()["abstract"]
+    found = known(abstract)
+    assert found is not None and found.watch.holds()
+    abstract.register(int)
+    assert not found.watch.holds()
+
+
+def test_members_of_enumerations_that_are_changed() -> None:
+    colour: Any = of_every_kind()["colour"]
+    found = known(colour)
+    assert found is not None and found.watch.holds()
+    colour.RED.note = 1
+    assert known(colour) is not found
 
 
 def test_classes_that_workers_find_are_not_looked_at() -> None:

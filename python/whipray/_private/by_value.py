@@ -14,9 +14,11 @@ reader, who may have changed the class meanwhile, and then gets it as it was sen
 
 from __future__ import annotations
 
+import abc
 import collections
 import dataclasses
 import dis
+import enum
 import functools
 import hashlib
 import sys
@@ -52,8 +54,19 @@ _FIXED = frozenset(
     )
 )
 """Types of what never changes and depends on nothing."""
-_OF_PYTHON = frozenset(("__dict__", "__weakref__", "__module__", "__doc__", "__slotnames__"))
-"""What Python notes at a class; the last one when an instance is pickled."""
+METACLASSES = frozenset((type, abc.ABCMeta, enum.EnumMeta))
+_OF_PYTHON = frozenset(
+    (
+        "__dict__",
+        "__weakref__",
+        "__module__",
+        "__doc__",
+        "__slotnames__",
+        "__dataclass_params__",
+        "_abc_impl",
+    )
+)
+"""What Python notes at a class: __slotnames__ when an instance is pickled."""
 _STORES = frozenset(("STORE_GLOBAL", "DELETE_GLOBAL"))
 _STORES_FREE = frozenset(("STORE_DEREF", "DELETE_DEREF"))
 
@@ -68,16 +81,19 @@ class Watch:
     def __init__(self, cls: type) -> None:
         self._seen: set[int] = set()
         self._parts: list[tuple[Any, ...]] = []
+        self._token: object = None
         self._todo: list[Any] = [cls]
         while self._todo:
             self._value(self._todo.pop())
-        self._found = tuple(self._parts)
+        self._looked_at = tuple(self._parts)
         self._registry = _plain.list_registry_pickle_by_value()
 
     def holds(self) -> bool:
         """All of it is where it was."""
-        if not _core.unchanged(self._found, _MISSING):
+        if not _core.unchanged(self._looked_at, _MISSING):
             return False
+        if self._token is not None and abc.get_cache_token() != self._token:
+            return False  # a class was registered with an abstract one
         return bool(_plain.list_registry_pickle_by_value() == self._registry)
 
     def _new(self, thing: object) -> bool:
@@ -91,9 +107,13 @@ class Watch:
     def _class(self, cls: type) -> None:
         if not self._new(cls) or _goes_by_name(cls):
             return
-        if type(cls) is not type:
+        if type(cls) not in METACLASSES:
             raise CannotWatch(cls)
         own = vars(cls)
+        if type(cls) is enum.EnumMeta:
+            self._members(cls)
+        if type(cls) is abc.ABCMeta:
+            self._token = abc.get_cache_token()
         self._parts.append((cls, cls.__bases__, tuple(own), tuple(own.values())))
         self._todo.extend(cls.__bases__)
         for name, value in own.items():
@@ -104,8 +124,15 @@ class Watch:
                     self._field(field)
             elif name == "_field_defaults" and issubclass(cls, tuple):
                 self._mapping(value, tuple(value))
-            elif name != "__dataclass_params__" and name not in _OF_PYTHON:
+            elif name not in _OF_PYTHON and not _is_table(cls, name, value):
                 self._todo.append(value)
+
+    def _members(self, cls: Any) -> None:
+        """What an enumeration consists of; the tables that it has of them follow from that."""
+        self._whole(cls._member_map_)
+        for member in cls._member_map_.values():
+            self._seen.add(id(member))
+            self._todo.extend(self._whole(vars(member)))
 
     def _field(self, field: Any) -> None:
         if type(field) is not dataclasses.Field or field.metadata:
@@ -133,7 +160,7 @@ class Watch:
 
     def _value(self, value: Any) -> None:
         kind = type(value)
-        if kind in _ATOMS or kind in _FIXED or _is_mark(value):
+        if kind in _ATOMS or kind in _FIXED or _is_mark(value) or id(value) in self._seen:
             return
         look = _LOOKS.get(kind)
         if look is not None:
@@ -147,6 +174,10 @@ class Watch:
                 raise CannotWatch(value)
         elif isinstance(value, type):
             self._class(value)
+        elif kind is typing.TypeVar:
+            self._todo += value.__bound__, value.__constraints__
+        elif hasattr(value, "__args__"):
+            self._annotation(value)
         else:
             raise CannotWatch(value)
 
@@ -180,10 +211,23 @@ class Watch:
             self._parts.append((found, names, values))
         return values
 
+    def _whole(self, found: dict[str, Any]) -> tuple[Any, ...]:
+        """All that stands there, from now on watched, and that nothing is added."""
+        values = tuple(found.values())
+        self._parts.append((found, None, tuple(found), values))
+        return values
+
 
 def _is_mark(value: Any) -> bool:
     """What data classes have for "none given" and the like."""
     return type(value).__module__ == "dataclasses" and not getattr(value, "__dict__", True)
+
+
+def _is_table(cls: type, name: str, value: Any) -> bool:
+    """Of those that an enumeration has of its members: `_value2member_map_` and others."""
+    reserved = name.startswith("_") and name.endswith("_") and not name.startswith("__")
+    is_method = isinstance(value, types.FunctionType | staticmethod | classmethod)
+    return type(cls) is enum.EnumMeta and reserved and not is_method
 
 
 def _is_script(module: str) -> bool:
