@@ -102,10 +102,10 @@ def survives(error: BaseException) -> BaseException | None:
         return None
     import pickle
 
-    from whipray import cloudpickle
+    from whipray._private import serialization
 
     try:
-        data = cloudpickle.dumps(error)
+        data = serialization.dumps(error)
     except Exception as failure:
         return Unpicklable(failure)
     try:
