@@ -10,6 +10,9 @@ watched: functions that assign no globals and whose globals, defaults and closur
 importable things or such classes and functions themselves.  `Watch` notes where all of it was
 found, and `holds` looks whether it is there still: on the side of the writer and on that of the
 reader, who may have changed the class meanwhile, and then gets it as it was sent.
+
+Classes that a class depends on have their own bytes within its bytes: reading one does not make the
+others anew.  Only where two depend on each other do both make both.
 """
 
 from __future__ import annotations
@@ -21,9 +24,11 @@ import dis
 import enum
 import functools
 import hashlib
+import io
 import sys
 import types
 import typing
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,6 +40,12 @@ MOST = 256
 """How many classes a process remembers."""
 MOST_WATCHED = 500
 """Functions and classes that one class may depend on."""
+MOST_CLASSES = 30
+"""And classes: the bytes of each hold those of the others."""
+MOST_CHANGES = 8
+"""How often a class may have changed: one that counts its instances goes anew each time."""
+MOST_BYTES = 128 << 10
+"""Pickles that are kept: larger ones take their time in any case."""
 
 _inner = _plain.cloudpickle
 _MISSING = object()
@@ -79,6 +90,7 @@ class Watch:
     """Where everything was found that the pickle of a class depends on."""
 
     def __init__(self, cls: type) -> None:
+        self.classes: set[type] = set()
         self._seen: set[int] = set()
         self._parts: list[tuple[Any, ...]] = []
         self._token: object = None
@@ -109,7 +121,10 @@ class Watch:
             return
         if type(cls) not in METACLASSES:
             raise CannotWatch(cls)
+        if len(self.classes) >= MOST_CLASSES:
+            raise CannotWatch(cls)
         own = vars(cls)
+        self.classes.add(cls)
         if type(cls) is enum.EnumMeta:
             self._members(cls)
         if type(cls) is abc.ABCMeta:
@@ -187,7 +202,8 @@ class Watch:
         code = function.__code__
         if any(_assigns(each) for each in _codes(code)):
             raise CannotWatch(function)
-        self._parts.append((function, code, function.__defaults__, function.__kwdefaults__))
+        parts = code, function.__defaults__, function.__kwdefaults__, len(function.__dict__)
+        self._parts.append((function, *parts))
         self._todo.extend(function.__defaults__ or ())
         for mapping in (function.__kwdefaults__, function.__dict__):
             if mapping:
@@ -282,26 +298,27 @@ _LOOKS: dict[type, Callable[[Any], Any]] = {
 class Known:
     """A class, its pickle, and what that depends on."""
 
-    def __init__(self, cls: type, digest: bytes, pickled: bytes) -> None:
+    def __init__(self, cls: type, digest: bytes, pickled: bytes, changes: int) -> None:
         self.cls = cls
         self.digest = digest
         self.pickled = pickled
+        self.changes = changes
         self.watch = Watch(cls)
 
 
-_by_class: dict[type, Known | None] = {}
-"""None: it can not be watched."""
+_by_class: dict[type, Known] = {}
 _by_digest: dict[bytes, Known] = {}
+_unwatched: weakref.WeakSet[type] = weakref.WeakSet()
+"""Classes that go anew each time; they live no longer for it, as they may refer to actors, say."""
 
 
 def reduced(cls: type) -> tuple[Any, ...] | None:
     """What stands for the class in a pickle; None: cloudpickle knows better."""
     known = _by_class.get(cls)
     if known is None:
-        by_value = _is_script(cls.__module__) or "<locals>" in cls.__qualname__
-        known = _learn(cls) if by_value and cls not in _by_class else None
+        known = _learn(cls, 0) if _may_go_by_value(cls) and cls not in _unwatched else None
     elif not known.watch.holds():
-        known = _learn(cls)
+        known = _learn(cls, known.changes + 1)
     return None if known is None else (revived, (known.digest, known.pickled))
 
 
@@ -311,36 +328,80 @@ def revived(digest: bytes, pickled: bytes) -> Any:
     if known is not None and known.watch.holds():
         return known.cls
     cls = cloudpickle.loads(pickled)
-    _remember(cls, digest, pickled)
+    before = _by_class.get(cls)
+    _remember(cls, digest, pickled, before.changes if before is not None else 0)
     return cls
 
 
-def _learn(cls: type) -> Known | None:
+def _may_go_by_value(cls: type) -> bool:
+    return _is_script(cls.__module__) or "<locals>" in cls.__qualname__
+
+
+def _learn(cls: type, changes: int) -> Known | None:
     if _goes_by_name(cls):
         return None
-    try:
-        Watch(cls)
-    except CannotWatch:
-        _keep(_by_class, cls, None)
+    pickled = _pickled(cls) if changes <= MOST_CHANGES else None
+    if pickled is None or len(pickled) > MOST_BYTES:
+        _forget(cls)
         return None
-    pickled = cloudpickle.dumps(cls, protocol=5)
-    return _remember(cls, hashlib.blake2b(pickled, digest_size=16).digest(), pickled)
+    digest = hashlib.blake2b(pickled, digest_size=16).digest()
+    return _remember(cls, digest, pickled, changes)
 
 
-def _remember(cls: type, digest: bytes, pickled: bytes) -> Known | None:
+def _forget(cls: type) -> None:
+    _by_class.pop(cls, None)
+    _unwatched.add(cls)
+
+
+def _remember(cls: type, digest: bytes, pickled: bytes, changes: int) -> Known | None:
     try:
-        known = Known(cls, digest, pickled)
+        known = Known(cls, digest, pickled, changes)
     except CannotWatch:
-        _keep(_by_class, cls, None)
         _by_digest.pop(digest, None)
+        _forget(cls)
         return None
-    _keep(_by_class, cls, known)
+    if cls not in _unwatched:
+        _keep(_by_class, cls, known)
     _keep(_by_digest, digest, known)
     return known
 
 
 def _keep(table: dict[Any, Any], key: Any, value: Any) -> None:
     table.pop(key, None)
-    while len(table) >= MOST:
-        table.pop(next(iter(table)), None)
+    for old in list(table)[: max(0, len(table) + 1 - MOST)]:
+        table.pop(old, None)
     table[key] = value
+
+
+class _Definition(cloudpickle.Pickler):
+    """Writes one class, by value; those that it depends on as in any pickle."""
+
+    def __init__(self, file: io.BytesIO, cls: type) -> None:
+        super().__init__(file, protocol=5)
+        self._cls = cls
+
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj) in METACLASSES and _may_go_by_value(obj) and not _depends(obj, self._cls):
+            made = reduced(obj)
+            if made is not None:
+                return made
+        return NotImplemented if obj is revived else super().reducer_override(obj)
+
+
+def _pickled(cls: type) -> bytes | None:
+    file = io.BytesIO()
+    try:
+        Watch(cls)
+        _Definition(file, cls).dump(cls)
+    except Exception:  # of too many that lie in each other, say: what is wrong will be said of all
+        return None
+    return file.getvalue()
+
+
+def _depends(cls: type, on: type) -> bool:
+    known = _by_class.get(cls)
+    try:
+        watch = known.watch if known is not None and known.watch.holds() else Watch(cls)
+    except CannotWatch:
+        return True
+    return on in watch.classes
