@@ -234,6 +234,31 @@ def test_one_class_in_one_worker(ray: Ray) -> None:
         assert ray.get(reader.kinds.remote(One(), Two(), 1)) == [True, True, False]
 
 
+def test_functions_are_as_they_were_sent(ray: Ray) -> None:
+    number = 1
+
+    def function() -> Any:
+        function.calls += 1  # type: ignore[attr-defined]
+        seen = getattr(function, "seen", 0)
+        function.seen = seen + 1  # type: ignore[attr-defined]
+        return number, function.calls, seen  # type: ignore[attr-defined]
+
+    @ray.remote
+    class Caller:
+        def call(self, given: Any) -> Any:
+            given.mark = getattr(given, "mark", 0) + 1
+            return given(), given.mark
+
+    function.calls = 0  # type: ignore[attr-defined]
+    caller = Caller.remote()
+    for _ in range(3):
+        assert ray.get(caller.call.remote(function)) == ((1, 1, 0), 1)
+    number = 2
+    function.calls = 5  # type: ignore[attr-defined]
+    for _ in range(3):
+        assert ray.get(caller.call.remote(function)) == ((2, 6, 0), 1)
+
+
 # ---- kinds of classes ----------------------------------------------------------------------------
 
 

@@ -30,7 +30,7 @@ def known(cls: type) -> by_value.Known | None:
     """What is remembered of the class after one of its instances has gone twice."""
     for _ in range(2):  # the first time, Python notes something at the class
         serialization.dumps(cls)
-    return by_value._by_class.get(cls)
+    return by_value._known.get(cls)
 
 
 def of_every_kind() -> dict[str, type]:
@@ -109,7 +109,7 @@ def test_usual_classes_are_remembered(kind: str) -> None:
     first = known(cls)
     assert first is not None and first.watch.holds()
     assert serialization.dumps(cls) == serialization.dumps(cls)
-    assert by_value._by_class[cls] is first
+    assert by_value._known[cls] is first
     assert pickle.loads(serialization.dumps(cls)) is cls
 
 
@@ -134,6 +134,41 @@ def test_a_reader_makes_the_class_once() -> None:
         [sys.executable, "-c", program], input=serialization.dumps(data(1)), capture_output=True
     )
     assert (ran.stdout.split(), ran.stderr) == ([b"2", b"4"], b"")
+
+
+def test_functions_are_remembered_from_the_second_time_on() -> None:
+    number = 2
+
+    def helper(x: int) -> int:
+        return x * number
+
+    def function(x: int, *, more: int = LIMIT) -> int:
+        return helper(x) + more
+
+    once = lambda: 1  # noqa: E731
+    serialization.dumps(once)
+    assert once not in by_value._known
+    found = by_value._known.get(function) if serialization.dumps(function) else None
+    assert found is None
+    serialization.dumps(function)
+    found = by_value._known[function]
+    assert found is not None and found.watch.holds()
+    assert pickle.loads(serialization.dumps(function)) is function
+    changes: list[Any] = [
+        lambda: setattr(function, "note", 1),
+        lambda: vars(function).clear(),
+        lambda: setattr(function, "__kwdefaults__", {"more": 7}),
+        lambda: function.__kwdefaults__.update(more=8),
+        lambda: setattr(helper, "__code__", (lambda x: number).__code__),
+    ]
+    for change in changes:
+        change()
+        assert not found.watch.holds()
+        serialization.dumps(function)
+        found = by_value._known[function]
+        assert found is not None and found.watch.holds()
+    number = 3
+    assert not found.watch.holds()
 
 
 def refused() -> dict[str, type]:
@@ -270,7 +305,7 @@ def test_classes_that_change_all_the_time_go_anew() -> None:
 
     for _ in range(by_value.MOST_CHANGES + 3):
         assert pickle.loads(serialization.dumps(Counts())).count == Counts.count
-    assert Counts not in by_value._by_class
+    assert Counts not in by_value._known
 
 
 def test_what_is_not_watched_is_not_kept() -> None:
@@ -307,14 +342,14 @@ def test_classes_that_workers_find_are_not_looked_at() -> None:
         pass
 
     for cls in (collections.OrderedDict, by_value.Watch, int):
-        assert by_value.reduced(cls) is None and cls not in by_value._by_class
+        assert by_value.reduced(cls) is None and cls not in by_value._known
     assert by_value.reduced(Here) is not None
 
 
 def test_only_so_many_are_remembered() -> None:
     for _ in range(by_value.MOST + 20):
         known(of_every_kind()["base"])
-    assert len(by_value._by_class) <= by_value.MOST
+    assert len(by_value._known) <= by_value.MOST
     assert len(by_value._by_digest) <= by_value.MOST
 
 

@@ -1,9 +1,10 @@
-"""Classes that go by value, as those of a script or a notebook do, and what is known of them.
+"""Classes and functions that go by value, as those of a script or a notebook do.
 
 cloudpickle writes such a class out, with the code of its methods, beside each of its instances, and
 whoever reads one makes all methods anew.  For a class that is as it was when it went the last time
 that is not needed: the same bytes go once more, under a name that both sides remember, and a reader
-who has made the class from them takes that.
+who has made the class from them takes that.  Likewise functions, from the second time on: many go
+once only.
 
 It must not be seen.  So a class is remembered only if everything that its pickle depends on can be
 watched: functions that assign no globals and whose globals, defaults and closures are constants,
@@ -66,6 +67,8 @@ _FIXED = frozenset(
 )
 """Types of what never changes and depends on nothing."""
 METACLASSES = frozenset((type, abc.ABCMeta, enum.EnumMeta))
+KINDS = METACLASSES | {types.FunctionType}
+"""Types of what may be remembered."""
 _OF_PYTHON = frozenset(
     (
         "__dict__",
@@ -83,18 +86,18 @@ _STORES_FREE = frozenset(("STORE_DEREF", "DELETE_DEREF"))
 
 
 class CannotWatch(Exception):
-    """The class depends on this, which may change without being seen."""
+    """The class or function depends on this, which may change without being seen."""
 
 
 class Watch:
-    """Where everything was found that the pickle of a class depends on."""
+    """Where everything was found that the pickle of a class or function depends on."""
 
-    def __init__(self, cls: type) -> None:
+    def __init__(self, thing: Any) -> None:
         self.classes: set[type] = set()
         self._seen: set[int] = set()
         self._parts: list[tuple[Any, ...]] = []
         self._token: object = None
-        self._todo: list[Any] = [cls]
+        self._todo: list[Any] = [thing]
         while self._todo:
             self._value(self._todo.pop())
         self._looked_at = tuple(self._parts)
@@ -296,72 +299,83 @@ _LOOKS: dict[type, Callable[[Any], Any]] = {
 
 
 class Known:
-    """A class, its pickle, and what that depends on."""
+    """A class or function, its pickle, and what that depends on."""
 
-    def __init__(self, cls: type, digest: bytes, pickled: bytes, changes: int) -> None:
-        self.cls = cls
+    def __init__(self, thing: Any, digest: bytes, pickled: bytes, changes: int) -> None:
+        self.thing = thing
         self.digest = digest
         self.pickled = pickled
         self.changes = changes
-        self.watch = Watch(cls)
+        self.watch = Watch(thing)
 
 
-_by_class: dict[type, Known] = {}
+_known: dict[Any, Known] = {}
+"""By class or function."""
 _by_digest: dict[bytes, Known] = {}
-_unwatched: weakref.WeakSet[type] = weakref.WeakSet()
-"""Classes that go anew each time; they live no longer for it, as they may refer to actors, say."""
+_unwatched: weakref.WeakSet[Any] = weakref.WeakSet()
+"""What goes anew each time; it lives no longer for it, as it may refer to actors, say."""
+_gone_once: weakref.WeakSet[types.FunctionType] = weakref.WeakSet()
 
 
-def reduced(cls: type) -> tuple[Any, ...] | None:
-    """What stands for the class in a pickle; None: cloudpickle knows better."""
-    known = _by_class.get(cls)
+def reduced(thing: Any) -> tuple[Any, ...] | None:
+    """What stands for the class or function in a pickle; None: cloudpickle knows better."""
+    known = _known.get(thing)
     if known is None:
-        known = _learn(cls, 0) if _may_go_by_value(cls) and cls not in _unwatched else None
+        known = _learn(thing, 0) if _is_worth_it(thing) else None
     elif not known.watch.holds():
-        known = _learn(cls, known.changes + 1)
+        known = _learn(thing, known.changes + 1)
     return None if known is None else (revived, (known.digest, known.pickled))
 
 
 def revived(digest: bytes, pickled: bytes) -> Any:
-    """The class that `pickled` makes, as it makes it."""
+    """The class or function that `pickled` makes, as it makes it."""
     known = _by_digest.get(digest)
     if known is not None and known.watch.holds():
-        return known.cls
-    cls = cloudpickle.loads(pickled)
-    before = _by_class.get(cls)
-    _remember(cls, digest, pickled, before.changes if before is not None else 0)
-    return cls
+        return known.thing
+    thing = cloudpickle.loads(pickled)
+    before = _known.get(thing)
+    _remember(thing, digest, pickled, before.changes if before is not None else 0)
+    return thing
 
 
-def _may_go_by_value(cls: type) -> bool:
-    return _is_script(cls.__module__) or "<locals>" in cls.__qualname__
+def _is_worth_it(thing: Any) -> bool:
+    if not _may_go_by_value(thing) or thing in _unwatched:
+        return False
+    if type(thing) is not types.FunctionType or thing in _gone_once:
+        return True
+    _gone_once.add(thing)
+    return False
 
 
-def _learn(cls: type, changes: int) -> Known | None:
-    if _goes_by_name(cls):
+def _may_go_by_value(thing: Any) -> bool:
+    return _is_script(thing.__module__) or "<locals>" in thing.__qualname__
+
+
+def _learn(thing: Any, changes: int) -> Known | None:
+    if _goes_by_name(thing):
         return None
-    pickled = _pickled(cls) if changes <= MOST_CHANGES else None
+    pickled = _pickled(thing) if changes <= MOST_CHANGES else None
     if pickled is None or len(pickled) > MOST_BYTES:
-        _forget(cls)
+        _forget(thing)
         return None
     digest = hashlib.blake2b(pickled, digest_size=16).digest()
-    return _remember(cls, digest, pickled, changes)
+    return _remember(thing, digest, pickled, changes)
 
 
-def _forget(cls: type) -> None:
-    _by_class.pop(cls, None)
-    _unwatched.add(cls)
+def _forget(thing: Any) -> None:
+    _known.pop(thing, None)
+    _unwatched.add(thing)
 
 
-def _remember(cls: type, digest: bytes, pickled: bytes, changes: int) -> Known | None:
+def _remember(thing: Any, digest: bytes, pickled: bytes, changes: int) -> Known | None:
     try:
-        known = Known(cls, digest, pickled, changes)
+        known = Known(thing, digest, pickled, changes)
     except CannotWatch:
         _by_digest.pop(digest, None)
-        _forget(cls)
+        _forget(thing)
         return None
-    if cls not in _unwatched:
-        _keep(_by_class, cls, known)
+    if thing not in _unwatched:
+        _keep(_known, thing, known)
     _keep(_by_digest, digest, known)
     return known
 
@@ -374,32 +388,32 @@ def _keep(table: dict[Any, Any], key: Any, value: Any) -> None:
 
 
 class _Definition(cloudpickle.Pickler):
-    """Writes one class, by value; those that it depends on as in any pickle."""
+    """Writes one class or function, by value; classes that it depends on as in any pickle."""
 
-    def __init__(self, file: io.BytesIO, cls: type) -> None:
+    def __init__(self, file: io.BytesIO, thing: Any) -> None:
         super().__init__(file, protocol=5)
-        self._cls = cls
+        self._thing = thing
 
     def reducer_override(self, obj: Any) -> Any:
-        if type(obj) in METACLASSES and _may_go_by_value(obj) and not _depends(obj, self._cls):
+        if type(obj) in METACLASSES and _may_go_by_value(obj) and not _depends(obj, self._thing):
             made = reduced(obj)
             if made is not None:
                 return made
         return NotImplemented if obj is revived else super().reducer_override(obj)
 
 
-def _pickled(cls: type) -> bytes | None:
+def _pickled(thing: Any) -> bytes | None:
     file = io.BytesIO()
     try:
-        Watch(cls)
-        _Definition(file, cls).dump(cls)
+        Watch(thing)
+        _Definition(file, thing).dump(thing)
     except Exception:  # of too many that lie in each other, say: what is wrong will be said of all
         return None
     return file.getvalue()
 
 
-def _depends(cls: type, on: type) -> bool:
-    known = _by_class.get(cls)
+def _depends(cls: type, on: Any) -> bool:
+    known = _known.get(cls)
     try:
         watch = known.watch if known is not None and known.watch.holds() else Watch(cls)
     except CannotWatch:

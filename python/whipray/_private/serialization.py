@@ -96,10 +96,10 @@ def _pickler_class() -> type[pickle.Pickler]:
         dump = pickle.Pickler.dump
 
         def reducer_override(self, obj: Any) -> Any:
-            made = by_value.reduced(obj) if type(obj) in by_value.METACLASSES else None
-            if made is not None:
-                return made
-            return NotImplemented if obj is by_value.revived else super().reducer_override(obj)
+            if obj is by_value.revived:
+                return NotImplemented
+            made = by_value.reduced(obj) if type(obj) in by_value.KINDS else None
+            return super().reducer_override(obj) if made is None else made
 
     return Pickler
 
