@@ -138,9 +138,23 @@ def test_negative_resource_is_refused(start: Start) -> None:
         start(resources={"slots": -1})
 
 
-def test_auto_address_without_an_instance_is_a_connection_error(start: Start) -> None:
+def test_auto_address_without_an_instance_is_a_connection_error(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WHIPRAY_TMPDIR", str(tmp_path))  # hides the sessions of other programs
     with pytest.raises(ConnectionError):
         start(address="auto", num_cpus=None)
+
+
+def test_auto_address_finds_the_instance_of_another_driver(
+    start: Start, run_script: Callable[..., str]
+) -> None:
+    start(resources={"mine": 3})
+    found = run_script("""
+        ray.init("auto", log_to_driver=False)
+        print(ray.cluster_resources()["mine"])
+    """)
+    assert found.split()[-1] == "3.0"
 
 
 def test_init_and_shutdown_can_be_repeated(ray_fresh: Ray, start: Start) -> None:

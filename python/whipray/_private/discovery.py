@@ -1,4 +1,5 @@
-"""Which sessions there are on this machine: those that `whipray start` has started, and the last.
+"""Which sessions of this user there are on this machine: those that `whipray start` has started,
+the last of them, and the newest of any.
 
 A session's directory lies below the runtime directory of the user.  The daemon holds a lock on its
 `pid` file for as long as it lives, so that a pid is never taken for another process's.  A session
@@ -57,6 +58,22 @@ def last_started() -> str | None:
     except OSError:
         return None
     return found if daemon_of(found) is not None else None
+
+
+def newest() -> str | None:
+    """Directory of the session that lives and was begun last, by whomever, or None."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(runtime_dir()) as found:
+        sessions = [entry for entry in found if entry.name.startswith("session_")]
+        for entry in sorted(sessions, key=_begun, reverse=True):
+            if daemon_of(entry.path) is not None:
+                return entry.path
+    return None
+
+
+def _begun(entry: os.DirEntry[str]) -> tuple[int, int]:
+    """When a session's directory was made: its name is session_<seconds>_<pid of the daemon>."""
+    seconds, _, pid = entry.name.removeprefix("session_").partition("_")
+    return (int(seconds), int(pid)) if seconds.isdigit() and pid.isdigit() else (0, 0)
 
 
 def remember(session_dir: str) -> None:

@@ -148,7 +148,8 @@ def find_address(address: str | None) -> str | None:
     """Path of the socket to join, or None for a session of one's own.
 
     Without an address, that of the environment counts, else the session that `whipray start` has
-    started last; "auto" insists on one of them.  ConnectionError if there is no such session.
+    started last.  "auto" takes one that a driver has started, too, the newest of them, and insists:
+    ConnectionError if there is no session.
     """
     wanted, source = address, ""
     if wanted in (None, "auto"):
@@ -186,7 +187,7 @@ def _look_for(socket: str, source: str) -> None:
 def _last_started(insist: bool) -> str | None:
     from whipray._private import discovery
 
-    found = discovery.last_started()
+    found = discovery.last_started() or (discovery.newest() if insist else None)
     if found is not None:
         return discovery.socket_of(found)
     if insist:

@@ -16,7 +16,7 @@ def add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--address",
         help="unix:<socket> of the session; default: WHIPRAY_ADDRESS, RAY_ADDRESS, else the one "
-        "that `whipray start` started last",
+        "that `whipray start` started last, else the newest that a program started",
     )
 
 
