@@ -124,6 +124,8 @@ typedef struct wr_dec_ctx {
   PyObject *(*make_ref)(const struct wr_dec_ctx *cx, wr_idx idx);
   PyObject *(*resolve)(const struct wr_dec_ctx *cx, uint32_t k);
   void *ctx;
+  PyObject *failed; /* the value is an error whose unpickling has raised this: what can be told of
+                       it is read instead; NULL: read it as it is */
   uint32_t epoch; /* for make_ref: the session that refs belong to */
   long *reading;  /* counts, if not NULL, while code of the program's own may run, in pickles or
                      where garbage is collected: the bytes have to stay, whatever it does */

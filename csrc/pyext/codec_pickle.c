@@ -121,12 +121,21 @@ static PyObject *loads(wr_codec_state *cs, PyObject *data, PyObject *buffers) {
   return PyObject_Vectorcall(cs->loads, args, 1, cs->loads_names);
 }
 
+/* Of the bytes of an error that can not be unpickled here: an error that tells of it. */
+static PyObject *salvage(PyObject *data, PyObject *buffers, PyObject *failed) {
+  PyObject *m = PyImport_ImportModule("whipray._private.salvage");
+  PyObject *found = m ? PyObject_CallMethod(m, "salvage", "OOO", data, buffers, failed) : NULL;
+  Py_XDECREF(m);
+  return found;
+}
+
 static PyObject *load(wrpy_dec *d, const uint8_t *p, size_t n, PyObject *buffers) {
   const wr_dec_ctx *outer = active_dec;
   PyObject *data = PyMemoryView_FromMemory((char *)(uintptr_t)p, (Py_ssize_t)n, PyBUF_READ);
   if (!data) return NULL;
   active_dec = d->cx;
-  PyObject *value = loads(d->cs, data, buffers);
+  PyObject *failed = d->cx->failed;
+  PyObject *value = failed ? salvage(data, buffers, failed) : loads(d->cs, data, buffers);
   active_dec = outer;
   Py_DECREF(data);
   return value;

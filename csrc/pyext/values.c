@@ -246,19 +246,37 @@ static WR_RARE PyObject *engine_error(wrpy_state *st, const wr_view *view) {
   return exc;
 }
 
-/* Code of the user's that runs while a value is unpickled may raise anything. */
-void wrpy_tell_unreadable(wrpy_state *st) {
-  if (!PyErr_ExceptionMatches(PyExc_Exception)) return;
+/* Takes the error that is set: a new reference. */
+static WR_RARE PyObject *take_error(void) {
   PyObject *type, *error, *trace;
   PyErr_Fetch(&type, &error, &trace);
   PyErr_NormalizeException(&type, &error, &trace);
   if (trace) PyException_SetTraceback(error, trace);
+  Py_XDECREF(type);
+  Py_XDECREF(trace);
+  return error;
+}
+
+/* Code of the user's that runs while a value is unpickled may raise anything. */
+void wrpy_tell_unreadable(wrpy_state *st) {
+  if (!PyErr_ExceptionMatches(PyExc_Exception)) return;
+  PyObject *error = take_error();
   PyObject *told = wrpy_hook(st, "unreadable", "(O)", error);
   if (told) PyErr_SetObject((PyObject *)Py_TYPE(told), told);
   Py_XDECREF(told);
-  Py_XDECREF(type);
   Py_XDECREF(error);
-  Py_XDECREF(trace);
+}
+
+/* An error that can not be unpickled here, its class may be missing, still says what happened. */
+static WR_RARE PyObject *read_what_is_left(wrpy_state *st, const wr_view *view, wr_dec_ctx *cx) {
+  if (!view->is_error || !PyErr_ExceptionMatches(PyExc_Exception)) return NULL;
+  wrpy_sess.reading++;
+  cx->failed = take_error();
+  PyObject *value = wrpy_dec_value(&st->codec, view->data, view->len, cx);
+  if (!value) PyErr_SetObject((PyObject *)Py_TYPE(cx->failed), cx->failed);
+  Py_CLEAR(cx->failed);
+  wrpy_sess.reading--;
+  return value;
 }
 
 /* base: what keeps the value, for views of it as well.  NULL: nothing does, and it is copied. */
@@ -272,6 +290,7 @@ static WR_SHORT PyObject *decode_view(wrpy_state *st, const wr_view *view, PyObj
                    .epoch = wrpy_sess.epoch,
                    .reading = &wrpy_sess.reading};
   PyObject *value = wrpy_dec_value(&st->codec, view->data, view->len, &cx);
+  if (WR_UNLIKELY(!value)) value = read_what_is_left(st, view, &cx);
   if (WR_UNLIKELY(!value)) wrpy_tell_unreadable(st);
   return value;
 }

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import textwrap
 import traceback
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -202,6 +205,54 @@ def test_exception_that_cannot_be_pickled(ray: Ray) -> None:
         raise Unpicklable
 
     assert "cannot travel" in str(caught(ray, fail.remote()))
+
+
+@pytest.fixture
+def only_in_workers(ray: Ray, tmp_path: Path) -> Callable[[], None]:
+    """Raises `Hidden("went missing")` of a module that the driver can not import."""
+    module = f"hidden_{tmp_path.name}"
+    source = """
+        class Hidden(Exception): pass
+        def fail(): raise Hidden("went missing")
+    """
+    (tmp_path / f"{module}.py").write_text(textwrap.dedent(source))
+
+    def fail() -> None:
+        import importlib
+        import sys
+
+        sys.path.insert(0, str(tmp_path))
+        importlib.import_module(module).fail()
+
+    return fail
+
+
+def test_exception_of_a_class_that_the_driver_can_not_import(
+    ray: Ray, only_in_workers: Callable[[], None]
+) -> None:
+    @ray.remote
+    def depends(value: None) -> None:
+        pass
+
+    failed = ray.remote(only_in_workers).remote()
+    for ref in (failed, depends.remote(failed)):
+        with pytest.raises(ray.exceptions.UnserializableException, match="Hidden: went missing"):
+            ray.get(ref)
+
+
+def test_constructor_that_raises_what_the_driver_can_not_import(
+    ray: Ray, only_in_workers: Callable[[], None]
+) -> None:
+    @ray.remote
+    class Actor:
+        def __init__(self) -> None:
+            only_in_workers()
+
+        def ping(self) -> None:
+            pass
+
+    with pytest.raises(ray.exceptions.RayError, match="Hidden: went missing"):
+        ray.get(Actor.remote().ping.remote())
 
 
 def test_final_exception_class_gives_a_plain_task_error(ray: Ray) -> None:

@@ -142,13 +142,27 @@ def portable_cause(cause: BaseException, traceback_str: str) -> tuple[BaseExcept
 
     name = type(cause).__name__
     if not isinstance(failure, Unpicklable):
-        why = f"({name} is not rebuilt where it is caught: {failure}. {_ADVICE})\n"
-        return UnserializableException(traceback_str), why
+        return UnserializableException(traceback_str), not_rebuilt(name, failure)
     error = RayError(
         f"Exception {type(cause).__module__}.{name} isn't serializable: {failure.reason}.\n"
         f"Original exception details:\n{traceback_str}"
     )
     return error, f"({name} can not be pickled: {failure.reason})\n"
+
+
+def not_rebuilt(name: str, failure: BaseException) -> str:
+    """What is added to the text of an error whose cause, `name`, is lost because of `failure`."""
+    advice = "" if isinstance(failure, ImportError) else f" {_ADVICE}"
+    return f"({name} is not rebuilt where it is caught: {failure}.{advice})\n"
+
+
+def without_cause(arguments: tuple[Any, ...], why: str) -> RayTaskError:
+    """The error that `reduce` wrote, when its cause can not be rebuilt."""
+    from whipray.exceptions import RayTaskError, UnserializableException
+
+    name, told, _, *rest = arguments
+    told = told.rstrip("\n")
+    return RayTaskError(name, f"{told}\n{why}", UnserializableException(told), *rest)
 
 
 _ADVICE = (
