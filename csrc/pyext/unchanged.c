@@ -1,4 +1,4 @@
-/* Whether things are where they were: the look that `_private/by_value.py` takes each time a class
+/* Whether things are where they were: the look that `_private/watch.py` takes each time a class
  * travels that goes by value.
  *
  * A part is a tuple of something and what was found in it:
@@ -73,6 +73,6 @@ static PyObject *m_unchanged(PyObject *module, PyObject *args) {
 
 PyMethodDef wrpy_unchanged_methods[] = {
     {"unchanged", m_unchanged, METH_VARARGS,
-     "unchanged(parts, missing): whether all is where it was; see by_value.Watch."},
+     "unchanged(parts, missing): whether all is where it was; see watch.Watch."},
     {NULL, NULL, 0, NULL},
 };

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import pytest
 
 from whipray import _core, cloudpickle
-from whipray._private import by_value, serialization
+from whipray._private import by_value, serialization, watch
 
 LIMIT = 5
 T = typing.TypeVar("T")
@@ -238,8 +238,8 @@ def refused() -> dict[str, type]:
 @pytest.mark.parametrize("kind", refused())
 def test_what_can_not_be_watched_goes_anew_each_time(kind: str) -> None:
     cls = refused()[kind]
-    with pytest.raises(by_value.CannotWatch):
-        by_value.Watch(cls)
+    with pytest.raises(watch.CannotWatch):
+        watch.Watch(cls)
     if kind not in ("Lock",):
         assert known(cls) is None
 
@@ -341,7 +341,7 @@ def test_classes_that_workers_find_are_not_looked_at() -> None:
     class Here:
         pass
 
-    for cls in (collections.OrderedDict, by_value.Watch, int):
+    for cls in (collections.OrderedDict, watch.Watch, int):
         assert by_value.reduced(cls) is None and cls not in by_value._known
     assert by_value.reduced(Here) is not None
 
@@ -355,10 +355,10 @@ def test_only_so_many_are_remembered() -> None:
 
 def test_one_class_may_not_depend_on_thousands() -> None:
     scope: dict[str, Any] = {"__name__": "__main__"}
-    lines = [f"def f{n}(): return f{n + 1}" for n in range(by_value.MOST_WATCHED + 5)]
+    lines = [f"def f{n}(): return f{n + 1}" for n in range(watch.MOST_WATCHED + 5)]
     exec("\n".join(lines) + "\nclass Deep:\n    def method(self): return f0()\n", scope)
-    with pytest.raises(by_value.CannotWatch):
-        by_value.Watch(scope["Deep"])
+    with pytest.raises(watch.CannotWatch):
+        watch.Watch(scope["Deep"])
 
 
 @pytest.mark.parametrize(
