@@ -5,7 +5,7 @@
  *   (dict, keys, values)         what stands under the keys; there may be others
  *   (dict, None, keys, values)   all that there is
  *   (class, bases, keys, values) its own attributes, all of them
- *   (function, code, defaults, kwdefaults, number of its attributes)
+ *   (function, code, defaults, kwdefaults, name, qualified name, text, number of its attributes)
  *   (cell, content)
  * where `missing` stands for what was not there.  Everything is compared by identity, and the parts
  * hold what they name: nothing else can have come to lie there. */
@@ -34,8 +34,11 @@ static int same_function(const PyFunctionObject *f, PyObject *part) {
   return f->func_code == PyTuple_GET_ITEM(part, 1) &&
          same(f->func_defaults, PyTuple_GET_ITEM(part, 2), Py_None) &&
          same(f->func_kwdefaults, PyTuple_GET_ITEM(part, 3), Py_None) &&
+         f->func_name == PyTuple_GET_ITEM(part, 4) &&
+         f->func_qualname == PyTuple_GET_ITEM(part, 5) &&
+         same(f->func_doc, PyTuple_GET_ITEM(part, 6), Py_None) &&
          (f->func_dict ? PyDict_GET_SIZE(f->func_dict) : 0) ==
-             PyLong_AsSsize_t(PyTuple_GET_ITEM(part, 4));
+             PyLong_AsSsize_t(PyTuple_GET_ITEM(part, 7));
 }
 
 static int are_pairs(PyObject *keys, PyObject *values) {
@@ -54,7 +57,7 @@ static int is_same(PyObject *part, PyObject *missing) {
     return PyDict_GET_SIZE(of) == PyTuple_GET_SIZE(PyTuple_GET_ITEM(part, 2)) &&
            same_items(of, PyTuple_GET_ITEM(part, 2), PyTuple_GET_ITEM(part, 3), missing);
   if (n == 4 && PyType_Check(of) && pairs) return same_class((PyTypeObject *)of, part, missing);
-  if (n == 5 && PyFunction_Check(of)) return same_function((PyFunctionObject *)of, part);
+  if (n == 8 && PyFunction_Check(of)) return same_function((PyFunctionObject *)of, part);
   if (n == 2 && PyCell_Check(of))
     return same(PyCell_GET(of), PyTuple_GET_ITEM(part, 1), missing);
   PyErr_SetString(PyExc_TypeError, "nothing that can be looked at");

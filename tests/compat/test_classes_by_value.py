@@ -152,6 +152,40 @@ def test_registered_with_an_abstract_class(told: Callable[[Any], Any]) -> None:
     assert [told(Told()) for _ in range(2)] == [True] * 2
 
 
+def test_submodules_that_are_imported_later(told: Callable[[Any], Any]) -> None:
+    import wsgiref as package
+
+    class Told:
+        def tell(self) -> Any:
+            return hasattr(package, "validate") and package.validate.__name__
+
+    assert [told(Told()) for _ in range(2)] == [False] * 2
+    import wsgiref.validate
+
+    assert [told(Told()) for _ in range(2)] == ["wsgiref.validate"] * 2
+
+
+def test_facts_about_functions_that_change(told: Callable[[Any], Any]) -> None:
+    class Told:
+        def tell(self) -> Any:
+            method = type(self).method
+            notes = method.__annotations__.get("x"), getattr(method, "mark", None)
+            return method.__name__, method.__doc__, *notes
+
+        def method(self) -> None: ...
+
+    method: Any = Told.method
+    assert [told(Told()) for _ in range(2)] == [("method", None, None, None)] * 2
+    method.mark = 1
+    assert told(Told()) == ("method", None, None, 1)
+    method.__doc__ = "words"
+    assert told(Told()) == ("method", "words", None, 1)
+    method.__annotations__["x"] = int
+    assert told(Told()) == ("method", "words", int, 1)
+    method.__name__ = "other"
+    assert told(Told()) == ("other", "words", int, 1)
+
+
 # ---- what changes in the worker ------------------------------------------------------------------
 
 

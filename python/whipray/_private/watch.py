@@ -140,7 +140,7 @@ class Watch:
     def _annotations(self, found: Any) -> None:
         if type(found) is not dict:
             raise CannotWatch(found)
-        for value in self._items(found, tuple(found)):
+        for value in self._whole(found):
             self._annotation(value)
 
     def _annotation(self, value: Any) -> None:
@@ -184,19 +184,31 @@ class Watch:
         code = function.__code__
         if any(_assigns(each) for each in _codes(code)):
             raise CannotWatch(function)
-        parts = code, function.__defaults__, function.__kwdefaults__, len(function.__dict__)
-        self._parts.append((function, *parts))
+        texts = function.__name__, function.__qualname__, function.__doc__
+        parts = code, function.__defaults__, function.__kwdefaults__, *texts
+        self._parts.append((function, *parts, len(function.__dict__)))
         self._todo.extend(function.__defaults__ or ())
         for mapping in (function.__kwdefaults__, function.__dict__):
             if mapping:
                 self._mapping(mapping, tuple(mapping))
         self._annotations(function.__annotations__)
-        self._mapping(function.__globals__, tuple(_inner._extract_code_globals(code)))
+        names = tuple(_inner._extract_code_globals(code))
+        self._mapping(function.__globals__, names)
+        for name in names:
+            self._submodules(function.__globals__.get(name), code)
         for cell in function.__closure__ or ():
             content = _content(cell)
+            self._submodules(content, code)
             self._parts.append((cell, content))
             if content is not _MISSING and not _marks_recursion(content, function):
                 self._todo.append(content)
+
+    def _submodules(self, package: Any, code: types.CodeType) -> None:
+        """Those that may go along with a function that uses the package, once they are imported."""
+        if isinstance(package, types.ModuleType) and package.__package__:
+            names = tuple(f"{package.__name__}.{name}" for name in code.co_names)
+            for found in self._items(sys.modules, names):
+                self._submodules(found, code)
 
     def _mapping(self, mapping: dict[str, Any], names: tuple[str, ...]) -> None:
         found = self._items(mapping, names)
