@@ -65,7 +65,8 @@ def newest() -> str | None:
     with contextlib.suppress(FileNotFoundError), os.scandir(runtime_dir()) as found:
         sessions = [entry for entry in found if entry.name.startswith("session_")]
         for entry in sorted(sessions, key=_begun, reverse=True):
-            if daemon_of(entry.path) is not None:
+            # a daemon makes its socket once it has the lock: a look must not keep it from that
+            if os.path.exists(socket_of(entry.path)) and daemon_of(entry.path) is not None:
                 return entry.path
     return None
 
@@ -108,17 +109,6 @@ def started() -> list[str]:
             with contextlib.suppress(OSError):
                 found.append(os.readlink(os.path.join(folder, name)))
     return found
-
-
-def of_programs() -> list[str]:
-    """Directories of the sessions that run and that `whipray start` has not started."""
-    folder, noted = runtime_dir(), started()
-    paths: list[str] = []
-    with contextlib.suppress(FileNotFoundError):
-        paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
-    # the socket comes after the lock that `daemon_of` tries: it is not to be in the way of that
-    there = [path for path in paths if os.path.exists(socket_of(path)) and path not in noted]
-    return [path for path in there if daemon_of(path) is not None]
 
 
 def forget_dead() -> None:

@@ -191,20 +191,8 @@ def _last_started(insist: bool) -> str | None:
     if found is not None:
         return discovery.socket_of(found)
     if insist:
-        raise ConnectionError(_none_started(discovery.of_programs()))
-    return None
-
-
-def _none_started(of_programs: list[str]) -> str:
-    if not of_programs:
-        return (
+        raise ConnectionError(
             "Could not find any running session. Start one with `whipray start --head` or init(), "
             "or name its address."
         )
-    from whipray._private import discovery
-
-    addresses = ", ".join(f"unix:{discovery.socket_of(path)}" for path in of_programs)
-    return (
-        "Could not find any running session that `whipray start` has started. Those that programs "
-        f"have of their own are found by their address alone: {addresses}"
-    )
+    return None
