@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import zipapp
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -87,9 +88,27 @@ def test_run_starts_modules(program: Path) -> None:
     assert out == "ran y\n"
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_run_starts_what_a_folder_or_zip_file_has_as_main(
+    program: Path, tmp_path: Path, packed: bool
+) -> None:
+    folder = tmp_path / "application"
+    folder.mkdir()
+    (folder / "beside.py").write_text("VALUE = 5\n")
+    main = program.read_text() + "import beside\nprint(__file__, __spec__.name, beside.VALUE)\n"
+    (folder / "__main__.py").write_text(main)
+    path = folder
+    if packed:
+        path = tmp_path / "application.pyz"
+        zipapp.create_archive(folder, path)
+    shown = python("-m", "whipray", "run", str(path), "-x")
+    assert shown == f"ran -x\n{path / '__main__.py'} __main__ 5\n"
+
+
 def test_run_says_what_is_wrong(tmp_path: Path) -> None:
     assert "usage:" in python("-m", "whipray", "run", code=2)
     assert "No such file" in python("-m", "whipray", "run", str(tmp_path / "none.py"), code=2)
+    assert "can't find '__main__'" in python("-m", "whipray", "run", str(tmp_path), code=1)
 
 
 def test_exit_codes_and_errors_pass_through(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from types import TracebackType
-from typing import NoReturn
+from types import CodeType, TracebackType
+from typing import Any, NoReturn
 
 from whipray import compat
 
@@ -59,7 +59,13 @@ def _run_module(name: str, argv: list[str]) -> None:
 
 
 def _run_script(path: str, argv: list[str]) -> None:
-    """In the real `__main__`: pickles and processes that it starts must find its names there."""
+    """The file, or what a folder or a zip file has as `__main__`."""
+    import pkgutil
+
+    importer = pkgutil.get_importer(path)
+    if importer is not None:
+        _run_main_of(path, importer, argv)
+        return
     try:
         with open(path, "rb") as file:
             text = file.read()
@@ -67,15 +73,33 @@ def _run_script(path: str, argv: list[str]) -> None:
         _leave(f"python -m whipray run: can't open {path!r}: {error.strerror}", 2)
     path = os.path.abspath(path)  # as Python's own __file__
     code = compile(text, path, "exec")
-    sys.argv = argv
     if not sys.flags.safe_path:
         sys.path[0] = os.path.dirname(os.path.realpath(path))
-    main_module = sys.modules["__main__"]
-    names = vars(main_module)
+    _run_as_main(code, argv, __file__=path)
+
+
+def _run_main_of(path: str, importer: Any, argv: list[str]) -> None:
+    spec = importer.find_spec("__main__")
+    code = spec and spec.loader.get_code("__main__")
+    if code is None:
+        _leave(f"python -m whipray run: can't find '__main__' module in {path!r}", 1)
+    where = os.path.abspath(path)
+    if sys.flags.safe_path:
+        sys.path.insert(0, where)
+    else:
+        sys.path[0] = where
+    _run_as_main(
+        code, argv, __file__=spec.origin, __spec__=spec, __package__="", __loader__=spec.loader
+    )
+
+
+def _run_as_main(code: CodeType, argv: list[str], **given: Any) -> None:
+    """In the real `__main__`: pickles and processes that it starts must find its names there."""
+    sys.argv = argv
+    names = vars(sys.modules["__main__"])
     names.clear()
     names.update(
         __name__="__main__",
-        __file__=path,
         __builtins__=__builtins__,
         __doc__=None,
         __spec__=None,
@@ -83,4 +107,5 @@ def _run_script(path: str, argv: list[str]) -> None:
         __loader__=None,
         __cached__=None,
     )
+    names.update(given)
     exec(code, names)
