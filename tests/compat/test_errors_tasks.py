@@ -240,6 +240,36 @@ def test_exception_of_a_class_that_the_driver_can_not_import(
             ray.get(ref)
 
 
+def test_exception_caused_by_one_that_the_driver_can_not_import(
+    ray: Ray, only_in_workers: Callable[[], None]
+) -> None:
+    @ray.remote(max_retries=0)
+    def fail() -> None:
+        try:
+            only_in_workers()
+        except Exception as error:
+            raise ValueError("outer") from error
+
+    with pytest.raises(ValueError, match="Hidden: went missing") as caught:
+        ray.get(fail.remote())
+    assert "outer" in str(caught.value)
+
+
+def test_exception_that_holds_a_value_which_the_driver_can_not_import(
+    ray: Ray, only_in_workers: Callable[[], None]
+) -> None:
+    @ray.remote(max_retries=0)
+    def fail() -> None:
+        try:
+            only_in_workers()
+        except Exception as error:
+            missing = error
+        raise ValueError("holds", missing)
+
+    with pytest.raises(ray.exceptions.UnserializableException, match="holds"):
+        ray.get(fail.remote())
+
+
 def test_constructor_that_raises_what_the_driver_can_not_import(
     ray: Ray, only_in_workers: Callable[[], None]
 ) -> None:
