@@ -69,6 +69,18 @@ OLD_USES: dict[str, Callable[[Ray, Any, Any], Any]] = {
 }
 
 
+def test_no_instance_is_started_where_the_environment_forbids_it(
+    run_script: Callable[..., str],
+) -> None:
+    use = """
+        try:
+            ray.put(1)
+        except ray.exceptions.RaySystemError:
+            print("refused", ray.is_initialized())
+    """
+    assert "refused False" in run_script(use, RAY_ENABLE_AUTO_CONNECT="0")
+
+
 @pytest.mark.ray_differs("an instance is started, which then does not know the reference")
 @pytest.mark.parametrize("name", list(OLD_USES))
 def test_what_an_ended_session_left_starts_no_other(

@@ -153,6 +153,23 @@ def test_variables_of_a_job_expand(start: Callable[..., Any], ray_fresh: Ray) ->
     assert ray_fresh.get(task.remote("OF_JOB", "BELOW")) == [f"<{below}>", below]
 
 
+def test_hook_may_change_the_environment_of_a_job(
+    run_script: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "the_hook.py").write_text(
+        "def add(given): return {**(given or {}), 'env_vars': {'ADDED': 'by the hook'}}\n"
+    )
+    shown = run_script(
+        """
+        import os
+        ray.init(**INIT)
+        print(ray.get(ray.remote(lambda: os.environ["ADDED"]).remote()))
+        """,
+        RAY_RUNTIME_ENV_HOOK="the_hook.add",
+    )
+    assert "by the hook" in shown
+
+
 def test_how_variables_expand(ray: Ray) -> None:
     env = {
         "FIRST": "one",

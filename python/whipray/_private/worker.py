@@ -271,6 +271,11 @@ def _hand_on(job: Any, env: dict[str, str], config: dict[str, Any]) -> None:
 
 def _job_runtime_env(runtime_env: Any) -> dict[str, Any]:
     """The checked runtime_env of the job: what a submitted job was given, with init's over it."""
+    hook = os.environ.get("RAY_RUNTIME_ENV_HOOK")
+    if hook:
+        from whipray._private.envs import job_hook
+
+        runtime_env = job_hook.applied(hook, runtime_env)
     text = os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR")
     if not runtime_env and not text:
         if runtime_env is None or isinstance(runtime_env, dict):
@@ -481,7 +486,9 @@ def ensure_attached(about: Any = None) -> None:
             return
         _refuse_ended()
         if os.environ.get("RAY_ENABLE_AUTO_CONNECT") == "0":
-            raise RuntimeError(
+            from whipray.exceptions import RaySystemError
+
+            raise RaySystemError(
                 "No session is open and automatic init is switched off; call init()."
             )
         init()
