@@ -126,13 +126,17 @@ def test_setup_takes_no_longer_than_allowed(session: None, tmp_path: Path) -> No
     )
     mark = tmp_path / "pid"  # of a process that pip has started
     (slow / "slow.py").write_text(
-        f"import os, time\nopen({str(mark)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
+        "import os, tempfile, time\n"
+        f"open({str(mark)!r}, 'w').write(f'{{os.getpid()}} {{tempfile.gettempdir()}}')\n"
+        "time.sleep(600)\n"
     )
     env = pip(str(slow), config={"setup_timeout_seconds": 3})
     with pytest.raises(RuntimeEnvSetupError, match="setup_timeout_seconds=3"):
         whipray.get(tried.options(runtime_env=env).remote())
-    if mark.exists():  # pip has come so far in its three seconds
-        wait_until(lambda: process_gone(int(mark.read_text())))
+    if mark.exists() and mark.read_text():  # pip has come so far in its three seconds
+        pid, folder = mark.read_text().split()
+        wait_until(lambda: process_gone(int(pid)))
+        assert folder.startswith(whipray._core.info()["session_dir"])  # what it left there goes
 
 
 def test_nothing_of_a_setup_outlives_the_session(tmp_path: Path) -> None:

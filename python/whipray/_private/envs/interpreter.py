@@ -207,7 +207,7 @@ class Setup:
                         stdout=log,
                         stderr=subprocess.STDOUT,
                         cwd=self.cwd,
-                        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+                        env=self._environment(),
                         process_group=group,
                         preexec_fn=_core.die_with_parent,
                     )
@@ -223,6 +223,13 @@ class Setup:
         if code:
             shown = shlex.join(part if len(part) < 200 else "..." for part in command)
             raise enter.SetupFailed(f"{shown} ended with {code}:\n{_tail(self._log)}")
+
+    def _environment(self) -> dict[str, str]:
+        """Of a step: temporary files that it leaves when it is ended go with the session."""
+        own = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        own["TMPDIR"] = os.path.join(self._folder, "tmp")
+        os.makedirs(own["TMPDIR"], exist_ok=True)
+        return own
 
     def _left(self) -> float | None:
         return None if self._seconds is None else max(0.1, self._seconds - (_now() - self._began))
