@@ -15,6 +15,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -74,16 +75,17 @@ def script_of(blocks: list[Block]) -> str:
 
 
 def run(*command: str, cwd: Path) -> str:
-    """What the command printed; fails unless it succeeds."""
-    done = subprocess.run(
-        [sys.executable, *command],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        timeout=SECONDS,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
+    """What the command printed; fails unless it succeeds.  No other program's session is found."""
+    with tempfile.TemporaryDirectory(prefix="wr-") as sessions:
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            timeout=SECONDS,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "WHIPRAY_TMPDIR": sessions},
+        )
     assert done.returncode == 0, done.stdout
     return done.stdout
 
