@@ -246,21 +246,10 @@ static WR_RARE PyObject *engine_error(wrpy_state *st, const wr_view *view) {
   return exc;
 }
 
-/* Takes the error that is set: a new reference. */
-static WR_RARE PyObject *take_error(void) {
-  PyObject *type, *error, *trace;
-  PyErr_Fetch(&type, &error, &trace);
-  PyErr_NormalizeException(&type, &error, &trace);
-  if (trace) PyException_SetTraceback(error, trace);
-  Py_XDECREF(type);
-  Py_XDECREF(trace);
-  return error;
-}
-
 /* Code of the user's that runs while a value is unpickled may raise anything. */
 void wrpy_tell_unreadable(wrpy_state *st) {
   if (!PyErr_ExceptionMatches(PyExc_Exception)) return;
-  PyObject *error = take_error();
+  PyObject *error = wrpy_take_exception();
   PyObject *told = wrpy_hook(st, "unreadable", "(O)", error);
   if (told) PyErr_SetObject((PyObject *)Py_TYPE(told), told);
   Py_XDECREF(told);
@@ -271,7 +260,7 @@ void wrpy_tell_unreadable(wrpy_state *st) {
 static WR_RARE PyObject *read_what_is_left(wrpy_state *st, const wr_view *view, wr_dec_ctx *cx) {
   if (!view->is_error || !PyErr_ExceptionMatches(PyExc_Exception)) return NULL;
   wrpy_sess.reading++;
-  cx->failed = take_error();
+  cx->failed = wrpy_take_exception();
   PyObject *value = wrpy_dec_value(&st->codec, view->data, view->len, cx);
   if (!value) PyErr_SetObject((PyObject *)Py_TYPE(cx->failed), cx->failed);
   Py_CLEAR(cx->failed);

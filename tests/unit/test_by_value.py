@@ -113,15 +113,25 @@ def test_usual_classes_are_remembered(kind: str) -> None:
     assert pickle.loads(serialization.dumps(cls)) is cls
 
 
-def test_a_reader_makes_the_class_once() -> None:
-    data = of_every_kind()["data"]
-    known(data)
-    program = (
+def read(program: str, given: bytes) -> list[bytes]:
+    """The words that a process prints which is given bytes; `made` has one for each that it made
+    anew."""
+    begin = (
         "import pickle, sys\n"
         "from whipray import cloudpickle\n"
         "from whipray._private import by_value\n"
         "made, loads = [], cloudpickle.loads\n"
         "cloudpickle.loads = lambda text: made.append(1) or loads(text)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", begin + program], input=given, capture_output=True)
+    assert ran.stderr == b""
+    return ran.stdout.split()
+
+
+def test_a_reader_makes_the_class_once() -> None:
+    data = of_every_kind()["data"]
+    known(data)
+    program = (
         "text = sys.stdin.buffer.read()\n"
         "values = [pickle.loads(text) for _ in range(4)]\n"
         "assert len({type(value) for value in values}) == 1 and values[0].base() == 1\n"
@@ -130,10 +140,7 @@ def test_a_reader_makes_the_class_once() -> None:
         "assert pickle.loads(text).base() == 1\n"
         "print(len(made))\n"
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", program], input=serialization.dumps(data(1)), capture_output=True
-    )
-    assert (ran.stdout.split(), ran.stderr) == ([b"2", b"4"], b"")
+    assert read(program, serialization.dumps(data(1))) == [b"2", b"4"]
 
 
 def test_functions_are_remembered_from_the_second_time_on() -> None:
@@ -281,19 +288,8 @@ def test_a_reader_makes_classes_that_use_each_other_once() -> None:
     for cls in (Whole, Other, Part, Base):
         known(cls)
     texts = [serialization.dumps(value) for value in values] * 3
-    program = (
-        "import pickle, sys\n"
-        "from whipray import cloudpickle\n"
-        "from whipray._private import by_value\n"
-        "made, loads = [], cloudpickle.loads\n"
-        "cloudpickle.loads = lambda text: made.append(1) or loads(text)\n"
-        "for text in pickle.load(sys.stdin.buffer): pickle.loads(text)\n"
-        "print(len(made))\n"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", program], input=pickle.dumps(texts), capture_output=True
-    )
-    assert (ran.stdout.split(), ran.stderr) == ([b"4"], b"")
+    program = "for text in pickle.load(sys.stdin.buffer): pickle.loads(text)\nprint(len(made))\n"
+    assert read(program, pickle.dumps(texts)) == [b"4"]
 
 
 def test_classes_that_change_all_the_time_go_anew() -> None:

@@ -39,12 +39,14 @@ KINDS = METACLASSES | {types.FunctionType}
 class Known:
     """A class or function, its pickle, and what that depends on."""
 
-    def __init__(self, thing: Any, digest: bytes, pickled: bytes, changes: int) -> None:
+    def __init__(
+        self, thing: Any, digest: bytes, pickled: bytes, changes: int, watch: Watch
+    ) -> None:
         self.thing = thing
         self.digest = digest
         self.pickled = pickled
         self.changes = changes
-        self.watch = Watch(thing)
+        self.watch = watch
 
 
 _known: dict[Any, Known] = {}
@@ -72,7 +74,14 @@ def revived(digest: bytes, pickled: bytes) -> Any:
         return known.thing
     thing = cloudpickle.loads(pickled)
     before = _known.get(thing)
-    _remember(thing, digest, pickled, before.changes if before is not None else 0)
+    try:
+        watch = Watch(thing)
+    except CannotWatch:
+        _by_digest.pop(digest, None)
+        _forget(thing)
+    else:
+        changes = before.changes if before is not None else 0
+        _remember(Known(thing, digest, pickled, changes, watch))
     return thing
 
 
@@ -92,12 +101,18 @@ def _may_go_by_value(thing: Any) -> bool:
 def _learn(thing: Any, changes: int) -> Known | None:
     if goes_by_name(thing):
         return None
-    pickled = _pickled(thing) if changes <= MOST_CHANGES else None
-    if pickled is None or len(pickled) > MOST_BYTES:
+    try:
+        if changes > MOST_CHANGES:
+            raise CannotWatch(thing)
+        watch = Watch(thing)  # before it is written: what changes meanwhile is seen the next time
+        pickled = _pickled(thing)
+    except Exception:  # of too many that lie in each other, say: what is wrong will be said of all
+        pickled = b""
+    if not 0 < len(pickled) <= MOST_BYTES:
         _forget(thing)
         return None
     digest = hashlib.blake2b(pickled, digest_size=16).digest()
-    return _remember(thing, digest, pickled, changes)
+    return _remember(Known(thing, digest, pickled, changes, watch))
 
 
 def _forget(thing: Any) -> None:
@@ -105,16 +120,10 @@ def _forget(thing: Any) -> None:
     _unwatched.add(thing)
 
 
-def _remember(thing: Any, digest: bytes, pickled: bytes, changes: int) -> Known | None:
-    try:
-        known = Known(thing, digest, pickled, changes)
-    except CannotWatch:
-        _by_digest.pop(digest, None)
-        _forget(thing)
-        return None
-    if thing not in _unwatched:
-        _keep(_known, thing, known)
-    _keep(_by_digest, digest, known)
+def _remember(known: Known) -> Known:
+    if known.thing not in _unwatched:
+        _keep(_known, known.thing, known)
+    _keep(_by_digest, known.digest, known)
     return known
 
 
@@ -140,13 +149,9 @@ class _Definition(cloudpickle.Pickler):
         return NotImplemented if obj is revived else super().reducer_override(obj)
 
 
-def _pickled(thing: Any) -> bytes | None:
+def _pickled(thing: Any) -> bytes:
     file = io.BytesIO()
-    try:
-        Watch(thing)
-        _Definition(file, thing).dump(thing)
-    except Exception:  # of too many that lie in each other, say: what is wrong will be said of all
-        return None
+    _Definition(file, thing).dump(thing)
     return file.getvalue()
 
 

@@ -273,9 +273,9 @@ def _job_runtime_env(runtime_env: Any) -> dict[str, Any]:
     """The checked runtime_env of the job: what a submitted job was given, with init's over it."""
     hook = os.environ.get("RAY_RUNTIME_ENV_HOOK")
     if hook:
-        from whipray._private.envs import job_hook
+        from whipray._private.envs import named
 
-        runtime_env = job_hook.applied(hook, runtime_env)
+        runtime_env = named.function(hook)(runtime_env)
     text = os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR")
     if not runtime_env and not text:
         if runtime_env is None or isinstance(runtime_env, dict):

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from whipray._private.envs import resolve
+from whipray._private.envs import named, resolve
 
 KEY = "WHIPRAY_TASK_ENV"
 """Variable of a worker: the resolved environment of its pool as JSON, inherited by what it
@@ -60,7 +60,7 @@ def apply(runtime_env: dict[str, Any]) -> None:
 def _run_hook(hook: str | dict[str, str]) -> None:
     name = hook if isinstance(hook, str) else hook["name"]
     try:
-        function = _by_name(hook) if isinstance(hook, str) else _by_key(hook["key"])
+        function = named.function(hook) if isinstance(hook, str) else _by_key(hook["key"])
         function()
     except Exception:
         import traceback
@@ -68,13 +68,6 @@ def _run_hook(hook: str | dict[str, str]) -> None:
         raise SetupFailed(
             f"Failed to execute the setup hook method, {name}:\n{traceback.format_exc()}"
         ) from None
-
-
-def _by_name(hook: str) -> Any:
-    from importlib import import_module
-
-    module, _, function = hook.rpartition(".")
-    return getattr(import_module(module), function)
 
 
 def _by_key(key: str) -> Any:
